@@ -1,0 +1,46 @@
+# One folder = one target; its PUBLIC links are the folders that it may include.
+
+# The precompiled ATen header that every target which sees tensors shares.
+file(WRITE ${CMAKE_BINARY_DIR}/pch/pch.cpp "// Host of the shared precompiled header.\n")
+add_library(plait_pch OBJECT ${CMAKE_BINARY_DIR}/pch/pch.cpp)
+target_link_libraries(plait_pch PRIVATE plait::torch)
+target_precompile_headers(plait_pch PRIVATE <ATen/ATen.h> <ATen/core/grad_mode.h> <map> <memory> <string> <vector> <functional> <optional>)
+
+# plait_library(<name> SOURCES ... [LINKS public...] [PRIVATE_LINKS ...] [NO_TORCH])
+function(plait_library name)
+  cmake_parse_arguments(A "NO_TORCH" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(${name} SHARED ${A_SOURCES})
+  add_library(plait::${name} ALIAS ${name})
+  set_target_properties(${name} PROPERTIES DEFINE_SYMBOL "" INSTALL_RPATH "$ORIGIN;${PLAIT_TORCH_DIR}/lib"
+                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
+                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${name} PUBLIC ${A_LINKS} PRIVATE ${A_PRIVATE_LINKS})
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  if(NOT A_NO_TORCH)
+    target_link_libraries(${name} PUBLIC $<BUILD_INTERFACE:plait::torch>)
+    target_precompile_headers(${name} REUSE_FROM plait_pch)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY PLAIT_LIBRARIES ${name})
+endfunction()
+
+# plait_test(<name> SOURCES ... LINKS ... [LABELS unit|golden|integration|gpu|slow] [NO_TORCH]): one GoogleTest program.
+function(plait_test name)
+  cmake_parse_arguments(A "NO_TORCH" "TIMEOUT" "SOURCES;LINKS;LABELS;DEFINITIONS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE ${A_LINKS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE PLAIT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ${A_DEFINITIONS})
+  if(NOT A_NO_TORCH)
+    target_link_libraries(${name} PRIVATE plait::torch)
+    target_precompile_headers(${name} REUSE_FROM plait_pch)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS unit)
+  endif()
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
+endfunction()

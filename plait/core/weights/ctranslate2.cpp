@@ -1,0 +1,1 @@
+#include "plait/core/weights/ctranslate2.h"

@@ -1,0 +1,1 @@
+#include "plait/core/weights/model_folder.h"
