@@ -3,7 +3,10 @@
 #include <type_traits>
 
 #include "plait/core/config.h"
+#include "plait/models/encoders/efficientnet_lite.h"
+#include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/encoder.h"
+#include "plait/models/encoders/whisper.h"
 #include "plait/models/fusion/fusion.h"
 #include "plait/models/tasks/head.h"
 
@@ -28,8 +31,12 @@ void add(Registry<Model>& r, const char* name) {
 Registry<Model> build() {
   Registry<Model> r("models");
   // Encoders: text.
+  add<Bert>(r, "bert");
+  add<XlmRoberta>(r, "xlm_roberta");
   // Encoders: image.
+  add<EfficientNetLite>(r, "efficientnet_lite");
   // Encoders: audio.
+  add<Whisper>(r, "whisper");
   // Encoders: series, table.
   // Fusion.
   // Heads.

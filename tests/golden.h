@@ -1,0 +1,27 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "plait/core/json.h"
+#include "plait/core/tensor_map.h"
+#include "tests/tolerance.h"
+
+namespace plait::tests {
+
+/// A reference's weights, inputs and outputs from tests/golden/<name>.safetensors (made by tools/golden/).
+struct Golden {
+  std::string model;      ///< Name in the registry.
+  Json config;            ///< The Plait config with "type".
+  std::string reference;  ///< Package and version.
+  TensorMap weights, inputs, outputs;
+};
+
+bool golden_exists(const std::string& name);
+Golden load_golden(const std::string& name);
+
+/// |a - b| ≤ absolute + relative · max|b|, same shape, no NaN; the message says where and how far.
+testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expected, Tolerance tolerance);
+
+}  // namespace plait::tests
