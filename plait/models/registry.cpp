@@ -6,6 +6,7 @@
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/encoder.h"
+#include "plait/models/encoders/parallel.h"
 #include "plait/models/encoders/whisper.h"
 #include "plait/models/fusion/fusion.h"
 #include "plait/models/tasks/head.h"
@@ -35,6 +36,8 @@ Registry<Model> build() {
   add<XlmRoberta>(r, "xlm_roberta");
   // Encoders: image.
   add<EfficientNetLite>(r, "efficientnet_lite");
+  // Encoders: any modality.
+  add<Parallel>(r, "parallel");
   // Encoders: audio.
   add<Whisper>(r, "whisper");
   // Encoders: series, table.
