@@ -19,7 +19,8 @@ class ModelFolder {
   const Json& config() const { return config_; }  ///< Null when there is no config.json.
   /// Every tensor, whichever the format; safetensors are memory maps.
   TensorMap weights() const;
-  /// Absolute path of a file of the folder, or "" when it is not there; names that leave the folder are refused.
+  /// Absolute path of a file of the folder, or "" when it is not there.
+  /// @throws Error kInvalidArgument for an absolute name or one with "..".
   std::string file(const std::string& name) const;
 
  private:
@@ -27,8 +28,10 @@ class ModelFolder {
   Json config_;
 };
 
-/// Writes config.json and model.safetensors, or shards of at most `max_shard_bytes` with an index. The folder is made;
-/// each file is replaced atomically, the index last.
+/// Writes config.json (unless null) and model.safetensors, or shards of at most `max_shard_bytes` (or one tensor) with an
+/// index. The folder is made; each file is replaced atomically, the index last, so that after a crash the weights are
+/// the old ones, the new ones or missing, never a mixture; weights of an earlier save under other names are removed.
+/// @throws Error kIo, kInvalidArgument for a dtype that safetensors cannot hold.
 void save_model_folder(const std::string& dir, const Json& config, const TensorMap& weights,
                        size_t max_shard_bytes = size_t{5} << 30);
 

@@ -62,41 +62,60 @@ void SafetensorsFile::read_header(std::span<const uint8_t> bytes) {
 
   std::vector<std::pair<size_t, size_t>> ranges;
   for (const auto& [name, entry] : header.members()) {
-    if (name == "__metadata__") {
-      for (const auto& [key, value] : entry.members()) metadata_[key] = value.as_string();
-      continue;
-    }
-    std::string dtype = entry.at("dtype").as_string();
-    auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](auto& d) { return dtype == d.name; });
-    if (known == std::end(kDtypes)) bad("tensor \"" + name + "\": unknown dtype \"" + dtype + "\"");
     Entry e;
-    e.dtype = static_cast<int>(known->type);
-    size_t expected = c10::elementSize(known->type);
-    for (int64_t extent : entry.at("shape").as_ints()) {
-      size_t size = 0;
-      if (extent < 0 || __builtin_mul_overflow(expected, static_cast<size_t>(extent), &size)) {
-        bad("tensor \"" + name + "\": impossible shape");
+    try {
+      if (name == "__metadata__") {
+        for (const auto& [key, value] : entry.members()) metadata_[key] = value.as_string();
+        continue;
       }
-      expected = size;
-      e.shape.push_back(extent);
+      e = read_entry(entry);
+    } catch (const Error& error) {  // says what is wrong, but not where
+      std::string what = error.what();
+      bad("tensor \"" + name + "\": " + what.substr(what.find(']') + 2));
     }
-    auto offsets = entry.at("data_offsets").as_ints();
-    if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] ||
-        static_cast<size_t>(offsets[1]) > data_.size()) {
-      bad("tensor \"" + name + "\": expected data_offsets inside the file");
-    }
-    if (static_cast<size_t>(offsets[1] - offsets[0]) != expected) {
-      bad("tensor \"" + name + "\": expected " + std::to_string(expected) + " bytes, got " +
-          std::to_string(offsets[1] - offsets[0]));
-    }
-    e.offset = static_cast<size_t>(offsets[0]);
-    if (expected > 0) ranges.emplace_back(offsets[0], offsets[1]);
+    if (e.size > 0) ranges.emplace_back(e.offset, e.offset + e.size);
     if (!entries_.emplace(name, std::move(e)).second) bad("tensor \"" + name + "\" appears twice");
   }
+  // The format permits neither holes nor overlaps: the tensors fill the file.
   std::sort(ranges.begin(), ranges.end());
-  for (size_t i = 1; i < ranges.size(); ++i) {
-    if (ranges[i].first < ranges[i - 1].second) bad("tensors overlap at byte " + std::to_string(ranges[i].first));
+  size_t end = 0;
+  for (const auto& range : ranges) {
+    if (range.first < end) bad("tensors overlap at byte " + std::to_string(range.first));
+    if (range.first > end) bad("expected tensors without holes, got one at byte " + std::to_string(end));
+    end = range.second;
   }
+  if (end != data_.size()) {
+    bad("expected " + std::to_string(end) + " bytes of tensors, got " + std::to_string(data_.size()));
+  }
+}
+
+SafetensorsFile::Entry SafetensorsFile::read_entry(const Json& entry) const {
+  auto bad = [](const std::string& what) { fail(ErrorCode::kCorruptData, "safetensors", what); };
+  const std::string& dtype = entry.at("dtype").as_string();
+  auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](auto& d) { return dtype == d.name; });
+  if (known == std::end(kDtypes)) bad("expected a known dtype, got \"" + dtype.substr(0, 40) + "\"");
+  Entry e;
+  e.dtype = static_cast<int>(known->type);
+  e.shape = entry.at("shape").as_ints();
+  e.size = c10::elementSize(known->type);
+  if (e.shape.size() > 64) bad("expected at most 64 dimensions, got " + std::to_string(e.shape.size()));
+  int64_t volume = static_cast<int64_t>(e.size);  // as if no extent were 0: LibTorch multiplies them without a check
+  for (int64_t extent : e.shape) {
+    if (extent < 0 || __builtin_mul_overflow(volume, std::max<int64_t>(extent, 1), &volume)) {
+      bad("expected a shape whose size fits 64 bits, got an impossible one");
+    }
+    e.size *= static_cast<size_t>(extent);
+  }
+  auto offsets = entry.at("data_offsets").as_ints();
+  if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] ||
+      static_cast<size_t>(offsets[1]) > data_.size()) {
+    bad("expected data_offsets inside the file");
+  }
+  if (static_cast<size_t>(offsets[1] - offsets[0]) != e.size) {
+    bad("expected " + std::to_string(e.size) + " bytes, got " + std::to_string(offsets[1] - offsets[0]));
+  }
+  e.offset = static_cast<size_t>(offsets[0]);
+  return e;
 }
 
 std::vector<std::string> SafetensorsFile::names() const {
@@ -110,6 +129,7 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   if (it == entries_.end()) fail(ErrorCode::kNotFound, "safetensors", name_ + ": no tensor \"" + name + "\"");
   const Entry& e = it->second;
   auto type = static_cast<at::ScalarType>(e.dtype);
+  if (e.size == 0) return at::empty(e.shape, type);
   auto* address = const_cast<uint8_t*>(data_.data() + e.offset);
   if (reinterpret_cast<uintptr_t>(address) % c10::elementSize(type) != 0) {
     // Written by something that did not pad its header: copy, since kernels need aligned data.
@@ -136,10 +156,23 @@ std::string dump_safetensors(const TensorMap& tensors, const std::map<std::strin
     for (const auto& [key, value] : metadata) members.emplace_back(key, value);
     header["__metadata__"] = Json(members);
   }
+  // Wide types first, so that every tensor is aligned to its element size; other readers insist on it.
+  std::vector<TensorMap::const_iterator> order;
+  for (auto it = tensors.begin(); it != tensors.end(); ++it) {
+    if (!it->second.defined()) {
+      fail(ErrorCode::kInvalidArgument, "safetensors", "expected a tensor as \"" + it->first + "\", got none");
+    }
+    order.push_back(it);
+  }
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return a->second.element_size() > b->second.element_size();
+  });
   Json::Object& entries = header.members();
   std::vector<at::Tensor> copies;
   size_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& it : order) {
+    const auto& [name, tensor] = *it;
+    if (name == "__metadata__") fail(ErrorCode::kInvalidArgument, "safetensors", "a tensor cannot be named __metadata__");
     at::Tensor copy = tensor.detach().to(at::kCPU).contiguous();
     size_t end = offset + copy.nbytes();
     entries.emplace_back(name, Json::object({{"dtype", name_of(copy.scalar_type())},
@@ -155,7 +188,9 @@ std::string dump_safetensors(const TensorMap& tensors, const std::map<std::strin
   std::memcpy(out.data(), &size, 8);
   out += text;
   out.reserve(out.size() + offset);
-  for (const at::Tensor& copy : copies) out.append(static_cast<const char*>(copy.data_ptr()), copy.nbytes());
+  for (const at::Tensor& copy : copies) {
+    if (copy.nbytes() > 0) out.append(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
+  }
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plait/core/file.h"
+#include "plait/core/json.h"
 #include "plait/core/tensor_map.h"
 
 namespace plait {
@@ -14,8 +15,8 @@ namespace plait {
 /// Format: https://github.com/huggingface/safetensors (8-byte header size, JSON header, tensor bytes).
 class SafetensorsFile {
  public:
-  /// @throws Error kCorruptData that names the file and the tensor: header over 100 MB, overlapping, unaligned with the
-  /// dtype, or outside the file, unknown dtype.
+  /// @throws Error kCorruptData that names the file and the tensor: header over 100 MB, unknown dtype, more than 64
+  /// dimensions, tensors that overlap, leave holes or lie outside the file.
   static SafetensorsFile open(const std::string& path);
   /// The same for bytes in memory (fuzzing, network); `name` stands for the file in messages.
   static SafetensorsFile parse(std::shared_ptr<const std::string> bytes, const std::string& name);
@@ -31,7 +32,9 @@ class SafetensorsFile {
     int dtype = 0;
     std::vector<int64_t> shape;
     size_t offset = 0;
+    size_t size = 0;  ///< bytes
   };
+  Entry read_entry(const Json& entry) const;
   void read_header(std::span<const uint8_t> bytes);
 
   std::string name_;
@@ -44,7 +47,7 @@ class SafetensorsFile {
 /// Reads every tensor of a file.
 TensorMap load_safetensors(const std::string& path);
 
-/// Writes CPU copies of `tensors` (contiguous, little endian) in name order, atomically (temporary file and rename).
+/// Writes CPU copies of `tensors` (contiguous, little endian; wide dtypes first, then by name), atomically (temporary file and rename).
 void save_safetensors(const std::string& path, const TensorMap& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 /// The bytes of such a file.
