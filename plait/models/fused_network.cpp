@@ -99,6 +99,7 @@ void FusedNetwork::build_task(const std::string& name, const Json& config, const
   Task task;
   task.name = name;
   task.classification = config.get("type", "") == "classification";
+  task.retrieval = config.get("type", "") == "retrieval";
   task.weight = config.get("weight", 1.0);
   Json head = config;
   for (const char* key : {"weight", "labels", "description", "templates"}) head.erase(key);
@@ -252,6 +253,8 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
       in.logits = out.experts.at(t.name);
       fused = fusion_->fuse(in);
       out.tasks[t.name] = {{"logits", fused.logits}};
+    } else if (t.retrieval) {
+      out.tasks[t.name] = shared_space(t, in, fused.weights);
     } else {
       out.tasks[t.name] = t.head->forward({{"features", fused.fused}});
     }
@@ -259,6 +262,38 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
   out.fused = fused.fused;
   out.weights = fused.weights;
   return out;
+}
+
+TensorMap FusedNetwork::shared_space(const Task& task, const FusionInput& in, const at::Tensor& weights) {
+  int64_t streams = in.features.size(1);
+  TensorMap out = task.head->forward({{"features", in.features.flatten(0, 1)}});
+  at::Tensor each = out.at("embedding").unflatten(0, {-1, streams});
+  each = each * in.present.unsqueeze(-1).to(each.scalar_type());
+  at::Tensor joined = (each * weights.unsqueeze(-1).to(each.scalar_type())).sum(1);
+  TensorMap named = {{"stream_embedding", each}, {"embedding", joined / joined.norm(2, -1, true).clamp_min(1e-6)}};
+  for (const char* scalar : {"logit_scale", "logit_bias"}) {
+    if (out.count(scalar)) named[scalar] = out.at(scalar).unflatten(0, {-1, streams}).select(1, 0);
+  }
+  return named;
+}
+
+at::Tensor FusedNetwork::alignment_loss(const Task& task, const TensorMap& outputs, const at::Tensor& present) const {
+  const at::Tensor& each = outputs.at("stream_embedding");
+  at::Tensor total = at::zeros({}, each.options().requires_grad(false));
+  int64_t pairs = 0;
+  for (int64_t a = 0; a < each.size(1); ++a) {
+    for (int64_t b = a + 1; b < each.size(1); ++b) {
+      at::Tensor rows = at::logical_and(present.select(1, a), present.select(1, b)).nonzero().squeeze(1);
+      if (rows.size(0) < 2) continue;
+      TensorMap side = {{"embedding", each.select(1, a).index_select(0, rows)}};
+      for (const char* scalar : {"logit_scale", "logit_bias"}) {
+        if (outputs.count(scalar)) side[scalar] = outputs.at(scalar).index_select(0, rows);
+      }
+      total = total + task.head->loss(side, each.select(1, b).index_select(0, rows));
+      ++pairs;
+    }
+  }
+  return pairs > 0 ? total / static_cast<double>(pairs) : total;
 }
 
 FusedOutput FusedNetwork::forward(const Batch& batch) {
@@ -281,6 +316,10 @@ at::Tensor FusedNetwork::loss(const Batch& batch, const FusedOutput& output) {
     total = total.defined() ? total + term * weight : term * weight;
   };
   for (const Task& t : tasks_) {
+    if (t.retrieval) {
+      accumulate(alignment_loss(t, output.tasks.at(t.name), output.present), t.weight);
+      continue;
+    }
     auto target = batch.targets.find(t.name);
     if (target == batch.targets.end()) continue;
     at::Tensor y = target->second.to(output.present.device());

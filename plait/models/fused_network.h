@@ -31,6 +31,8 @@ struct FusedOutput {
 /// Each stream: encoder → projection to one width (layer norm, linear) → fusion with the others → one head per task.
 /// Classification tasks have an expert head per stream besides (their logits feed fusions of decisions). Parameters are
 /// named streams.<name>.encoder.…, streams.<name>.projection.…, streams.<name>.experts.<task>.…, fusion.…, tasks.<name>.….
+/// A retrieval task has no target: its head embeds each stream's projected feature in the shared space, the item's
+/// embedding is their mean under the fusion's weights, and the loss aligns every pair of streams that an item has.
 /// Any non-empty subset of the streams is a valid item and one batch may mix subsets: an encoder sees only the rows that
 /// have its stream.
 class FusedNetwork : public Module {
@@ -57,7 +59,7 @@ class FusedNetwork : public Module {
                      const at::Tensor& quality);
   /// encode for every stream of the batch, then decode.
   FusedOutput forward(const Batch& batch);
-  /// Mean loss of the tasks that have targets in the batch, plus `expert_loss` (config, default 0.5) times the experts'.
+  /// Mean loss of the retrieval tasks and of those that have targets in the batch, plus `expert_loss` (config, default 0.5) times the experts'.
   at::Tensor loss(const Batch& batch, const FusedOutput& output);
 
   /// Frozen encoders stay in eval mode without gradients whatever `train` says.
@@ -78,6 +80,7 @@ class FusedNetwork : public Module {
     std::shared_ptr<Head> head;
     Json config;
     bool classification = false;
+    bool retrieval = false;
     double weight = 1;
   };
 
@@ -86,6 +89,8 @@ class FusedNetwork : public Module {
   void build_task(const std::string& name, const Json& config, const std::string& where);
   at::Tensor project(const Stream& stream, const at::Tensor& x) const;
   const Stream& stream(const std::string& name) const;
+  TensorMap shared_space(const Task& task, const FusionInput& in, const at::Tensor& weights);
+  at::Tensor alignment_loss(const Task& task, const TensorMap& outputs, const at::Tensor& present) const;
 
   Json config_;
   int64_t width_ = 256;

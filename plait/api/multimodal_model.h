@@ -1,0 +1,105 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plait/api/prediction.h"
+#include "plait/core/sample.h"
+#include "plait/data/processor.h"
+#include "plait/models/fused_network.h"
+
+namespace plait::api {
+
+/// How to load a model.
+struct ModelOptions {
+  std::string backend = "cpu";        ///< One of available_backends()
+  std::string dtype = "float32";      ///< float32, bfloat16 or float16; never changed silently
+  std::string model_size = "base";    ///< tiny, base or large: which shipped model the plain constructor loads
+  std::string task;                   ///< The task that predict answers; empty = the model's first
+  int64_t max_batch_size = 32;
+  bool untrained = false;             ///< Accept a model with parts that were never trained
+};
+
+/// How to answer.
+struct PredictOptions {
+  std::string task;                   ///< Empty = the model's default task
+  double coverage = 0.9;              ///< For the prediction set, in (0, 1)
+  std::vector<std::string> labels;    ///< Zero-shot: any label set, compared in the shared space
+};
+
+/// A feature of one stream, as `encode` makes it and `fuse` takes it.
+struct Feature {
+  std::string stream;
+  models::EncoderOutput encoded;      ///< tokens [1, T, De], mask [1, T], pooled [1, De]
+  double quality = 0;
+  std::string content_hash;           ///< Of the value and the encoder; equal inputs give equal hashes
+};
+
+/// The user's face: a ready model that answers from any non-empty subset of its streams.
+/// Thread safety: `predict`, `encode` and `decode` may be called concurrently; `to` and `train` need exclusive access.
+class MultimodalModel {
+ public:
+  /// Back ends that would work now, best first.
+  static std::vector<std::string> available_backends();
+
+  /// The shipped model ("plait-base"). @throws Error kInvalidArgument that lists the valid sizes and back ends.
+  static std::shared_ptr<MultimodalModel> load_default(const ModelOptions& options = {});
+  /// A folder in the layout of save_pretrained, or a name of the model cache. Older format versions are migrated, newer
+  /// ones refused.
+  static std::shared_ptr<MultimodalModel> from_pretrained(const std::string& name_or_path, const ModelOptions& options = {});
+  /// A model from its config and processors looked up in `dir`; untrained until weights are loaded or trained.
+  static std::shared_ptr<MultimodalModel> create(const Json& config, const std::string& dir, const ModelOptions& options = {});
+
+  /// config.json, model.safetensors, streams/<name>/..., calibration.json, README.md (the model card). Each file is
+  /// replaced atomically. `half` stores the weights as float16.
+  void save_pretrained(const std::string& dir, bool half = false) const;
+
+  /// @throws Error kInvalidArgument for an unknown stream (the valid ones are listed) or no stream at all; decoding errors
+  /// name the file and the stream.
+  Prediction predict(const std::map<std::string, Value>& streams, const PredictOptions& options = {});
+  std::vector<Prediction> predict_batch(const std::vector<Sample>& samples, const PredictOptions& options = {});
+
+  /// One stream alone → its feature; then any of them together → an answer: the same path as predict, in steps.
+  Feature encode(const std::string& stream, const Value& value);
+  Prediction decode(const std::vector<Feature>& features, const PredictOptions& options = {});
+
+  /// Decoded, assessed, processed and padded: what the network takes.
+  Batch prepare(const std::vector<Sample>& samples) const;
+
+  /// Digest of a stream's encoder and processor; changes with any weight. Reads all weights: keep it.
+  std::string fingerprint(const std::string& stream) const;
+
+  models::FusedNetwork& network() { return *network_; }
+  const models::FusedNetwork& network() const { return *network_; }
+  std::shared_ptr<models::FusedNetwork> shared_network() const { return network_; }
+  const data::Processor& processor(const std::string& stream) const;
+  std::shared_ptr<const data::Processor> shared_processor(const std::string& stream) const;
+  const Json& config() const { return config_; }
+  const Json& calibration() const { return calibration_; }
+  void set_calibration(Json calibration) { calibration_ = std::move(calibration); }
+  /// Markdown, kept as README.md of the folder.
+  const std::string& card() const { return card_; }
+  void set_card(std::string card) { card_ = std::move(card); }
+  void set_version(const std::string& version) { config_["version"] = version; }
+  std::string version() const { return config_.get("version", "0"); }
+  /// Marks the weights as trained, so that the folder loads without `untrained`.
+  void mark_trained() { config_["trained"] = true; }
+  c10::Device device() const { return device_; }
+
+ private:
+  MultimodalModel() = default;
+  std::vector<Prediction> answer(const models::FusedOutput& output, const PredictOptions& options, double milliseconds);
+  at::Tensor label_embeddings(const std::vector<std::string>& labels, const std::string& task);
+
+  Json config_;
+  Json calibration_ = Json::object({});
+  std::string card_;
+  std::string task_;
+  int64_t max_batch_ = 32;
+  c10::Device device_ = c10::Device(c10::kCPU);
+  c10::ScalarType dtype_ = c10::ScalarType::Float;
+  std::shared_ptr<models::FusedNetwork> network_;
+  std::map<std::string, std::shared_ptr<const data::Processor>> processors_;
+};
+
+}  // namespace plait::api

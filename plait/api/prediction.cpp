@@ -1,0 +1,36 @@
+#include "plait/api/prediction.h"
+
+namespace plait::api {
+namespace {
+
+Json numbers(const std::map<std::string, double>& values) {
+  Json::Object out;
+  for (const auto& [name, value] : values) out.emplace_back(name, value);
+  return Json(std::move(out));
+}
+
+}  // namespace
+
+Json Prediction::to_json() const {
+  Json out = Json::object({{"class", label.empty() ? Json() : Json(label)},
+                           {"confidence", confidence},
+                           {"scores", scores.empty() ? Json() : numbers(scores)},
+                           {"prediction_set", Json(prediction_set)},
+                           {"abstain", abstain},
+                           {"modality_weights", numbers(modality_weights)},
+                           {"quality", numbers(quality)},
+                           {"missing", Json(missing)},
+                           {"task", task},
+                           {"latency_ms", latency_ms},
+                           {"model_version", model_version}});
+  out["value"] = value.empty() ? Json() : Json(value);
+  out["value_std"] = value_std.empty() ? Json() : Json(value_std);
+  out["embedding"] = embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));
+  for (const char* other : {"text_output", "image_generation", "audio_output", "severity_score", "bounding_box", "boxes",
+                            "heatmap", "description"}) {
+    out[other] = Json();
+  }
+  return out;
+}
+
+}  // namespace plait::api
