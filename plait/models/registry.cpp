@@ -6,10 +6,23 @@
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/encoder.h"
+#include "plait/models/encoders/resnet.h"
+#include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/parallel.h"
+#include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
+#include "plait/models/fusion/bridge.h"
+#include "plait/models/fusion/concatenation.h"
+#include "plait/models/fusion/cross_modal_attention.h"
+#include "plait/models/fusion/decisions.h"
 #include "plait/models/fusion/fusion.h"
+#include "plait/models/fusion/gates.h"
+#include "plait/models/fusion/modality_attention.h"
+#include "plait/models/fusion/progressive.h"
+#include "plait/models/tasks/classification.h"
 #include "plait/models/tasks/head.h"
+#include "plait/models/tasks/regression.h"
+#include "plait/models/tasks/retrieval.h"
 
 namespace plait::models {
 namespace {
@@ -20,7 +33,10 @@ void add(Registry<Model>& r, const char* name) {
   using Config = typename M::Config;
   Registry<Model>::Entry entry;
   entry.name = name;
-  entry.kind = std::is_base_of_v<Encoder, M> ? "encoder" : std::is_base_of_v<Fusion, M> ? "fusion" : "head";
+  entry.kind = std::is_base_of_v<Encoder, M>   ? "encoder"
+               : std::is_base_of_v<Fusion, M> ? "fusion"
+               : std::is_base_of_v<Head, M>   ? "head"
+                                              : "layer";
   entry.create = [](const Json& json, const std::string& where) -> std::shared_ptr<Model> {
     return std::make_shared<M>(read_config<Config>(json, where, UnknownKeys::kError));
   };
@@ -36,13 +52,28 @@ Registry<Model> build() {
   add<XlmRoberta>(r, "xlm_roberta");
   // Encoders: image.
   add<EfficientNetLite>(r, "efficientnet_lite");
+  add<ResNet>(r, "resnet");
+  add<VisionTransformer>(r, "vit");
   // Encoders: any modality.
   add<Parallel>(r, "parallel");
   // Encoders: audio.
+  add<Wav2Vec2>(r, "wav2vec2");
   add<Whisper>(r, "whisper");
   // Encoders: series, table.
   // Fusion.
+  add<Concatenation>(r, "concatenation");
+  add<MeanOfExperts>(r, "mean");
+  add<ProductOfExperts>(r, "product");
+  add<DynamicModalityWeighting>(r, "dma");
+  add<DynamicRoutingGate>(r, "drg");
+  add<ModalityAttention>(r, "modality_attention");
+  add<Bridge>(r, "bridge");
+  add<Progressive>(r, "progressive");
+  add<CrossModalAttention>(r, "cross_modal_attention");
   // Heads.
+  add<Classification>(r, "classification");
+  add<Regression>(r, "regression");
+  add<Retrieval>(r, "retrieval");
   (void)&r;
   return r;
 }
