@@ -27,7 +27,7 @@ constexpr uint64_t kEvaluationSeed = 0;
 
 struct LossOutput {
   at::Tensor loss;    ///< 0-dim, mean over the batch's items
-  TensorMap scalars;  ///< 0-dim figures for the log ("weight/image"); read only when a line is written
+  TensorMap scalars;  ///< 0-dim, detached, for the log ("weight/image"); read only when a line is written
 };
 
 /// What a Trainer trains.
@@ -35,6 +35,8 @@ class Trainable {
  public:
   virtual ~Trainable() = default;
   virtual models::Module& module() = 0;
+  /// Training mode on or off; overridden where parts stay frozen.
+  virtual void set_training(bool on) { module().train(on); }
   virtual LossOutput loss(const Batch& batch) = 0;
   /// Called in eval mode without gradients; by default the mean loss over the items as "loss".
   virtual Scalars evaluate(BatchSource& source, int64_t batch_size);

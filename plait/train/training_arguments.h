@@ -9,6 +9,7 @@ namespace plait::train {
 /// How to train. Names follow transformers.TrainingArguments where the meaning is the same.
 struct TrainingArguments {
   std::string output_dir;
+  bool overwrite_output_dir = false;
   double learning_rate = 1e-5;
   double num_train_epochs = 3;
   int64_t max_steps = 0;

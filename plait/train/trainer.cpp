@@ -1,0 +1,528 @@
+#include "plait/train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+
+#include "plait/core/error.h"
+#include "plait/core/hash.h"
+#include "plait/core/log.h"
+#include "plait/core/weights/safetensors.h"
+#include "plait/train/autocast.h"
+#include "plait/train/checkpoint.h"
+#include "plait/train/modality_dropout.h"
+#include "plait/train/optimizer.h"
+#include "plait/train/run_log.h"
+#include "plait/train/schedule.h"
+
+namespace plait::train {
+namespace {
+
+// Separate streams of random numbers from one seed.
+constexpr uint64_t kOrderSalt = 1, kItemSalt = 2, kDropoutSalt = 3, kModalitySalt = 4;
+
+at::Device device_of(models::Module& module) {
+  auto parameters = module.named_parameters();
+  return parameters.empty() ? at::Device(at::kCPU) : parameters.front().second.device();
+}
+
+at::Generator make_generator(at::Device device) {
+  if (device.is_cpu()) return at::detail::createCPUGenerator();
+  return at::globalContext().getAcceleratorHooksInterface(device.type()).getNewGenerator(device.index());
+}
+
+/// The order of the items in one epoch.
+std::vector<int64_t> shuffled(int64_t count, uint64_t seed) {
+  std::vector<int64_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  for (int64_t i = count - 1; i > 0; --i) {
+    auto j = static_cast<int64_t>(mix_seed(seed, static_cast<uint64_t>(i)) % static_cast<uint64_t>(i + 1));
+    std::swap(order[i], order[j]);
+  }
+  return order;
+}
+
+Json to_json(const Scalars& scalars) {
+  Json out = Json::object({});
+  for (const auto& [name, value] : scalars) out[name] = value;
+  return out;
+}
+
+/// A figure that was not finite was written as null and is left out.
+Scalars scalars_from(const Json& json) {
+  Scalars out;
+  for (const auto& [name, value] : json.members()) {
+    if (value.is_number()) out[name] = value.as_double();
+  }
+  return out;
+}
+
+Scalars read_scalars(const TensorMap& tensors) {
+  Scalars out;
+  for (const auto& [name, tensor] : tensors) out[name] = tensor.item<double>();
+  return out;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Runs one evaluation and leaves the model in the mode it was in.
+Scalars evaluate_with(Trainable& trainable, const TrainingArguments& args, BatchSource& source) {
+  at::NoGradGuard no_grad;
+  bool training = trainable.module().training();
+  trainable.set_training(false);
+  AutocastGuard autocast(device_of(trainable.module()).type(), at::kBFloat16, args.bf16);
+  Scalars out;
+  try {
+    out = trainable.evaluate(source, args.per_device_eval_batch_size);
+  } catch (...) {
+    trainable.set_training(training);
+    throw;
+  }
+  trainable.set_training(training);
+  return out;
+}
+
+/// One call of Trainer::train.
+class Run {
+ public:
+  Run(Trainable& trainable, const TrainingArguments& args, BatchSource& train, BatchSource* eval,
+      const ProgressCallback& callback)
+      : trainable_(trainable),
+        args_(args),
+        train_(train),
+        eval_(eval),
+        callback_(callback),
+        module_(trainable.module()),
+        device_(device_of(module_)),
+        generator_(make_generator(device_)),
+        optimizer_(make_groups(), {args.adam_beta1, args.adam_beta2, args.adam_epsilon}) {
+    int64_t per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps;
+    items_ = train.size();
+    require(items_ > 0, "train", "expected at least one training item");
+    steps_per_epoch_ = (items_ + per_step - 1) / per_step;
+    total_ = args.max_steps > 0 ? args.max_steps
+                                : static_cast<int64_t>(std::ceil(args.num_train_epochs * static_cast<double>(steps_per_epoch_)));
+    warmup_ = args.warmup_steps > 0 ? args.warmup_steps
+                                    : static_cast<int64_t>(std::ceil(args.warmup_ratio * static_cast<double>(total_)));
+    drop_ = args.modality_dropout.is_object() || args.dropout_of("") > 0;
+  }
+
+  TrainResult operator()() {
+    if (!args_.output_dir.empty()) make_output_dir();
+    resume();
+    log_ = std::make_unique<RunLog>(args_.output_dir.empty() ? "" : args_.output_dir + "/log.jsonl",
+                                    result_.resumed_from);
+    write_log(Json::object({{"event", result_.resumed_from < 0 ? "start" : "resume"},
+                            {"step", step_},
+                            {"total_steps", total_},
+                            {"items", items_},
+                            {"parameters", optimizer_.parameter_count()},
+                            {"arguments", write_config(args_)}}));
+    module_.set_generator(generator_);
+    start_ = std::chrono::steady_clock::now();
+    first_step_ = step_;
+    while (step_ < total_ && !stopped_ && !result_.cancelled) one_step();
+    finish();
+    return result_;
+  }
+
+ private:
+  std::vector<ParameterGroup> make_groups();
+  void make_output_dir();
+  void resume();
+  void start_anew();
+  void restore(const Checkpoint& checkpoint, const std::string& where);
+  void one_step();
+  double accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorMap* scalars);
+  void evaluate(Progress& progress);
+  void save();
+  void finish();
+  TensorMap trained_weights() const;
+  Json state() const;
+  void warn(const std::string& message);
+  void write_log(const Json& line) { warn(log_->write(line)); }
+  double epoch_of(int64_t step) const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch_); }
+
+  Trainable& trainable_;
+  const TrainingArguments& args_;
+  BatchSource& train_;
+  BatchSource* eval_;
+  const ProgressCallback& callback_;
+  models::Module& module_;
+  at::Device device_;
+  at::Generator generator_;
+  NamedTensors trained_;
+  AdamW optimizer_;
+  std::unique_ptr<RunLog> log_;
+
+  int64_t items_ = 0, steps_per_epoch_ = 0, total_ = 0, warmup_ = 0;
+  bool drop_ = false;
+  int64_t step_ = 0, first_step_ = 0, saved_step_ = -1;
+  int64_t bad_evaluations_ = 0;
+  bool stopped_ = false;
+  int64_t order_epoch_ = -1;
+  std::vector<int64_t> order_;
+  TensorMap best_weights_;
+  Scalars best_metrics_;
+  double loss_sum_ = 0, logged_loss_ = 0;
+  int64_t logged_steps_ = 0, seen_items_ = 0;
+  std::string pending_warning_;
+  std::chrono::steady_clock::time_point start_;
+  TrainResult result_;
+};
+
+std::vector<ParameterGroup> Run::make_groups() {
+  trainable_.set_training(true);
+  auto all = module_.named_parameters();
+  auto trains = [](const auto& named) { return named.second.requires_grad(); };
+  if (std::none_of(all.begin(), all.end(), trains)) {
+    module_.requires_grad_(true);
+    trainable_.set_training(true);  // Freezes again what is to stay frozen.
+  }
+  std::map<std::pair<double, bool>, ParameterGroup> groups;
+  for (auto& [name, parameter] : all) {
+    if (!parameter.requires_grad()) continue;
+    double factor = 1;
+    size_t longest = 0;
+    for (const auto& [prefix, value] : args_.parameter_groups.is_object() ? args_.parameter_groups.members() : Json::Object{}) {
+      if (name.rfind(prefix, 0) != 0 || prefix.size() < longest) continue;
+      longest = prefix.size();
+      factor = value.as_double();
+    }
+    if (factor == 0) {
+      parameter.set_requires_grad(false);
+      continue;
+    }
+    bool decay = parameter.dim() >= 2;  // Biases, norms and gates are vectors or scalars.
+    ParameterGroup& group = groups[{factor, decay}];
+    group.lr_multiplier = factor;
+    group.weight_decay = decay ? args_.weight_decay : 0;
+    group.parameters.emplace_back(name, parameter);
+    trained_.emplace_back(name, parameter);
+  }
+  require(!trained_.empty(), "train", "expected at least one parameter to train");
+  std::vector<ParameterGroup> out;
+  for (auto& [key, group] : groups) out.push_back(std::move(group));
+  return out;
+}
+
+void Run::make_output_dir() {
+  std::error_code error;
+  std::filesystem::create_directories(args_.output_dir, error);
+  if (error) fail(ErrorCode::kIo, "train", "cannot make " + args_.output_dir + ": " + error.message());
+}
+
+void Run::resume() {
+  if (args_.resume == "none") return start_anew();
+  if (args_.resume != "auto") return restore(load_checkpoint(args_.resume), args_.resume);
+  for (const std::string& dir : list_checkpoints(args_.output_dir)) {
+    Checkpoint checkpoint;
+    try {
+      checkpoint = load_checkpoint(dir);
+    } catch (const Error& e) {
+      warn(std::string("skipping a damaged checkpoint: ") + e.what());
+      continue;
+    }
+    return restore(checkpoint, dir);
+  }
+}
+
+void Run::start_anew() {
+  if (args_.output_dir.empty()) return;
+  auto old = list_checkpoints(args_.output_dir);
+  if (old.empty()) return;
+  if (!args_.overwrite_output_dir) {
+    fail(ErrorCode::kInvalidArgument, "train",
+         args_.output_dir + " holds checkpoints of an earlier run: expected resume \"auto\" to continue it, "
+                            "overwrite_output_dir to discard it, or another output_dir");
+  }
+  remove_checkpoints(args_.output_dir);
+}
+
+void Run::restore(const Checkpoint& checkpoint, const std::string& where) {
+  const Json& s = checkpoint.state;
+  auto same = [&](const char* key, int64_t own) {
+    int64_t theirs = s.at(key).as_int();
+    if (theirs == own) return;
+    fail(ErrorCode::kInvalidArgument, "train",
+         where + ": expected " + key + " " + std::to_string(theirs) + " as in the checkpoint, got " + std::to_string(own));
+  };
+  same("seed", args_.seed);
+  same("items", items_);
+  same("batch_size", args_.per_device_train_batch_size);
+  same("accumulation", args_.gradient_accumulation_steps);
+  for (auto& [name, parameter] : trained_) {
+    if (!checkpoint.weights.count(name)) {
+      fail(ErrorCode::kCorruptData, "train", where + ": the checkpoint lacks the trained weight \"" + name + "\"");
+    }
+  }
+  at::NoGradGuard no_grad;
+  module_.load_state_dict(checkpoint.weights, /*strict=*/false);
+  optimizer_.load_state(checkpoint.optimizer);
+  step_ = saved_step_ = s.at("step").as_int();
+  bad_evaluations_ = s.get("bad_evaluations", 0);
+  stopped_ = s.get("stopped", false);
+  result_.early_stopped = stopped_;
+  result_.skipped_steps = s.get("skipped_steps", 0);
+  result_.resumed_from = step_;
+  if (const Json* metrics = s.find("metrics")) {
+    result_.metrics = scalars_from(*metrics);
+  }
+  int64_t best = s.get("best_step", -1);
+  if (best < 0) return;
+  try {
+    std::string beside = std::filesystem::path(where).lexically_normal().parent_path().string();
+    TensorMap weights;
+    for (auto& [name, tensor] : load_safetensors(best_weights_path(beside.empty() ? "." : beside, best))) {
+      weights[name] = tensor.clone();
+    }
+    best_weights_ = std::move(weights);
+    result_.best_step = best;
+    result_.best_metric = s.at("best_metric").as_double();
+    best_metrics_ = scalars_from(s.at("best_metrics"));
+  } catch (const Error& e) {
+    warn(std::string("the best weights so far are lost: ") + e.what());
+  }
+}
+
+void Run::one_step() {
+  int64_t epoch = step_ / steps_per_epoch_;
+  if (epoch != order_epoch_) {
+    order_ = shuffled(items_, mix_seed(args_.seed, kOrderSalt, epoch));
+    order_epoch_ = epoch;
+  }
+  int64_t per_step = args_.per_device_train_batch_size * args_.gradient_accumulation_steps;
+  int64_t begin = (step_ % steps_per_epoch_) * per_step;
+  std::vector<int64_t> items(order_.begin() + begin, order_.begin() + std::min(begin + per_step, items_));
+
+  bool log_line = args_.logging_steps > 0 && ((step_ + 1) % args_.logging_steps == 0 || step_ + 1 == total_);
+  Progress p;
+  p.total_steps = total_;
+  p.learning_rate = args_.learning_rate * learning_rate_factor(args_.lr_scheduler, step_, warmup_, total_);
+  optimizer_.zero_grad();
+  TensorMap scalars;
+  p.loss = accumulate(items, epoch, log_line ? &scalars : nullptr);
+  p.grad_norm = std::isfinite(p.loss) ? optimizer_.clip_grad_norm(args_.max_grad_norm) : 0;
+  if (std::isfinite(p.loss) && std::isfinite(p.grad_norm)) {
+    optimizer_.step(p.learning_rate);
+    loss_sum_ += p.loss;
+    logged_loss_ += p.loss;
+    ++logged_steps_;
+  } else {
+    std::string what = (std::isfinite(p.loss) ? "the gradient" : "the loss") + std::string(" is not finite at step ") +
+                       std::to_string(step_) + " (epoch " + std::to_string(epoch) + ")";
+    if (++result_.skipped_steps > args_.max_skipped_steps) {
+      fail(ErrorCode::kInvalidArgument, "train", what + "; lower learning_rate or look for bad inputs");
+    }
+    warn(what + ": the step is skipped");
+  }
+  optimizer_.zero_grad();
+  ++step_;
+  seen_items_ += static_cast<int64_t>(items.size());
+
+  bool epoch_end = step_ % steps_per_epoch_ == 0 || step_ == total_;
+  p.step = step_;
+  p.epoch = epoch_of(step_);
+  p.elapsed_seconds = seconds_since(start_);
+  p.items_per_second = static_cast<double>(seen_items_) / std::max(p.elapsed_seconds, 1e-9);
+  p.eta_seconds = p.elapsed_seconds / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
+  if (log_line) {
+    p.scalars = read_scalars(scalars);
+    write_log(Json::object({{"step", step_},
+                            {"epoch", p.epoch},
+                            {"loss", logged_steps_ > 0 ? logged_loss_ / static_cast<double>(logged_steps_) : p.loss},
+                            {"learning_rate", p.learning_rate},
+                            {"grad_norm", p.grad_norm},
+                            {"items_per_second", p.items_per_second},
+                            {"elapsed_seconds", p.elapsed_seconds},
+                            {"scalars", to_json(p.scalars)}}));
+    logged_loss_ = 0;
+    logged_steps_ = 0;
+  }
+  if (eval_ && (args_.eval_steps > 0 ? step_ % args_.eval_steps == 0 || step_ == total_ : epoch_end)) evaluate(p);
+  bool save_due = args_.save_steps > 0 ? step_ % args_.save_steps == 0 || step_ == total_ : epoch_end;
+  if (args_.save_steps >= 0 && (save_due || stopped_)) save();
+  p.warning = std::exchange(pending_warning_, "");
+  if (callback_ && !callback_(p)) {
+    result_.cancelled = true;
+    if (args_.save_steps >= 0 && saved_step_ != step_) save();
+  }
+}
+
+double Run::accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorMap* scalars) {
+  auto total = static_cast<double>(items.size());
+  double sum = 0;
+  uint64_t item_seed = mix_seed(args_.seed, kItemSalt, epoch) | 1;  // Never kEvaluationSeed.
+  size_t size = static_cast<size_t>(args_.per_device_train_batch_size);
+  for (size_t begin = 0; begin < items.size(); begin += size) {
+    std::vector<int64_t> part(items.begin() + static_cast<std::ptrdiff_t>(begin),
+                              items.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, items.size())));
+    Batch batch = train_.batch(part, item_seed);
+    if (drop_) {
+      drop_modalities(batch, part, mix_seed(args_.seed, kModalitySalt, epoch),
+                      [&](const std::string& stream) { return args_.dropout_of(stream); });
+    }
+    batch = to(batch, device_);
+    // Seeding per forward pass makes dropout a function of the step, so a resumed run needs no generator state.
+    generator_.set_current_seed(mix_seed(mix_seed(args_.seed, kDropoutSalt), step_, begin));
+    LossOutput out;
+    {
+      AutocastGuard autocast(device_.type(), at::kBFloat16, args_.bf16);
+      out = trainable_.loss(batch);
+    }
+    if (!out.loss.defined() || out.loss.numel() != 1) fail(ErrorCode::kInvalidArgument, "train", "expected a scalar loss");
+    double share = static_cast<double>(part.size()) / total;
+    double value = out.loss.item<double>();
+    if (!std::isfinite(value)) return value;
+    if (!out.loss.requires_grad()) {
+      fail(ErrorCode::kInvalidArgument, "train", "expected a loss that depends on a trained parameter");
+    }
+    (share == 1 ? out.loss : out.loss * share).backward();
+    sum += value * share;
+    if (scalars) *scalars = out.scalars;
+  }
+  return sum;
+}
+
+void Run::evaluate(Progress& progress) {
+  Scalars metrics = evaluate_with(trainable_, args_, *eval_);
+  auto it = metrics.find(args_.metric_for_best_model);
+  if (it == metrics.end()) {
+    std::string known;
+    for (const auto& [name, value] : metrics) known += (known.empty() ? "" : ", ") + name;
+    fail(ErrorCode::kInvalidArgument, "train",
+         "expected metric_for_best_model to be one of: " + known + "; got \"" + args_.metric_for_best_model + "\"");
+  }
+  double value = it->second;
+  bool better = std::isfinite(value) && (result_.best_step < 0 || (args_.maximize() ? value > result_.best_metric
+                                                                                    : value < result_.best_metric));
+  result_.metrics = metrics;
+  progress.metrics = metrics;
+  if (better) {
+    int64_t previous = std::exchange(result_.best_step, step_);
+    result_.best_metric = value;
+    best_metrics_ = metrics;
+    bad_evaluations_ = 0;
+    best_weights_.clear();
+    for (auto& [name, tensor] : trained_weights()) best_weights_[name] = tensor.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
+    try {
+      if (!args_.output_dir.empty()) {
+        save_safetensors(best_weights_path(args_.output_dir, step_), best_weights_);
+        std::error_code ignored;
+        if (args_.save_steps < 0) std::filesystem::remove(best_weights_path(args_.output_dir, previous), ignored);
+      }
+    } catch (const Error& e) {
+      warn(std::string("the best weights are kept in memory only: ") + e.what());
+    }
+  } else {
+    ++bad_evaluations_;
+    stopped_ = args_.early_stopping_patience > 0 && bad_evaluations_ >= args_.early_stopping_patience;
+    result_.early_stopped = stopped_;
+  }
+  write_log(Json::object({{"step", step_}, {"epoch", epoch_of(step_)}, {"eval", to_json(metrics)}, {"best", better}}));
+}
+
+TensorMap Run::trained_weights() const {
+  TensorMap out;
+  for (const auto& [name, parameter] : trained_) out[name] = parameter.detach();
+  for (const auto& [name, buffer] : module_.named_buffers(/*persistent_only=*/true)) out[name] = buffer.detach();
+  return out;
+}
+
+Json Run::state() const {
+  return Json::object({{"format_version", 1},
+                       {"step", step_},
+                       {"epoch", epoch_of(step_)},
+                       {"total_steps", total_},
+                       {"seed", args_.seed},
+                       {"items", items_},
+                       {"batch_size", args_.per_device_train_batch_size},
+                       {"accumulation", args_.gradient_accumulation_steps},
+                       {"bad_evaluations", bad_evaluations_},
+                       {"stopped", stopped_},
+                       {"skipped_steps", result_.skipped_steps},
+                       {"metrics", to_json(result_.metrics)},
+                       {"best_step", result_.best_step},
+                       {"best_metric", result_.best_metric},
+                       {"best_metrics", to_json(best_metrics_)},
+                       {"arguments", write_config(args_)}});
+}
+
+void Run::save() {
+  if (args_.output_dir.empty()) return;
+  try {
+    save_checkpoint(args_.output_dir, step_, {trained_weights(), optimizer_.state(), state()}, args_.save_total_limit);
+    saved_step_ = step_;
+  } catch (const Error& e) {
+    // Training goes on: the older checkpoints are whole, and the space may be back at the next one.
+    warn(std::string("no checkpoint at step ") + std::to_string(step_) + ": " + e.what());
+  }
+}
+
+void Run::finish() {
+  optimizer_.zero_grad();
+  if (!result_.cancelled && args_.load_best_model_at_end && !best_weights_.empty()) {
+    at::NoGradGuard no_grad;
+    module_.load_state_dict(best_weights_, /*strict=*/false);
+    result_.metrics = best_metrics_;
+  }
+  trainable_.set_training(false);
+  result_.steps = step_;
+  result_.epochs = epoch_of(step_);
+  result_.train_loss = loss_sum_ / static_cast<double>(std::max<int64_t>(step_ - first_step_, 1));
+  result_.seconds = seconds_since(start_);
+  result_.items_per_second = static_cast<double>(seen_items_) / std::max(result_.seconds, 1e-9);
+  write_log(Json::object({{"event", result_.cancelled ? "cancelled" : "end"}, {"step", step_}, {"result", result_.to_json()}}));
+}
+
+void Run::warn(const std::string& message) {
+  if (message.empty()) return;
+  log_warning("train", message);
+  if (result_.warnings.size() < 100) result_.warnings.push_back(message);
+  pending_warning_ += (pending_warning_.empty() ? "" : "; ") + message;
+}
+
+}  // namespace
+
+Json TrainResult::to_json() const {
+  return Json::object({{"steps", steps},
+                       {"epochs", epochs},
+                       {"train_loss", train_loss},
+                       {"best_step", best_step},
+                       {"best_metric", best_metric},
+                       {"metrics", plait::train::to_json(metrics)},
+                       {"cancelled", cancelled},
+                       {"early_stopped", early_stopped},
+                       {"resumed_from", resumed_from},
+                       {"skipped_steps", skipped_steps},
+                       {"seconds", seconds},
+                       {"items_per_second", items_per_second},
+                       {"warnings", Json(warnings)}});
+}
+
+Trainer::Trainer(std::shared_ptr<Trainable> trainable, TrainingArguments args, std::shared_ptr<BatchSource> train_source,
+                 std::shared_ptr<BatchSource> eval_source)
+    : trainable_(std::move(trainable)),
+      args_(std::move(args)),
+      train_source_(std::move(train_source)),
+      eval_source_(std::move(eval_source)) {
+  require(trainable_ && train_source_, "train", "expected something to train and a source of items");
+  args_ = read_config<TrainingArguments>(write_config(args_), "arguments");  // Checks the ranges, too.
+}
+
+TrainResult Trainer::train() {
+  at::AutoGradMode grad(true);
+  return Run(*trainable_, args_, *train_source_, eval_source_.get(), callback_)();
+}
+
+Scalars Trainer::evaluate(BatchSource& source) { return evaluate_with(*trainable_, args_, source); }
+
+}  // namespace plait::train
