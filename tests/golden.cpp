@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "plait/core/weights/safetensors.h"
@@ -9,9 +10,20 @@
 namespace plait::tests {
 namespace {
 
-std::string path_of(const std::string& name) { return std::string(PLAIT_SOURCE_DIR) + "/tests/golden/" + name + ".safetensors"; }
+std::string folder() { return std::string(PLAIT_SOURCE_DIR) + "/tests/golden/"; }
+
+std::string path_of(const std::string& name) { return folder() + name + ".safetensors"; }
 
 }  // namespace
+
+std::vector<std::string> golden_files() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder())) {
+    if (entry.path().extension() == ".safetensors") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 bool golden_exists(const std::string& name) { return std::filesystem::exists(path_of(name)); }
 

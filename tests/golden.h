@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "plait/core/json.h"
 #include "plait/core/tensor_map.h"
@@ -18,6 +19,8 @@ struct Golden {
   TensorMap weights, inputs, outputs;
 };
 
+/// Names of the files in tests/golden, sorted.
+std::vector<std::string> golden_files();
 bool golden_exists(const std::string& name);
 Golden load_golden(const std::string& name);
 

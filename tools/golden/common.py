@@ -1,14 +1,19 @@
 """Writes golden files: tensors "weights.*", "inputs.*", "outputs.*" and the metadata that the C++ suite reads."""
 import json
+import os
 import pathlib
+import re
+import tempfile
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 MAX_BYTES = 200 * 1024
 
 torch.set_num_threads(1)
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def randomise(module, seed=0, scale=None):
@@ -31,6 +36,23 @@ def randomise(module, seed=0, scale=None):
             elif name.endswith("running_var"):
                 buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     return module.eval()
+
+
+def published_state(module):
+    """The weights under the names in which the published checkpoints have them."""
+    with tempfile.TemporaryDirectory() as folder:
+        module.save_pretrained(folder)
+        return load_file(pathlib.Path(folder) / "model.safetensors")
+
+
+def rename(state, table):
+    """Applies regular expressions to the names, in order."""
+    out = {}
+    for name, tensor in state.items():
+        for pattern, replacement in table:
+            name = re.sub(pattern, replacement, name)
+        out[name] = tensor
+    return out
 
 
 def write(model, config, weights, inputs, outputs, reference, name=None):
