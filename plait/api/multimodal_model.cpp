@@ -31,17 +31,6 @@ std::string join(const std::vector<std::string>& names) {
   return out;
 }
 
-/// What a value is, for its content hash: files are read, everything else is hashed as it stands.
-std::string content_of(const Value& value) {
-  if (auto* text = std::get_if<std::string>(&value)) return "t" + *text;
-  if (auto* path = std::get_if<Path>(&value)) return "f" + read_file(path->path);
-  if (auto* bytes = std::get_if<Bytes>(&value)) return "f" + bytes->bytes;
-  if (auto* json = std::get_if<Json>(&value)) return "j" + json->dump();
-  const bool wave = std::holds_alternative<Waveform>(value);
-  at::Tensor tensor = wave ? std::get<Waveform>(value).samples : std::get<at::Tensor>(value);
-  return feature_key(tensor, wave ? std::to_string(std::get<Waveform>(value).sample_rate) : "tensor");
-}
-
 /// The fewest labels whose probabilities reach `coverage`, most probable first.
 std::vector<std::string> smallest_set(const at::Tensor& probabilities, const std::vector<std::string>& labels,
                                       double coverage) {
@@ -77,6 +66,16 @@ void check_format(const Json& config, const std::string& dir) {
 }
 
 }  // namespace
+
+std::string content_bytes(const Value& value) {
+  if (auto* text = std::get_if<std::string>(&value)) return "t" + *text;
+  if (auto* path = std::get_if<Path>(&value)) return "f" + read_file(path->path);
+  if (auto* bytes = std::get_if<Bytes>(&value)) return "f" + bytes->bytes;
+  if (auto* json = std::get_if<Json>(&value)) return "j" + json->dump();
+  const bool wave = std::holds_alternative<Waveform>(value);
+  at::Tensor tensor = wave ? std::get<Waveform>(value).samples : std::get<at::Tensor>(value);
+  return feature_key(tensor, wave ? std::to_string(std::get<Waveform>(value).sample_rate) : "tensor");
+}
 
 std::vector<std::string> MultimodalModel::available_backends() { return plait::available_backends(); }
 
@@ -229,7 +228,7 @@ Feature MultimodalModel::encode(const std::string& stream, const Value& value) {
   out.stream = stream;
   out.encoded = network_->encode(stream, batch.streams.at(stream));
   out.quality = batch.streams.at(stream).quality[0].item<double>();
-  out.content_hash = feature_key(content_of(value), fingerprint(stream));
+  out.content_hash = feature_key(content_bytes(value), fingerprint(stream));
   return out;
 }
 

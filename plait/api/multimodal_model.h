@@ -27,6 +27,9 @@ struct PredictOptions {
   std::vector<std::string> labels;    ///< Zero-shot: any label set, compared in the shared space
 };
 
+/// What a value holds, for content hashes: files are read, everything else is taken as it stands.
+std::string content_bytes(const Value& value);
+
 /// A feature of one stream, as `encode` makes it and `fuse` takes it.
 struct Feature {
   std::string stream;
