@@ -1,0 +1,54 @@
+#include "plait/models/tasks/regression.h"
+
+#include <ATen/ATen.h>
+
+#include "plait/core/error.h"
+#include "plait/models/tasks/classification.h"
+
+namespace plait::models {
+
+void Regression::Config::visit(ConfigVisitor& v) {
+  v.field("width", width, "Width of the features", {.min = 1, .max = 65536});
+  v.field("outputs", outputs, "Number of values", {.min = 1, .max = 1000000});
+  v.field("hidden", hidden, "Width of a hidden layer; 0: none", {.min = 0, .max = 65536});
+  v.field("dropout", dropout, "Dropout before the last layer", {.min = 0, .max = 0.95});
+}
+
+Regression::Config Regression::Config::tiny() {
+  Config c;
+  c.width = 8;
+  c.outputs = 2;
+  c.hidden = 6;
+  c.dropout = 0;
+  return c;
+}
+
+Regression::Regression(const Config& config) : config_(config) {
+  norm_ = add<LayerNorm>("norm", config.width);
+  if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
+  dropout_ = add<Dropout>("dropout", config.dropout);
+  output_ = add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, 2 * config.outputs);
+}
+
+TensorMap Regression::forward(const TensorMap& inputs) {
+  at::Tensor x = (*norm_)(head_features(inputs, config_.width, "regression"));
+  if (hidden_) x = at::gelu((*hidden_)(x));
+  auto halves = (*output_)((*dropout_)(x)).chunk(2, -1);
+  return {{"mean", halves[0]}, {"log_variance", halves[1].clamp(-10, 10)}};
+}
+
+at::Tensor Regression::loss(const TensorMap& outputs, const at::Tensor& target) const {
+  at::Tensor mean = get(outputs, "mean", "regression").to(at::kFloat);
+  at::Tensor log_variance = get(outputs, "log_variance", "regression").to(at::kFloat);
+  at::Tensor y = target.to(at::kFloat);
+  if (y.dim() == 1 && config_.outputs == 1) y = y.unsqueeze(1);
+  if (y.sizes() != mean.sizes()) {
+    fail(ErrorCode::kInvalidArgument, "regression", "expected a target " + describe(mean) + ", got " + describe(target));
+  }
+  at::Tensor known = at::isfinite(y);
+  at::Tensor error = mean - at::where(known, y, mean.detach());
+  at::Tensor term = 0.5 * (log_variance + error.square() * (-log_variance).exp());
+  return at::where(known, term, at::zeros_like(term)).sum() / known.sum().clamp_min(1);
+}
+
+}  // namespace plait::models

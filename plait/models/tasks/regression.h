@@ -1,0 +1,34 @@
+#pragma once
+#include "plait/core/config.h"
+#include "plait/models/layers/layers.h"
+#include "plait/models/tasks/head.h"
+
+namespace plait::models {
+
+/// Layer norm, dropout and a linear layer or MLP: features [B, D] → mean [B, R] and log_variance [B, R] (within ±10).
+/// Loss: Gaussian negative log-likelihood without its constant, ½(log σ² + (y − μ)²/σ²), mean over the target values that
+/// are not NaN (0 when there is none). Targets [B, R], or [B] when R is 1.
+class Regression : public Head {
+ public:
+  struct Config {
+    int64_t width = 256;
+    int64_t outputs = 1;
+    int64_t hidden = 0;
+    double dropout = 0.1;
+    void visit(ConfigVisitor& v);
+    static Config tiny();
+    void validate() const {}
+  };
+  explicit Regression(const Config& config);
+  TensorMap forward(const TensorMap& inputs) override;
+  at::Tensor loss(const TensorMap& outputs, const at::Tensor& target) const override;
+  Json config() const override { return write_config(config_); }
+
+ private:
+  Config config_;
+  std::shared_ptr<LayerNorm> norm_;
+  std::shared_ptr<Linear> hidden_, output_;
+  std::shared_ptr<Dropout> dropout_;
+};
+
+}  // namespace plait::models
