@@ -1,0 +1,99 @@
+#include "plait/data/datasets/datasets.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "plait/core/error.h"
+#include "plait/data/datasets/prepare.h"
+
+namespace plait::data {
+namespace {
+
+const std::vector<DatasetAdapter>& adapters() {
+  static const std::vector<DatasetAdapter> kAdapters{stamps_dataset()};
+  return kAdapters;
+}
+
+const DatasetAdapter& adapter(const std::string& name) {
+  std::string names;
+  for (const DatasetAdapter& one : adapters()) {
+    if (one.info.name == name) return one;
+    names += (names.empty() ? "" : ", ") + one.info.name;
+  }
+  fail(ErrorCode::kInvalidArgument, "datasets", "expected one of " + names + ", got \"" + name + "\"");
+}
+
+std::string key_of(const DatasetAdapter& one) { return "datasets/" + one.info.name + "-" + std::to_string(one.revision); }
+
+bool has_manifest(const std::string& dir) { return std::filesystem::exists(dir + "/manifest.jsonl"); }
+
+std::vector<std::string> chosen_streams(const DatasetInfo& info, const DatasetOptions& options) {
+  std::set<std::string> known;
+  std::vector<std::string> usual;
+  for (const auto& [stream, modality] : info.streams) usual.push_back(stream);
+  if (options.streams.empty()) return usual;
+  for (const StreamList* list : {&info.streams, &info.more_streams}) {
+    for (const auto& [stream, modality] : *list) known.insert(stream);
+  }
+  for (const std::string& stream : options.streams) {
+    if (known.count(stream) > 0) continue;
+    std::string names;
+    for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
+    fail(ErrorCode::kInvalidArgument, "datasets",
+         info.name + " has the streams " + names + ", got \"" + stream + "\"");
+  }
+  return options.streams;
+}
+
+Sample to_sample(const ManifestItem& item, const std::string& dir, const std::vector<std::string>& streams) {
+  Sample sample;
+  sample.id = item.id;
+  sample.labels = item.labels;
+  for (const std::string& stream : streams) {
+    if (auto text = item.texts.find(stream); text != item.texts.end()) {
+      sample.streams[stream] = text->second;
+    } else if (auto file = item.files.find(stream); file != item.files.end()) {
+      sample.streams[stream] = Path{dir + "/" + file->second};
+    }
+  }
+  return sample;
+}
+
+}  // namespace
+
+const std::vector<DatasetInfo>& list_datasets() {
+  static const std::vector<DatasetInfo> kInfos = [] {
+    std::vector<DatasetInfo> infos;
+    for (const DatasetAdapter& one : adapters()) infos.push_back(one.info);
+    return infos;
+  }();
+  return kInfos;
+}
+
+const DatasetInfo& dataset_info(const std::string& name) { return adapter(name).info; }
+
+bool is_prepared(const std::string& name) { return has_manifest(cache_dir() + "/" + key_of(adapter(name))); }
+
+DatasetSplits load_dataset(const std::string& name, const DatasetOptions& options, const Progress& progress) {
+  const DatasetAdapter& one = adapter(name);
+  std::vector<std::string> streams = chosen_streams(one.info, options);
+  std::string dir = cached_folder(
+      key_of(one), has_manifest,
+      [&](const std::string& scratch) { write_manifest(scratch, one.prepare(one.info, scratch, progress)); }, progress);
+  std::vector<ManifestItem> items = read_manifest(dir);
+  std::vector<int> splits = assign_splits(items, one.info.label, options.seed, options.validation, options.test);
+  DatasetSplits result{.info = one.info, .dir = dir};
+  std::set<std::string> classes;
+  for (size_t i = 0; i < items.size(); ++i) {
+    Sample sample = to_sample(items[i], dir, streams);
+    if (auto label = items[i].labels.find(one.info.label); label != items[i].labels.end()) {
+      classes.insert(label->second.as_string());
+    }
+    (splits[i] == 0 ? result.train : splits[i] == 1 ? result.validation : result.test).push_back(std::move(sample));
+  }
+  result.classes.assign(classes.begin(), classes.end());
+  return result;
+}
+
+}  // namespace plait::data
