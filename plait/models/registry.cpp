@@ -9,6 +9,7 @@
 #include "plait/models/encoders/resnet.h"
 #include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/parallel.h"
+#include "plait/models/encoders/ge2e.h"
 #include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
 #include "plait/models/fusion/bridge.h"
@@ -57,6 +58,7 @@ Registry<Model> build() {
   // Encoders: any modality.
   add<Parallel>(r, "parallel");
   // Encoders: audio.
+  add<Ge2e>(r, "ge2e");
   add<Wav2Vec2>(r, "wav2vec2");
   add<Whisper>(r, "whisper");
   // Encoders: series, table.

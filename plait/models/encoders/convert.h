@@ -27,6 +27,10 @@ Converted convert_nano_e5(const std::string& path);
 /// The encoder of a Whisper model in CTranslate2's format; the config comes from the shapes.
 Converted convert_whisper_ct2(const std::string& model_bin_path, const std::string& tokenizer_path = "");
 
+/// A CTranslate2 Whisper's "encoder/…" variables → names of transformers' WhisperEncoder in fp32: q, k and v apart, int8
+/// weights dequantised. `where` names the file in messages.
+TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string& where);
+
 /// resemblyzer's GE2E speaker encoder ("pretrained.pt").
 Converted convert_speaker(const std::string& path);
 
