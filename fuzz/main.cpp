@@ -1,9 +1,10 @@
-// Runs a fuzz target without libFuzzer, so that ordinary builds and ctest keep every target alive: the corpus as it is,
-// then seeded random mutations of it.
+// Runs a fuzz target without libFuzzer, so that ordinary builds and ctest keep every target alive:
+// the corpus as it is, then seeded random mutations of it.
 //
 //   fuzz_<name> [--rounds=N] [--seed=S] [--max-length=BYTES] [FILE|FOLDER ...]
 //
-// Exit status 1 (or an abort) means a finding; the input that caused it is left in ./crash-fuzz.bin.
+// Exit status 1 (or an abort) means a finding; the input that caused it is left in
+// ./crash-fuzz.bin.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -47,7 +48,8 @@ void on_signal(int number) {
 
 [[noreturn]] void found(const char* what) {
   save_current();
-  std::fprintf(stderr, "fuzz: %s on an input of %zu bytes, kept in crash-fuzz.bin\n", what, current.size());
+  std::fprintf(stderr, "fuzz: %s on an input of %zu bytes, kept in crash-fuzz.bin\n", what,
+               current.size());
   std::exit(1);
 }
 
@@ -90,25 +92,28 @@ class Mutator {
         if (left) s[at] = static_cast<char>(below(256));
         break;
       case 2: {  // lengths and offsets are where parsers go wrong
-        static constexpr uint64_t kExtremes[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000,
-                                                 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~uint64_t{0}};
+        static constexpr uint64_t kExtremes[] = {0,
+                                                 1,
+                                                 0x7f,
+                                                 0x80,
+                                                 0xff,
+                                                 0x7fff,
+                                                 0xffff,
+                                                 0x7fffffff,
+                                                 0x80000000,
+                                                 0xffffffff,
+                                                 0x7fffffffffffffff,
+                                                 0x8000000000000000,
+                                                 ~uint64_t{0}};
         uint64_t v = kExtremes[below(std::size(kExtremes))];
         size_t width = std::min(size_t{1} << below(4), left);
         for (size_t i = 0; i < width; ++i) s[at + i] = static_cast<char>(v >> (8 * i));
         break;
       }
-      case 3:
-        s.erase(at, 1 + below(std::min<size_t>(left, 64)));
-        break;
-      case 4:
-        s.insert(at, s.substr(below(s.size() + 1), 1 + below(64)));
-        break;
-      case 5:
-        s.insert(at, 1 + below(16), static_cast<char>(below(256)));
-        break;
-      case 6:
-        s.resize(at);
-        break;
+      case 3: s.erase(at, 1 + below(std::min<size_t>(left, 64))); break;
+      case 4: s.insert(at, s.substr(below(s.size() + 1), 1 + below(64))); break;
+      case 5: s.insert(at, 1 + below(16), static_cast<char>(below(256))); break;
+      case 6: s.resize(at); break;
       default: {  // splice
         if (corpus_.empty()) break;
         const std::string& other = corpus_[below(corpus_.size())];

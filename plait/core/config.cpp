@@ -21,7 +21,8 @@ class Reader : public ConfigVisitor {
   Reader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
 
   void field(const char* name, bool& value, const char*, const Limits&) override {
-    if (const Json* v = member(name)) value = convert(name, "a boolean", [&] { return v->as_bool(); });
+    if (const Json* v = member(name))
+      value = convert(name, "a boolean", [&] { return v->as_bool(); });
   }
   void field(const char* name, int64_t& value, const char*, const Limits& limits) override {
     if (const Json* v = member(name)) {
@@ -41,19 +42,22 @@ class Reader : public ConfigVisitor {
       check_one_of(name, value, limits);
     }
   }
-  void field(const char* name, std::vector<int64_t>& value, const char*, const Limits& limits) override {
+  void field(const char* name, std::vector<int64_t>& value, const char*,
+             const Limits& limits) override {
     if (const Json* v = member(name)) {
       value = convert(name, "an array of integers", [&] { return v->as_ints(); });
       for (int64_t item : value) check(name, static_cast<double>(item), limits);
     }
   }
-  void field(const char* name, std::vector<double>& value, const char*, const Limits& limits) override {
+  void field(const char* name, std::vector<double>& value, const char*,
+             const Limits& limits) override {
     if (const Json* v = member(name)) {
       value = convert(name, "an array of numbers", [&] { return v->as_doubles(); });
       for (double item : value) check(name, item, limits);
     }
   }
-  void field(const char* name, std::vector<std::string>& value, const char*, const Limits& limits) override {
+  void field(const char* name, std::vector<std::string>& value, const char*,
+             const Limits& limits) override {
     if (const Json* v = member(name)) {
       value = convert(name, "an array of strings", [&] { return v->as_strings(); });
       for (const std::string& item : value) check_one_of(name, item, limits);
@@ -69,7 +73,8 @@ class Reader : public ConfigVisitor {
       if (unknown == UnknownKeys::kError) {
         std::string names;
         for (const std::string& name : known_) names += (names.empty() ? "" : ", ") + name;
-        fail(ErrorCode::kInvalidArgument, "config", where_ + ": expected one of: " + names + "; got the key \"" + key + "\"");
+        fail(ErrorCode::kInvalidArgument, "config",
+             where_ + ": expected one of: " + names + "; got the key \"" + key + "\"");
       }
       log_debug("config", where_ + ": the key \"" + key + "\" has no effect here");
     }
@@ -88,15 +93,16 @@ class Reader : public ConfigVisitor {
       return get();
     } catch (const Error&) {
       fail(ErrorCode::kInvalidArgument, "config",
-           where_ + "." + name + ": expected " + expected + ", got " + json_.at(name).dump().substr(0, 80));
+           where_ + "." + name + ": expected " + expected + ", got " +
+               json_.at(name).dump().substr(0, 80));
     }
   }
 
   void check(const char* name, double value, const Limits& limits) const {
     if (std::isfinite(value) && value >= limits.min && value <= limits.max) return;
     fail(ErrorCode::kInvalidArgument, "config",
-         where_ + "." + name + ": expected a value from " + number(limits.min) + " to " + number(limits.max) +
-             ", got " + number(value));
+         where_ + "." + name + ": expected a value from " + number(limits.min) + " to " +
+             number(limits.max) + ", got " + number(value));
   }
 
   void check_one_of(const char* name, const std::string& value, const Limits& limits) const {
@@ -118,9 +124,15 @@ class Reader : public ConfigVisitor {
 class Writer : public ConfigVisitor {
  public:
   explicit Writer(bool schema) : schema_(schema), out_(schema ? Json::array() : Json::object({})) {}
-  void field(const char* n, bool& v, const char* h, const Limits& l) override { put(n, Json(v), "boolean", h, l); }
-  void field(const char* n, int64_t& v, const char* h, const Limits& l) override { put(n, Json(v), "integer", h, l); }
-  void field(const char* n, double& v, const char* h, const Limits& l) override { put(n, Json(v), "number", h, l); }
+  void field(const char* n, bool& v, const char* h, const Limits& l) override {
+    put(n, Json(v), "boolean", h, l);
+  }
+  void field(const char* n, int64_t& v, const char* h, const Limits& l) override {
+    put(n, Json(v), "integer", h, l);
+  }
+  void field(const char* n, double& v, const char* h, const Limits& l) override {
+    put(n, Json(v), "number", h, l);
+  }
   void field(const char* n, std::string& v, const char* h, const Limits& l) override {
     put(n, Json(v), "string", h, l);
   }
@@ -133,7 +145,9 @@ class Writer : public ConfigVisitor {
   void field(const char* n, std::vector<std::string>& v, const char* h, const Limits& l) override {
     put(n, Json(v), "strings", h, l);
   }
-  void field(const char* n, Json& v, const char* h, const Limits& l) override { put(n, v, "json", h, l); }
+  void field(const char* n, Json& v, const char* h, const Limits& l) override {
+    put(n, v, "json", h, l);
+  }
 
   Json take() { return std::move(out_); }
 
@@ -143,7 +157,8 @@ class Writer : public ConfigVisitor {
       out_[name] = std::move(value);
       return;
     }
-    Json row = Json::object({{"name", name}, {"type", type}, {"default", std::move(value)}, {"help", help}});
+    Json row = Json::object(
+        {{"name", name}, {"type", type}, {"default", std::move(value)}, {"help", help}});
     if (std::isfinite(limits.min)) row["min"] = limits.min;
     if (std::isfinite(limits.max)) row["max"] = limits.max;
     if (!limits.one_of.empty()) row["one_of"] = limits.one_of;
@@ -156,8 +171,10 @@ class Writer : public ConfigVisitor {
 
 }  // namespace
 
-void read_config(void* config, Visit visit, const Json& json, const std::string& where, UnknownKeys unknown) {
-  if (!json.is_object()) fail(ErrorCode::kInvalidArgument, "config", where + ": expected an object");
+void read_config(void* config, Visit visit, const Json& json, const std::string& where,
+                 UnknownKeys unknown) {
+  if (!json.is_object())
+    fail(ErrorCode::kInvalidArgument, "config", where + ": expected an object");
   Reader reader(json, where);
   visit(config, reader);
   reader.finish(unknown);

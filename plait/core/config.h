@@ -23,20 +23,28 @@ struct Limits {
 ///     static Config tiny();        // small enough for tests
 ///     void validate() const;       // relations between fields; throws Error kInvalidArgument
 ///
-/// JSON reading and writing, the schema, `--help` and the docs table all come from this one function.
+/// JSON reading and writing, the schema, `--help` and the docs table all come from this one
+/// function.
 class ConfigVisitor {
  public:
   virtual ~ConfigVisitor() = default;
-  virtual void field(const char* name, bool& value, const char* help, const Limits& limits = {}) = 0;
-  virtual void field(const char* name, int64_t& value, const char* help, const Limits& limits = {}) = 0;
-  virtual void field(const char* name, double& value, const char* help, const Limits& limits = {}) = 0;
-  virtual void field(const char* name, std::string& value, const char* help, const Limits& limits = {}) = 0;
-  virtual void field(const char* name, std::vector<int64_t>& value, const char* help, const Limits& limits = {}) = 0;
-  virtual void field(const char* name, std::vector<double>& value, const char* help, const Limits& limits = {}) = 0;
+  virtual void field(const char* name, bool& value, const char* help,
+                     const Limits& limits = {}) = 0;
+  virtual void field(const char* name, int64_t& value, const char* help,
+                     const Limits& limits = {}) = 0;
+  virtual void field(const char* name, double& value, const char* help,
+                     const Limits& limits = {}) = 0;
+  virtual void field(const char* name, std::string& value, const char* help,
+                     const Limits& limits = {}) = 0;
+  virtual void field(const char* name, std::vector<int64_t>& value, const char* help,
+                     const Limits& limits = {}) = 0;
+  virtual void field(const char* name, std::vector<double>& value, const char* help,
+                     const Limits& limits = {}) = 0;
   virtual void field(const char* name, std::vector<std::string>& value, const char* help,
                      const Limits& limits = {}) = 0;
   /// Any JSON (a nested config that its own owner parses).
-  virtual void field(const char* name, Json& value, const char* help, const Limits& limits = {}) = 0;
+  virtual void field(const char* name, Json& value, const char* help,
+                     const Limits& limits = {}) = 0;
 };
 
 /// How to treat a key that the config does not have.
@@ -47,17 +55,22 @@ enum class UnknownKeys {
 
 namespace detail {
 using Visit = void (*)(void* config, ConfigVisitor& visitor);
-void read_config(void* config, Visit visit, const Json& json, const std::string& where, UnknownKeys unknown);
+void read_config(void* config, Visit visit, const Json& json, const std::string& where,
+                 UnknownKeys unknown);
 Json write_config(void* config, Visit visit);
 Json config_schema(void* config, Visit visit);
 template <class C>
-constexpr Visit visit_of = [](void* config, ConfigVisitor& visitor) { static_cast<C*>(config)->visit(visitor); };
+constexpr Visit visit_of =
+    [](void* config, ConfigVisitor& visitor) { static_cast<C*>(config)->visit(visitor); };
 }  // namespace detail
 
-/// Reads a config; missing keys keep their defaults. `where` prefixes paths in messages ("config.json:streams.image").
-/// @throws Error kInvalidArgument for a wrong type, a value out of range, or (kError) an unknown key.
+/// Reads a config; missing keys keep their defaults. `where` prefixes paths in messages
+/// ("config.json:streams.image").
+/// @throws Error kInvalidArgument for a wrong type, a value out of range, or (kError) an unknown
+/// key.
 template <class C>
-C read_config(const Json& json, const std::string& where, UnknownKeys unknown = UnknownKeys::kError) {
+C read_config(const Json& json, const std::string& where,
+              UnknownKeys unknown = UnknownKeys::kError) {
   C config;
   detail::read_config(&config, detail::visit_of<C>, json, where, unknown);
   config.validate();

@@ -19,7 +19,9 @@ std::string cuda_problem() {
   }
   try {
     at::Tensor probe = at::ones({4, 4}, at::TensorOptions(at::kCUDA));
-    return at::mm(probe, probe).sum().item<double>() == 64.0 ? "" : "a probe computation gave a wrong result";
+    return at::mm(probe, probe).sum().item<double>() == 64.0
+               ? ""
+               : "a probe computation gave a wrong result";
   } catch (const std::exception& e) {
     return std::string(e.what()).substr(0, 200);
   }
@@ -59,24 +61,28 @@ c10::Device device_from_string(const std::string& name) {
   if (name == "cpu") return c10::Device(c10::kCPU);
   bool cuda = name == "cuda" || name.rfind("cuda:", 0) == 0;
   if (!cuda) {
-    fail(ErrorCode::kInvalidArgument, "device", "expected \"cpu\", \"cuda\" or \"cuda:N\", got \"" + name + "\"");
+    fail(ErrorCode::kInvalidArgument, "device",
+         "expected \"cpu\", \"cuda\" or \"cuda:N\", got \"" + name + "\"");
   }
   std::string problem = cuda_problem();
-  if (!problem.empty()) fail(ErrorCode::kUnavailable, "device", name + " cannot be used: " + problem);
+  if (!problem.empty())
+    fail(ErrorCode::kUnavailable, "device", name + " cannot be used: " + problem);
   try {
     c10::Device device(name);
     if (device.index() < static_cast<int>(at::getNumGPUs())) return device;
   } catch (const c10::Error&) {
   }
-  fail(ErrorCode::kInvalidArgument, "device",
-       "expected cuda:0 to cuda:" + std::to_string(at::getNumGPUs() - 1) + ", got \"" + name + "\"");
+  fail(
+      ErrorCode::kInvalidArgument, "device",
+      "expected cuda:0 to cuda:" + std::to_string(at::getNumGPUs() - 1) + ", got \"" + name + "\"");
 }
 
 c10::ScalarType dtype_from_string(const std::string& name) {
   if (name == "float32" || name == "fp32") return at::kFloat;
   if (name == "bfloat16" || name == "bf16") return at::kBFloat16;
   if (name == "float16" || name == "fp16") return at::kHalf;
-  fail(ErrorCode::kInvalidArgument, "device", "expected float32, bfloat16 or float16, got \"" + name + "\"");
+  fail(ErrorCode::kInvalidArgument, "device",
+       "expected float32, bfloat16 or float16, got \"" + name + "\"");
 }
 
 void set_threads(int threads) {
@@ -93,9 +99,11 @@ Json describe_devices() {
   } else {
     cuda["reason"] = problem;
   }
-  return Json::object({{"cpu", Json::object({{"model", cpu_model()}, {"features", cpu_features()}, {"threads", threads()}})},
-                       {"cuda", cuda},
-                       {"torch", TORCH_VERSION}});
+  return Json::object(
+      {{"cpu", Json::object(
+                   {{"model", cpu_model()}, {"features", cpu_features()}, {"threads", threads()}})},
+       {"cuda", cuda},
+       {"torch", TORCH_VERSION}});
 }
 
 }  // namespace plait

@@ -32,7 +32,8 @@ size_t open_regular(const std::string& path, Descriptor& file) {
   if (file.fd < 0) fail_errno("open", path);
   struct stat info {};
   if (::fstat(file.fd, &info) != 0) fail_errno("inspect", path);
-  if (!S_ISREG(info.st_mode)) fail(ErrorCode::kInvalidArgument, "file", "expected a regular file, got " + path);
+  if (!S_ISREG(info.st_mode))
+    fail(ErrorCode::kInvalidArgument, "file", "expected a regular file, got " + path);
   return static_cast<size_t>(info.st_size);
 }
 
@@ -43,7 +44,8 @@ std::string read_file(const std::string& path, size_t max_bytes) {
   size_t size = open_regular(path, file);
   if (size > max_bytes) {
     fail(ErrorCode::kResourceLimit, "file",
-         "expected at most " + std::to_string(max_bytes) + " bytes in " + path + ", got " + std::to_string(size));
+         "expected at most " + std::to_string(max_bytes) + " bytes in " + path + ", got " +
+             std::to_string(size));
   }
   std::string out(size, '\0');
   size_t done = 0;

@@ -7,10 +7,12 @@
 
 namespace plait {
 
-/// The whole file. @throws Error kNotFound, kIo, or kResourceLimit when it is larger than `max_bytes`.
+/// The whole file. @throws Error kNotFound, kIo, or kResourceLimit when it is larger than
+/// `max_bytes`.
 std::string read_file(const std::string& path, size_t max_bytes = size_t{4} << 30);
 
-/// Writes a temporary file beside `path`, syncs it and renames it: after a crash or on a full disk the old file is whole.
+/// Writes a temporary file beside `path`, syncs it and renames it: after a crash or on a full disk
+/// the old file is whole.
 void write_file_atomic(const std::string& path, std::string_view bytes);
 
 /// A read-only memory map of a file; the bytes stay valid while a copy of the shared pointer lives.

@@ -22,7 +22,8 @@ const char* type_name(const Json& v) {
 }
 
 [[noreturn]] void wrong_type(const char* expected, const Json& got) {
-  fail(ErrorCode::kCorruptData, "json", std::string("expected ") + expected + ", got " + type_name(got));
+  fail(ErrorCode::kCorruptData, "json",
+       std::string("expected ") + expected + ", got " + type_name(got));
 }
 
 /// Builds our tree from nlohmann's events, so that large files are held only once.
@@ -34,7 +35,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool v) override { return put(v); }
   bool number_integer(int64_t v) override { return put(v); }
   bool number_unsigned(uint64_t v) override {
-    if (v > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return put(static_cast<double>(v));
+    if (v > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      return put(static_cast<double>(v));
     return put(static_cast<int64_t>(v));
   }
   bool number_float(double v, const std::string&) override { return put(v); }
@@ -50,7 +52,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return close(); }
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) override {
     fail(ErrorCode::kCorruptData, "json",
-         "expected valid JSON in " + source_ + ", got a syntax error at byte " + std::to_string(position));
+         "expected valid JSON in " + source_ + ", got a syntax error at byte " +
+             std::to_string(position));
   }
 
  private:
@@ -85,7 +88,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   Json& root_;
   std::string source_;
   std::string key_;
-  std::vector<Json*> stack_;  // a container is closed before its parent grows, so the pointers stay valid
+  std::vector<Json*>
+      stack_;  // a container is closed before its parent grows, so the pointers stay valid
 };
 
 nlohmann::ordered_json to_nlohmann(const Json& v) {
@@ -107,7 +111,9 @@ nlohmann::ordered_json to_nlohmann(const Json& v) {
 
 }  // namespace
 
-Json Json::object(std::initializer_list<std::pair<std::string, Json>> items) { return Json(Object(items)); }
+Json Json::object(std::initializer_list<std::pair<std::string, Json>> items) {
+  return Json(Object(items));
+}
 
 Json Json::parse(std::string_view text, std::string_view source) {
   Json root;
@@ -116,13 +122,18 @@ Json Json::parse(std::string_view text, std::string_view source) {
   return root;
 }
 
-Json Json::read(const std::string& path, size_t max_bytes) { return parse(read_file(path, max_bytes), path); }
-
-std::string Json::dump(int indent) const {
-  return to_nlohmann(*this).dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+Json Json::read(const std::string& path, size_t max_bytes) {
+  return parse(read_file(path, max_bytes), path);
 }
 
-void Json::write(const std::string& path, int indent) const { write_file_atomic(path, dump(indent) + "\n"); }
+std::string Json::dump(int indent) const {
+  return to_nlohmann(*this).dump(indent, ' ', false,
+                                 nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void Json::write(const std::string& path, int indent) const {
+  write_file_atomic(path, dump(indent) + "\n");
+}
 
 bool Json::as_bool() const {
   if (!is_bool()) wrong_type("a boolean", *this);
@@ -131,7 +142,8 @@ bool Json::as_bool() const {
 
 int64_t Json::as_int() const {
   if (is_int()) return std::get<int64_t>(value_);
-  if (const double* d = std::get_if<double>(&value_); d && std::abs(*d) < 9e15 && *d == std::floor(*d)) {
+  if (const double* d = std::get_if<double>(&value_);
+      d && std::abs(*d) < 9e15 && *d == std::floor(*d)) {
     return static_cast<int64_t>(*d);
   }
   wrong_type("an integer", *this);
@@ -198,14 +210,17 @@ Json* Json::find(std::string_view key) { return const_cast<Json*>(std::as_const(
 
 const Json& Json::at(std::string_view key) const {
   const Json* found = find(key);
-  if (!found) fail(ErrorCode::kCorruptData, "json", "expected a member \"" + std::string(key) + "\", got none");
+  if (!found)
+    fail(ErrorCode::kCorruptData, "json",
+         "expected a member \"" + std::string(key) + "\", got none");
   return *found;
 }
 
 const Json& Json::at(size_t index) const {
   if (index >= items().size()) {
     fail(ErrorCode::kCorruptData, "json",
-         "expected an item " + std::to_string(index) + ", got an array of " + std::to_string(items().size()));
+         "expected an item " + std::to_string(index) + ", got an array of " +
+             std::to_string(items().size()));
   }
   return items()[index];
 }
@@ -242,6 +257,8 @@ std::string Json::get(std::string_view key, const char* fallback) const {
   const Json* v = find(key);
   return v && !v->is_null() ? v->as_string() : std::string(fallback);
 }
-std::string Json::get(std::string_view key, const std::string& fallback) const { return get(key, fallback.c_str()); }
+std::string Json::get(std::string_view key, const std::string& fallback) const {
+  return get(key, fallback.c_str());
+}
 
 }  // namespace plait

@@ -9,8 +9,9 @@
 
 namespace plait {
 
-/// A JSON value: null, bool, integer, double, string, array or object (keys keep their order). A plain value type;
-/// parsing and printing are done by nlohmann-json behind json.cpp. Not thread-safe for writing.
+/// A JSON value: null, bool, integer, double, string, array or object (keys keep their order). A
+/// plain value type; parsing and printing are done by nlohmann-json behind json.cpp. Not
+/// thread-safe for writing.
 class Json {
  public:
   using Array = std::vector<Json>;
@@ -34,14 +35,15 @@ class Json {
   static Json array(std::initializer_list<Json> items = {}) { return Json(Array(items)); }
   static Json object(std::initializer_list<std::pair<std::string, Json>> items = {});
 
-  /// Parses UTF-8 text. @throws Error kCorruptData with `source` (a file name or "text") and the byte position;
-  /// nesting deeper than 256 is refused.
+  /// Parses UTF-8 text. @throws Error kCorruptData with `source` (a file name or "text") and the
+  /// byte position; nesting deeper than 256 is refused.
   static Json parse(std::string_view text, std::string_view source = "text");
   /// Reads a file of at most `max_bytes`.
   static Json read(const std::string& path, size_t max_bytes = size_t{256} << 20);
   /// UTF-8 text; `indent` < 0 gives one line.
   std::string dump(int indent = -1) const;
-  /// Writes to `path` by way of a temporary file that is renamed, so that a crash leaves the old file whole.
+  /// Writes to `path` by way of a temporary file that is renamed, so that a crash leaves the old
+  /// file whole.
   void write(const std::string& path, int indent = 2) const;
 
   bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
@@ -82,7 +84,9 @@ class Json {
   /// Members with a fallback for missing or null ones.
   bool get(std::string_view key, bool fallback) const;
   int64_t get(std::string_view key, int64_t fallback) const;
-  int64_t get(std::string_view key, int fallback) const { return get(key, static_cast<int64_t>(fallback)); }
+  int64_t get(std::string_view key, int fallback) const {
+    return get(key, static_cast<int64_t>(fallback));
+  }
   double get(std::string_view key, double fallback) const;
   std::string get(std::string_view key, const char* fallback) const;
   std::string get(std::string_view key, const std::string& fallback) const;

@@ -22,7 +22,8 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 
 spdlog::logger& sink() {
   static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>("plait", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>(
+        "plait", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
     made->set_pattern("%^%L%$ %H:%M:%S %v");
     const char* wanted = std::getenv("PLAIT_LOG");
     auto level = wanted ? spdlog::level::from_str(wanted) : spdlog::level::warn;

@@ -10,8 +10,8 @@
 
 namespace plait {
 
-/// Names → factories of `Base`, filled by one explicit function (static-initialiser registration is silently dropped
-/// by linkers). Read-only after it is built, so lookups are thread-safe.
+/// Names → factories of `Base`, filled by one explicit function (static-initialiser registration is
+/// silently dropped by linkers). Read-only after it is built, so lookups are thread-safe.
 template <class Base>
 class Registry {
  public:
@@ -26,7 +26,8 @@ class Registry {
   explicit Registry(std::string what) : what_(std::move(what)) {}
 
   void add(Entry entry) {
-    if (entries_.count(entry.name)) fail(ErrorCode::kInternal, what_, "two entries are named " + entry.name);
+    if (entries_.count(entry.name))
+      fail(ErrorCode::kInternal, what_, "two entries are named " + entry.name);
     order_.push_back(entry.name);
     entries_.emplace(entry.name, std::move(entry));
   }
@@ -37,7 +38,8 @@ class Registry {
     if (it != entries_.end()) return it->second;
     std::string known;
     for (const std::string& n : order_) known += (known.empty() ? "" : ", ") + n;
-    fail(ErrorCode::kInvalidArgument, what_, "expected one of: " + known + "; got \"" + name + "\"");
+    fail(ErrorCode::kInvalidArgument, what_,
+         "expected one of: " + known + "; got \"" + name + "\"");
   }
 
   bool contains(const std::string& name) const { return entries_.count(name) > 0; }

@@ -6,7 +6,8 @@
 
 namespace plait {
 namespace {
-constexpr const char* kModalityNames[] = {"text", "image", "audio", "video", "series", "table", "volume", "graph"};
+constexpr const char* kModalityNames[] = {"text",   "image", "audio",  "video",
+                                          "series", "table", "volume", "graph"};
 }
 
 std::string to_string(Modality modality) { return kModalityNames[static_cast<int>(modality)]; }
@@ -19,7 +20,8 @@ Modality modality_from_string(const std::string& name) {
     if (name == kModalityNames[i]) return static_cast<Modality>(i);
     known += std::string(i ? ", " : "") + kModalityNames[i];
   }
-  fail(ErrorCode::kInvalidArgument, "sample", "expected a modality (" + known + "), got \"" + name + "\"");
+  fail(ErrorCode::kInvalidArgument, "sample",
+       "expected a modality (" + known + "), got \"" + name + "\"");
 }
 
 at::Tensor Batch::presence(const std::vector<std::string>& names) const {

@@ -12,7 +12,8 @@
 
 namespace plait {
 
-/// The kinds of stream that a model can declare. `numeric` is an alias of kTable, "sensor" of kSeries.
+/// The kinds of stream that a model can declare. `numeric` is an alias of kTable, "sensor" of
+/// kSeries.
 enum class Modality { kText, kImage, kAudio, kVideo, kSeries, kTable, kVolume, kGraph };
 std::string to_string(Modality modality);
 /// @throws Error kInvalidArgument that lists the valid names.
@@ -32,23 +33,25 @@ struct Waveform {
   int64_t sample_rate = 16000;
 };
 
-/// The value of one stream: text, a file, encoded bytes, a waveform, a table row (JSON object) or a raw tensor
-/// (image [H, W, C] uint8 or [C, H, W] float in [0, 1]; series [T, C]; audio [N] at the stream's own rate).
+/// The value of one stream: text, a file, encoded bytes, a waveform, a table row (JSON object) or a
+/// raw tensor (image [H, W, C] uint8 or [C, H, W] float in [0, 1]; series [T, C]; audio [N] at the
+/// stream's own rate).
 using Value = std::variant<std::string, Path, Bytes, Waveform, Json, at::Tensor>;
 
-/// Named streams of one item; a stream that is absent is simply not a key. `labels` holds targets by task.
+/// Named streams of one item; a stream that is absent is simply not a key. `labels` holds targets
+/// by task.
 struct Sample {
   std::map<std::string, Value> streams;
   std::map<std::string, Json> labels;
   std::string id;  ///< For messages and seeds; may be empty.
 };
 
-/// One stream of a batch after preprocessing: the encoder's inputs, row i belonging to item i. Rows of items that lack
-/// the stream hold padding and are marked absent.
+/// One stream of a batch after preprocessing: the encoder's inputs, row i belonging to item i. Rows
+/// of items that lack the stream hold padding and are marked absent.
 struct StreamBatch {
-  TensorMap inputs;     ///< e.g. input_ids [B, T], attention_mask [B, T]; pixel_values [B, 3, H, W]
-  at::Tensor present;   ///< [B] bool
-  at::Tensor quality;   ///< [B] float32 in [0, 1]; 0 where absent
+  TensorMap inputs;    ///< e.g. input_ids [B, T], attention_mask [B, T]; pixel_values [B, 3, H, W]
+  at::Tensor present;  ///< [B] bool
+  at::Tensor quality;  ///< [B] float32 in [0, 1]; 0 where absent
 };
 
 /// Padded tensors with presence masks; items may have different subsets of the streams.

@@ -9,7 +9,8 @@ namespace plait {
 /// Tensors by name: weights, the inputs of a model, its outputs.
 using TensorMap = std::map<std::string, at::Tensor>;
 
-/// The tensor of that name. @throws Error kInvalidArgument naming `unit`, the missing name and those that are there.
+/// The tensor of that name. @throws Error kInvalidArgument naming `unit`, the missing name and
+/// those that are there.
 const at::Tensor& get(const TensorMap& tensors, const std::string& name, const char* unit);
 
 /// The tensor of that name, or an undefined tensor.

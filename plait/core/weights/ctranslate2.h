@@ -6,10 +6,12 @@
 
 namespace plait {
 
-/// A CTranslate2 model.bin (binary versions 4 to 6): the spec's name and its variables under the names in the file
-/// ("encoder/layer_0/self_attention/linear_0/weight"; q, k, v are fused there). Aliases are resolved. int8 weights keep
-/// their "…/weight_scale" beside them.
-/// Format: https://github.com/OpenNMT/CTranslate2 (src/models/model.cc, python/ctranslate2/specs/model_spec.py).
+/// A CTranslate2 model.bin (binary versions 4 to 6): the spec's name and its variables under the
+/// names in the file
+/// ("encoder/layer_0/self_attention/linear_0/weight"; q, k, v are fused there). Aliases are
+/// resolved. int8 weights keep their "…/weight_scale" beside them. Format:
+/// https://github.com/OpenNMT/CTranslate2 (src/models/model.cc,
+/// python/ctranslate2/specs/model_spec.py).
 struct CTranslate2Model {
   std::string spec;
   uint32_t revision = 0;

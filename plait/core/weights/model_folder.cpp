@@ -28,7 +28,9 @@ std::string first_pth(const std::string& dir) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(dir, error)) {
     std::string name = entry.path().filename();
-    if (entry.path().extension() == ".pth" && entry.is_regular_file(error) && (first.empty() || name < first)) first = name;
+    if (entry.path().extension() == ".pth" && entry.is_regular_file(error) &&
+        (first.empty() || name < first))
+      first = name;
   }
   return first;
 }
@@ -49,7 +51,8 @@ TensorMap read_weights(const std::string& path) {
   return load_pth(path);
 }
 
-/// {"weight_map": {tensor: file}}: reads each shard once and takes the tensors that the map gives it.
+/// {"weight_map": {tensor: file}}: reads each shard once and takes the tensors that the map gives
+/// it.
 TensorMap read_shards(const ModelFolder& folder, const std::string& index_name) {
   std::string index_path = folder.file(index_name);
   Json index = Json::read(index_path);
@@ -59,21 +62,26 @@ TensorMap read_shards(const ModelFolder& folder, const std::string& index_name) 
   }
   std::map<std::string, std::vector<std::string>> by_shard;
   for (const auto& [tensor, shard] : map->members()) {
-    if (!shard.is_string()) fail(ErrorCode::kCorruptData, kUnit, index_path + ": expected file names in \"weight_map\"");
+    if (!shard.is_string())
+      fail(ErrorCode::kCorruptData, kUnit, index_path + ": expected file names in \"weight_map\"");
     by_shard[shard.as_string()].push_back(tensor);
   }
   TensorMap out;
   for (const auto& [shard, names] : by_shard) {
     std::string path = folder.file(shard);
-    if (path.empty()) fail(ErrorCode::kNotFound, kUnit, index_path + ": expected the shard " + shard + ", got no such file");
+    if (path.empty())
+      fail(ErrorCode::kNotFound, kUnit,
+           index_path + ": expected the shard " + shard + ", got no such file");
     TensorMap tensors = read_weights(path);
     for (const std::string& name : names) {
       auto found = tensors.find(name);
       if (found == tensors.end()) {
-        fail(ErrorCode::kCorruptData, kUnit, path + ": expected a tensor \"" + name + "\" as the index says, got none");
+        fail(ErrorCode::kCorruptData, kUnit,
+             path + ": expected a tensor \"" + name + "\" as the index says, got none");
       }
       if (!out.emplace(name, found->second).second) {
-        fail(ErrorCode::kCorruptData, kUnit, index_path + ": tensor \"" + name + "\" appears twice");
+        fail(ErrorCode::kCorruptData, kUnit,
+             index_path + ": tensor \"" + name + "\" appears twice");
       }
     }
   }
@@ -87,7 +95,8 @@ std::string shard_name(size_t index, size_t count) {
 }
 
 bool is_weights(const std::string& name) {
-  return name == kSingle || name == kIndex || (name.starts_with("model-") && name.ends_with(".safetensors"));
+  return name == kSingle || name == kIndex ||
+         (name.starts_with("model-") && name.ends_with(".safetensors"));
 }
 
 /// Weights of an earlier save that the new ones replaced under other names.
@@ -105,7 +114,8 @@ void remove_stale(const std::string& dir, const std::set<std::string>& written) 
 
 ModelFolder ModelFolder::open(const std::string& dir) {
   std::error_code error;
-  if (!fs::is_directory(dir, error)) fail(ErrorCode::kNotFound, kUnit, "expected a folder, got " + dir);
+  if (!fs::is_directory(dir, error))
+    fail(ErrorCode::kNotFound, kUnit, "expected a folder, got " + dir);
   ModelFolder folder;
   folder.dir_ = fs::canonical(dir, error).string();
   if (error) fail(ErrorCode::kIo, kUnit, dir + ": " + error.message());
@@ -113,8 +123,10 @@ ModelFolder ModelFolder::open(const std::string& dir) {
   if (!config.empty()) folder.config_ = Json::read(config);
   if (config.empty() && weights_file(folder).empty()) {
     fail(ErrorCode::kNotFound, kUnit,
-         dir + ": expected config.json or weights (model.safetensors[.index.json], pytorch_model.bin[.index.json], "
-               "*.pth, model.bin), got none of them");
+         dir +
+             ": expected config.json or weights (model.safetensors[.index.json], "
+             "pytorch_model.bin[.index.json], "
+             "*.pth, model.bin), got none of them");
   }
   return folder;
 }
@@ -123,8 +135,10 @@ TensorMap ModelFolder::weights() const {
   std::string name = weights_file(*this);
   if (name.empty()) {
     fail(ErrorCode::kNotFound, kUnit,
-         dir_ + ": expected weights (model.safetensors[.index.json], pytorch_model.bin[.index.json], *.pth, model.bin), "
-                "got none of them");
+         dir_ +
+             ": expected weights (model.safetensors[.index.json], pytorch_model.bin[.index.json], "
+             "*.pth, model.bin), "
+             "got none of them");
   }
   if (name.ends_with(".index.json")) return read_shards(*this, name);
   return read_weights(file(name));
@@ -134,13 +148,16 @@ std::string ModelFolder::file(const std::string& name) const {
   fs::path relative(name);
   bool leaves = name.empty() || relative.is_absolute() || name.find('\0') != std::string::npos;
   for (const fs::path& part : relative) leaves = leaves || part == "..";
-  if (leaves) fail(ErrorCode::kInvalidArgument, kUnit, dir_ + ": expected a name inside the folder, got \"" + name + "\"");
+  if (leaves)
+    fail(ErrorCode::kInvalidArgument, kUnit,
+         dir_ + ": expected a name inside the folder, got \"" + name + "\"");
   fs::path path = fs::path(dir_) / relative;
   std::error_code error;
   return fs::is_regular_file(path, error) ? path.string() : "";
 }
 
-void save_model_folder(const std::string& dir, const Json& config, const TensorMap& weights, size_t max_shard_bytes) {
+void save_model_folder(const std::string& dir, const Json& config, const TensorMap& weights,
+                       size_t max_shard_bytes) {
   std::error_code error;
   fs::create_directories(dir, error);
   if (error) fail(ErrorCode::kIo, kUnit, "cannot make the folder " + dir + ": " + error.message());
@@ -170,14 +187,16 @@ void save_model_folder(const std::string& dir, const Json& config, const TensorM
     fs::remove(fs::path(dir) / kIndex, error);
   } else {
     Json::Object map;
-    // With the old index in place a crash here would leave a mixture of old and new shards that looks whole.
+    // With the old index in place a crash here would leave a mixture of old and new shards that
+    // looks whole.
     fs::remove(fs::path(dir) / kIndex, error);
     for (size_t i = 0; i < shards.size(); ++i) {
       std::string name = shard_name(i, shards.size());
       save_safetensors(path_of(name), shards[i], metadata);
       for (const auto& [tensor, value] : shards[i]) map.emplace_back(tensor, name);
     }
-    Json index = Json::object({{"metadata", Json::object({{"total_size", total}})}, {"weight_map", Json(map)}});
+    Json index = Json::object(
+        {{"metadata", Json::object({{"total_size", total}})}, {"weight_map", Json(map)}});
     index.write(path_of(kIndex));
   }
   if (!config.is_null()) config.write((fs::path(dir) / kConfig).string());

@@ -75,18 +75,21 @@ std::map<std::string_view, size_t> PickleMachine::storage_element_sizes() const 
 }
 
 void PickleMachine::bad(const std::string& what) const {
-  fail(ErrorCode::kCorruptData, "pickle", name_ + ": " + what + " (at byte " + std::to_string(position_) + ")");
+  fail(ErrorCode::kCorruptData, "pickle",
+       name_ + ": " + what + " (at byte " + std::to_string(position_) + ")");
 }
 
 std::string_view PickleMachine::take(uint64_t size) {
-  if (size > bytes_.size() - position_) bad("expected " + std::to_string(size) + " more bytes, got the end");
+  if (size > bytes_.size() - position_)
+    bad("expected " + std::to_string(size) + " more bytes, got the end");
   std::string_view out(reinterpret_cast<const char*>(bytes_.data()) + position_, size);
   position_ += size;
   return out;
 }
 
 std::string_view PickleMachine::take_line() {
-  std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + position_, bytes_.size() - position_);
+  std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + position_,
+                        bytes_.size() - position_);
   size_t end = rest.find('\n');
   if (end == std::string_view::npos) bad("expected the end of a line, got the end");
   position_ += end + 1;
@@ -119,7 +122,8 @@ PickleValue* PickleMachine::pop() {
 
 PickleValue* PickleMachine::top(Kind kind, const char* expected) {
   size_t floor = marks_.empty() ? 0 : marks_.back();
-  if (stack_.size() <= floor || stack_.back()->kind != kind) bad(std::string("expected ") + expected + " on the stack");
+  if (stack_.size() <= floor || stack_.back()->kind != kind)
+    bad(std::string("expected ") + expected + " on the stack");
   return stack_.back();
 }
 
@@ -137,14 +141,14 @@ bool PickleMachine::step() {
   switch (code) {
     case 0x80: {  // PROTO
       uint64_t protocol = unsigned_number(1);
-      if (protocol < 2 || protocol > 5) bad("expected a pickle of protocol 2 to 5, got " + std::to_string(protocol));
+      if (protocol < 2 || protocol > 5)
+        bad("expected a pickle of protocol 2 to 5, got " + std::to_string(protocol));
       return true;
     }
     case 0x95:  // FRAME
       unsigned_number(8);
       return true;
-    case '.':
-      return false;
+    case '.': return false;
     case 'c': {
       std::string_view module = take_line();
       push_global(module, take_line());
@@ -158,19 +162,14 @@ bool PickleMachine::step() {
       push_global(module, attribute);
       return true;
     }
-    case 'R':
-      reduce();
-      return true;
-    case 'b':
-      build();
-      return true;
-    case 'Q':
-      persistent_id();
-      return true;
+    case 'R': reduce(); return true;
+    case 'b': build(); return true;
+    case 'Q': persistent_id(); return true;
   }
   if (step_number(code) || step_text(code) || step_container(code) || step_memo(code)) return true;
   static constexpr char kHex[] = "0123456789abcdef";
-  bad(std::string("expected an instruction that weights need, got 0x") + kHex[code >> 4] + kHex[code & 15]);
+  bad(std::string("expected an instruction that weights need, got 0x") + kHex[code >> 4] +
+      kHex[code & 15]);
 }
 
 bool PickleMachine::step_number(uint8_t code) {
@@ -180,9 +179,7 @@ bool PickleMachine::step_number(uint8_t code) {
     push(value);
   };
   switch (code) {
-    case 'N':
-      push(make(Kind::kNone));
-      return true;
+    case 'N': push(make(Kind::kNone)); return true;
     case 0x88:
     case 0x89: {
       PickleValue* value = make(Kind::kBool);
@@ -190,21 +187,11 @@ bool PickleMachine::step_number(uint8_t code) {
       push(value);
       return true;
     }
-    case 'J':
-      integer(static_cast<int32_t>(unsigned_number(4)));
-      return true;
-    case 'K':
-      integer(static_cast<int64_t>(unsigned_number(1)));
-      return true;
-    case 'M':
-      integer(static_cast<int64_t>(unsigned_number(2)));
-      return true;
-    case 0x8a:
-      push_long(unsigned_number(1));
-      return true;
-    case 0x8b:
-      push_long(unsigned_number(4));
-      return true;
+    case 'J': integer(static_cast<int32_t>(unsigned_number(4))); return true;
+    case 'K': integer(static_cast<int64_t>(unsigned_number(1))); return true;
+    case 'M': integer(static_cast<int64_t>(unsigned_number(2))); return true;
+    case 0x8a: push_long(unsigned_number(1)); return true;
+    case 0x8b: push_long(unsigned_number(4)); return true;
     case 'G': {
       PickleValue* value = make(Kind::kFloat);
       value->real = std::bit_cast<double>(__builtin_bswap64(unsigned_number(8)));
@@ -230,26 +217,14 @@ void PickleMachine::push_long(uint64_t size) {
 bool PickleMachine::step_text(uint8_t code) {
   switch (code) {
     case 'X':
-    case 'T':
-      push_text(Kind::kString, unsigned_number(4));
-      return true;
+    case 'T': push_text(Kind::kString, unsigned_number(4)); return true;
     case 0x8c:
-    case 'U':
-      push_text(Kind::kString, unsigned_number(1));
-      return true;
-    case 0x8d:
-      push_text(Kind::kString, unsigned_number(8));
-      return true;
-    case 'B':
-      push_text(Kind::kBytes, unsigned_number(4));
-      return true;
-    case 'C':
-      push_text(Kind::kBytes, unsigned_number(1));
-      return true;
+    case 'U': push_text(Kind::kString, unsigned_number(1)); return true;
+    case 0x8d: push_text(Kind::kString, unsigned_number(8)); return true;
+    case 'B': push_text(Kind::kBytes, unsigned_number(4)); return true;
+    case 'C': push_text(Kind::kBytes, unsigned_number(1)); return true;
     case 0x8e:
-    case 0x96:
-      push_text(Kind::kBytes, unsigned_number(8));
-      return true;
+    case 0x96: push_text(Kind::kBytes, unsigned_number(8)); return true;
   }
   return false;
 }
@@ -263,17 +238,11 @@ void PickleMachine::push_text(Kind kind, uint64_t size) {
 
 bool PickleMachine::step_container(uint8_t code) {
   switch (code) {
-    case '(':
-      marks_.push_back(stack_.size());
-      return true;
-    case ')':
-      push(make(Kind::kTuple));
-      return true;
+    case '(': marks_.push_back(stack_.size()); return true;
+    case ')': push(make(Kind::kTuple)); return true;
     case 0x85:
     case 0x86:
-    case 0x87:
-      push_tuple(code - 0x84u);
-      return true;
+    case 0x87: push_tuple(code - 0x84u); return true;
     case 't':
     case 'l':
     case 0x91: {  // TUPLE, LIST, FROZENSET
@@ -284,9 +253,7 @@ bool PickleMachine::step_container(uint8_t code) {
       return true;
     }
     case ']':
-    case 0x8f:
-      push(make(Kind::kList));
-      return true;
+    case 0x8f: push(make(Kind::kList)); return true;
     case 'a': {
       PickleValue* item = pop();
       top(Kind::kList, "a list")->items.push_back(item);
@@ -299,9 +266,7 @@ bool PickleMachine::step_container(uint8_t code) {
       list.insert(list.end(), items.begin(), items.end());
       return true;
     }
-    case '}':
-      push(make(Kind::kDict));
-      return true;
+    case '}': push(make(Kind::kDict)); return true;
     case 'd': {
       auto pairs = pop_to_mark();
       PickleValue* dict = make(Kind::kDict);
@@ -334,7 +299,8 @@ void PickleMachine::push_tuple(size_t count) {
 
 void PickleMachine::spend(size_t items) {
   copied_ += items;
-  if (copied_ > kMaxCopied) fail(ErrorCode::kResourceLimit, "pickle", name_ + ": expected fewer copies of long lists");
+  if (copied_ > kMaxCopied)
+    fail(ErrorCode::kResourceLimit, "pickle", name_ + ": expected fewer copies of long lists");
 }
 
 void PickleMachine::set_items(PickleValue* dict, const std::vector<PickleValue*>& pairs) {
@@ -344,27 +310,13 @@ void PickleMachine::set_items(PickleValue* dict, const std::vector<PickleValue*>
 
 bool PickleMachine::step_memo(uint8_t code) {
   switch (code) {
-    case 'q':
-      put(unsigned_number(1));
-      return true;
-    case 'r':
-      put(unsigned_number(4));
-      return true;
-    case 0x94:
-      put(memo_.size());
-      return true;
-    case 'h':
-      get(unsigned_number(1));
-      return true;
-    case 'j':
-      get(unsigned_number(4));
-      return true;
-    case '0':
-      pop();
-      return true;
-    case '1':
-      pop_to_mark();
-      return true;
+    case 'q': put(unsigned_number(1)); return true;
+    case 'r': put(unsigned_number(4)); return true;
+    case 0x94: put(memo_.size()); return true;
+    case 'h': get(unsigned_number(1)); return true;
+    case 'j': get(unsigned_number(4)); return true;
+    case '0': pop(); return true;
+    case '1': pop_to_mark(); return true;
     case '2':
       push(pop());
       push(stack_.back());
@@ -402,16 +354,16 @@ void PickleMachine::push_global(std::string_view module, std::string_view attrib
     return;
   }
   for (std::string_view name : kGlobals) {
-    if (name.size() == module.size() + 1 + attribute.size() && name.starts_with(module) && name.ends_with(attribute) &&
-        name[module.size()] == '.') {
+    if (name.size() == module.size() + 1 + attribute.size() && name.starts_with(module) &&
+        name.ends_with(attribute) && name[module.size()] == '.') {
       PickleValue* value = make(Kind::kGlobal);
       value->text = name;
       push(value);
       return;
     }
   }
-  bad("expected only tensors and containers, got the global " + shown(module) + "." + shown(attribute) +
-      ", which is refused because loading it would run code");
+  bad("expected only tensors and containers, got the global " + shown(module) + "." +
+      shown(attribute) + ", which is refused because loading it would run code");
 }
 
 void PickleMachine::reduce() {
@@ -440,16 +392,19 @@ void PickleMachine::reduce() {
   }
   if (function == "torch.device" || function == "_codecs.encode") return push(make(Kind::kOpaque));
   if (function.starts_with("torch._utils._rebuild_parameter")) {
-    if (arguments.empty() || arguments[0]->kind != Kind::kTensor) bad("expected a tensor in a parameter");
+    if (arguments.empty() || arguments[0]->kind != Kind::kTensor)
+      bad("expected a tensor in a parameter");
     return push(arguments[0]);
   }
   push(rebuild_tensor(function, arguments));
 }
 
-PickleValue* PickleMachine::rebuild_tensor(std::string_view function, const std::vector<PickleValue*>& arguments) {
+PickleValue* PickleMachine::rebuild_tensor(std::string_view function,
+                                           const std::vector<PickleValue*>& arguments) {
   bool v3 = function.ends_with("_v3");
-  if (arguments.size() < (v3 ? 7u : 4u) || arguments[0]->kind != Kind::kStorage || arguments[1]->kind != Kind::kInt ||
-      arguments[2]->kind != Kind::kTuple || arguments[3]->kind != Kind::kTuple) {
+  if (arguments.size() < (v3 ? 7u : 4u) || arguments[0]->kind != Kind::kStorage ||
+      arguments[1]->kind != Kind::kInt || arguments[2]->kind != Kind::kTuple ||
+      arguments[3]->kind != Kind::kTuple) {
     bad("expected a storage, an offset, sizes and strides in a tensor");
   }
   PickleValue* tensor = make(Kind::kTensor);
@@ -460,7 +415,8 @@ PickleValue* PickleMachine::rebuild_tensor(std::string_view function, const std:
     tensor->dtype = arguments[6]->dtype;
   }
   tensor->number = arguments[1]->number;
-  for (auto [from, to] : {std::pair{arguments[2], &tensor->sizes}, std::pair{arguments[3], &tensor->strides}}) {
+  for (auto [from, to] :
+       {std::pair{arguments[2], &tensor->sizes}, std::pair{arguments[3], &tensor->strides}}) {
     if (from->items.size() > 64) bad("expected at most 64 dimensions");
     for (PickleValue* extent : from->items) {
       if (extent->kind != Kind::kInt) bad("expected integers as sizes and strides");
@@ -474,22 +430,26 @@ void PickleMachine::build() {
   PickleValue* state = pop();
   // A state dict carries its `_metadata` this way: versions of modules, which weights do not need.
   top(Kind::kDict, "a dictionary");
-  if (state->kind != Kind::kDict && state->kind != Kind::kTuple) bad("expected a dictionary as state");
+  if (state->kind != Kind::kDict && state->kind != Kind::kTuple)
+    bad("expected a dictionary as state");
 }
 
 void PickleMachine::persistent_id() {
   const std::vector<PickleValue*>& id = top(Kind::kTuple, "a tuple")->items;
   pop();
   bool valid = id.size() >= 5 && id[0]->kind == Kind::kString && id[0]->text == "storage" &&
-               id[1]->kind == Kind::kDtype && id[2]->kind == Kind::kString && id[4]->kind == Kind::kInt;
+               id[1]->kind == Kind::kDtype && id[2]->kind == Kind::kString &&
+               id[4]->kind == Kind::kInt;
   if (!valid) bad("expected the id of a storage");
   PickleValue* storage = make(Kind::kStorage);
   storage->dtype = id[1]->dtype;
   storage->text = id[2]->text;
   storage->number = id[4]->number;
   if (id.size() > 5 && id[5]->kind == Kind::kTuple) {
-    const auto& view = id[5]->items;  // (key, offset, size): a storage that is part of another, before PyTorch 0.4
-    if (view.size() != 3 || view[1]->kind != Kind::kInt || view[2]->kind != Kind::kInt) bad("expected a storage view");
+    const auto& view =
+        id[5]->items;  // (key, offset, size): a storage that is part of another, before PyTorch 0.4
+    if (view.size() != 3 || view[1]->kind != Kind::kInt || view[2]->kind != Kind::kInt)
+      bad("expected a storage view");
     storage->number2 = view[1]->number;
   }
   push(storage);

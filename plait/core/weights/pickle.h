@@ -13,8 +13,8 @@
 
 namespace plait {
 
-/// A value of the part of Python that weight files need. Plain data, owned by its PickleMachine; containers refer to
-/// other values and may share them or even contain themselves.
+/// A value of the part of Python that weight files need. Plain data, owned by its PickleMachine;
+/// containers refer to other values and may share them or even contain themselves.
 struct PickleValue {
   enum class Kind {
     kNone,
@@ -22,13 +22,14 @@ struct PickleValue {
     kInt,
     kFloat,
     kString,
-    kBytes,    ///< bytes, and integers of more than 64 bits (little endian)
+    kBytes,  ///< bytes, and integers of more than 64 bits (little endian)
     kTuple,
     kList,     ///< also sets
     kDict,     ///< `items` holds key, value, key, value ...
     kGlobal,   ///< one of the permitted names
     kDtype,    ///< torch.float32 ..., and the storage types of the same name
-    kStorage,  ///< `text` is its key, `number` its count of elements, `number2` the offset of a view
+    kStorage,  ///< `text` is its key, `number` its count of elements, `number2` the offset of a
+               ///< view
     kTensor,   ///< `items` is {storage}, `sizes`, `strides`, `number` the offset in elements
     kOpaque,   ///< something that is not weights and is dropped
   };
@@ -43,14 +44,15 @@ struct PickleValue {
   std::vector<int64_t> strides;
 };
 
-/// Runs pickles of protocol 2 to 5 as torch.save writes them, as data: a global is a name in a table, and REDUCE knows
-/// what to build from each. Nothing is imported or called; every other global is refused. Memory is at most a fixed
-/// multiple of the input and bounded; there is no recursion.
-/// Format: CPython's Lib/pickletools.py.
+/// Runs pickles of protocol 2 to 5 as torch.save writes them, as data: a global is a name in a
+/// table, and REDUCE knows what to build from each. Nothing is imported or called; every other
+/// global is refused. Memory is at most a fixed multiple of the input and bounded; there is no
+/// recursion. Format: CPython's Lib/pickletools.py.
 class PickleMachine {
  public:
   /// Views in the values point into `bytes`. `name` stands for the file in messages.
-  PickleMachine(std::span<const uint8_t> bytes, std::string name) : bytes_(bytes), name_(std::move(name)) {}
+  PickleMachine(std::span<const uint8_t> bytes, std::string name)
+      : bytes_(bytes), name_(std::move(name)) {}
 
   /// Runs one pickle from the current position to its STOP; the values live as long as the machine.
   /// @throws Error kCorruptData with the position; kResourceLimit beyond four million values.
@@ -77,13 +79,15 @@ class PickleMachine {
   void put(uint64_t index);
   void get(uint64_t index);
   void push_global(std::string_view module, std::string_view attribute);
-  /// Counts what instructions copy: an instruction of one byte may copy a long list, again and again.
+  /// Counts what instructions copy: an instruction of one byte may copy a long list, again and
+  /// again.
   void spend(size_t items);
   void set_items(PickleValue* dict, const std::vector<PickleValue*>& pairs);
   void reduce();
   void build();
   void persistent_id();
-  PickleValue* rebuild_tensor(std::string_view function, const std::vector<PickleValue*>& arguments);
+  PickleValue* rebuild_tensor(std::string_view function,
+                              const std::vector<PickleValue*>& arguments);
   /// Runs one instruction; false at STOP.
   bool step();
   bool step_number(uint8_t code);

@@ -29,10 +29,12 @@ constexpr int64_t kMaxExpanded = int64_t{1} << 24;
   fail(ErrorCode::kCorruptData, "pth", file + ": " + what);
 }
 
-/// The bytes of storages by key, as views of the file, or copies where the file does not align them.
+/// The bytes of storages by key, as views of the file, or copies where the file does not align
+/// them.
 class Storages {
  public:
-  Storages(std::string file, std::shared_ptr<const void> owner) : file_(std::move(file)), owner_(std::move(owner)) {}
+  Storages(std::string file, std::shared_ptr<const void> owner)
+      : file_(std::move(file)), owner_(std::move(owner)) {}
 
   void add(const std::string& key, Bytes bytes) { bytes_[key] = bytes; }
 
@@ -43,12 +45,15 @@ class Storages {
     if (it == bytes_.end()) bad(file_, where + "expected its data in the file, got none");
     auto element = static_cast<int64_t>(c10::elementSize(value.dtype));
     int64_t available = static_cast<int64_t>(it->second.size()) / element;
-    if (storage.number < 0 || storage.number > static_cast<int64_t>(it->second.size() / c10::elementSize(storage.dtype))) {
-      bad(file_, where + "expected the data of " + std::to_string(storage.number) + " elements, got " +
-                     std::to_string(it->second.size()) + " bytes");
+    if (storage.number < 0 ||
+        storage.number >
+            static_cast<int64_t>(it->second.size() / c10::elementSize(storage.dtype))) {
+      bad(file_, where + "expected the data of " + std::to_string(storage.number) +
+                     " elements, got " + std::to_string(it->second.size()) + " bytes");
     }
     int64_t offset = 0;
-    bool fits = value.sizes.size() == value.strides.size() && value.number >= 0 && storage.number2 >= 0 &&
+    bool fits = value.sizes.size() == value.strides.size() && value.number >= 0 &&
+                storage.number2 >= 0 &&
                 !__builtin_add_overflow(value.number, storage.number2, &offset);
     int64_t count = 1;
     int64_t volume = 1;  // as if no size were 0: LibTorch multiplies them without a check
@@ -64,20 +69,25 @@ class Storages {
     if (!fits || offset > available || (count > 0 && last >= available)) {
       bad(file_, where + "expected sizes, strides and offset inside its storage");
     }
-    if (count > std::max(available, kMaxExpanded)) bad(file_, where + "expected fewer elements than an expanded view claims");
+    if (count > std::max(available, kMaxExpanded))
+      bad(file_, where + "expected fewer elements than an expanded view claims");
     auto options = at::TensorOptions(value.dtype);
     if (count == 0) return at::empty(value.sizes, options);
     auto [address, owner] = aligned(it->first, it->second, element);
-    return at::from_blob(const_cast<uint8_t*>(address) + offset * element, value.sizes, value.strides,
-                         [owner = owner](void*) {}, options);
+    return at::from_blob(
+        const_cast<uint8_t*>(address) + offset * element, value.sizes, value.strides,
+        [owner = owner](void*) {}, options);
   }
 
  private:
-  std::pair<const uint8_t*, std::shared_ptr<const void>> aligned(const std::string& key, Bytes bytes, int64_t element) {
-    if (reinterpret_cast<uintptr_t>(bytes.data()) % static_cast<uintptr_t>(element) == 0) return {bytes.data(), owner_};
+  std::pair<const uint8_t*, std::shared_ptr<const void>> aligned(const std::string& key,
+                                                                 Bytes bytes, int64_t element) {
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % static_cast<uintptr_t>(element) == 0)
+      return {bytes.data(), owner_};
     auto& copy = copies_[key];
     if (!copy) {
-      copy = std::make_shared<at::Tensor>(at::empty({static_cast<int64_t>(bytes.size())}, at::kByte));
+      copy =
+          std::make_shared<at::Tensor>(at::empty({static_cast<int64_t>(bytes.size())}, at::kByte));
       std::memcpy(copy->data_ptr(), bytes.data(), bytes.size());
     }
     return {copy->const_data_ptr<uint8_t>(), copy};
@@ -89,7 +99,8 @@ class Storages {
   std::map<std::string, std::shared_ptr<at::Tensor>> copies_;
 };
 
-/// Names the tensors of nested containers; the limits stop values that contain themselves or each other many times.
+/// Names the tensors of nested containers; the limits stop values that contain themselves or each
+/// other many times.
 class Flattener {
  public:
   Flattener(const std::string& file, Storages& storages) : file_(file), storages_(storages) {}
@@ -107,7 +118,8 @@ class Flattener {
  private:
   void visit(const PickleValue& value, const std::string& prefix, size_t depth) {
     if (depth > kMaxDepth) bad(file_, "expected nesting of at most 64 levels");
-    if (++visited_ > kMaxVisited) fail(ErrorCode::kResourceLimit, "pth", file_ + ": expected at most four million values");
+    if (++visited_ > kMaxVisited)
+      fail(ErrorCode::kResourceLimit, "pth", file_ + ": expected at most four million values");
     if (value.kind == Kind::kTensor) {
       put(prefix, value);
     } else if (value.kind == Kind::kDict) {
@@ -120,18 +132,22 @@ class Flattener {
         }
       }
     } else if (value.kind == Kind::kList || value.kind == Kind::kTuple) {
-      for (size_t i = 0; i < value.items.size(); ++i) visit(*value.items[i], join(prefix, std::to_string(i)), depth + 1);
+      for (size_t i = 0; i < value.items.size(); ++i)
+        visit(*value.items[i], join(prefix, std::to_string(i)), depth + 1);
     }
   }
 
   std::string join(const std::string& prefix, std::string_view key) const {
-    if (prefix.size() + key.size() + 1 > kMaxNameLength) bad(file_, "expected names of at most 512 characters");
+    if (prefix.size() + key.size() + 1 > kMaxNameLength)
+      bad(file_, "expected names of at most 512 characters");
     return prefix.empty() ? std::string(key) : prefix + "." + std::string(key);
   }
 
   void put(const std::string& name, const PickleValue& value) {
-    if (out_.size() >= kMaxTensors) fail(ErrorCode::kResourceLimit, "pth", file_ + ": expected at most a million tensors");
-    if (!out_.emplace(name, storages_.tensor(value, name)).second) bad(file_, "tensor \"" + name + "\" appears twice");
+    if (out_.size() >= kMaxTensors)
+      fail(ErrorCode::kResourceLimit, "pth", file_ + ": expected at most a million tensors");
+    if (!out_.emplace(name, storages_.tensor(value, name)).second)
+      bad(file_, "tensor \"" + name + "\" appears twice");
   }
 
   const std::string& file_;
@@ -141,11 +157,11 @@ class Flattener {
 };
 
 TensorMap parse_zip(Bytes bytes, std::shared_ptr<const void> owner, const std::string& file) {
-  auto entries = read_stored_zip(bytes, file);
+  std::map<std::string, ZipEntry> entries = read_zip(bytes, file);
   static constexpr std::string_view kPickle = "/data.pkl";
   std::string folder;
   bool found = false;
-  for (const auto& [name, content] : entries) {
+  for (const auto& [name, entry] : entries) {
     if (!name.ends_with(kPickle) || name.find('/') != name.size() - kPickle.size()) continue;
     folder = name.substr(0, name.size() - kPickle.size()) + "/";
     found = true;
@@ -154,30 +170,36 @@ TensorMap parse_zip(Bytes bytes, std::shared_ptr<const void> owner, const std::s
   if (entries.count(folder + "constants.pkl")) {
     bad(file, "expected saved weights, got a TorchScript program; save its state_dict instead");
   }
+  for (const auto& [name, entry] : entries) {
+    if (!entry.stored) bad(file, "expected stored entries only, got a compressed one");
+  }
   if (auto order = entries.find(folder + "byteorder"); order != entries.end()) {
-    std::string text(order->second.begin(), order->second.end());
+    std::string text(order->second.bytes.begin(), order->second.bytes.end());
     if (text != "little") bad(file, "expected little-endian data");
   }
   Storages storages(file, std::move(owner));
   std::string data = folder + "data/";
-  for (const auto& [name, content] : entries) {
-    if (name.starts_with(data)) storages.add(name.substr(data.size()), content);
+  for (const auto& [name, entry] : entries) {
+    if (name.starts_with(data)) storages.add(name.substr(data.size()), entry.bytes);
   }
-  PickleMachine machine(entries.at(folder + "data.pkl"), file);
+  PickleMachine machine(entries.at(folder + "data.pkl").bytes, file);
   return Flattener(file, storages).run(machine.load());
 }
 
-/// PyTorch before 1.6: pickles of a magic number, a protocol, the machine, the object and the keys of its storages, then
-/// for each key its length and its data.
+/// PyTorch before 1.6: pickles of a magic number, a protocol, the machine, the object and the keys
+/// of its storages, then for each key its length and its data.
 TensorMap parse_legacy(Bytes bytes, std::shared_ptr<const void> owner, const std::string& file) {
   static constexpr char kMagic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
   PickleMachine machine(bytes, file);
-  if (machine.load().text != std::string_view(kMagic, 10)) bad(file, "expected a PyTorch file, got another pickle");
+  if (machine.load().text != std::string_view(kMagic, 10))
+    bad(file, "expected a PyTorch file, got another pickle");
   const PickleValue& protocol = machine.load();
-  if (protocol.kind != Kind::kInt || protocol.number != 1001) bad(file, "expected version 1001 of the old format");
+  if (protocol.kind != Kind::kInt || protocol.number != 1001)
+    bad(file, "expected version 1001 of the old format");
   const PickleValue& system = machine.load();
   for (size_t i = 0; i + 1 < system.items.size(); i += 2) {
-    if (system.items[i]->text == "little_endian" && system.items[i + 1]->number == 0) bad(file, "expected little-endian data");
+    if (system.items[i]->text == "little_endian" && system.items[i + 1]->number == 0)
+      bad(file, "expected little-endian data");
   }
   const PickleValue& root = machine.load();
   const PickleValue& keys = machine.load();
@@ -188,7 +210,8 @@ TensorMap parse_legacy(Bytes bytes, std::shared_ptr<const void> owner, const std
   size_t position = machine.position();
   for (const PickleValue* key : keys.items) {
     auto element = element_sizes.find(key->text);
-    if (key->kind != Kind::kString || element == element_sizes.end()) bad(file, "expected the key of a storage in use");
+    if (key->kind != Kind::kString || element == element_sizes.end())
+      bad(file, "expected the key of a storage in use");
     int64_t count = 0;
     uint64_t size = 0;
     if (bytes.size() - position < 8) bad(file, "expected the length of a storage, got the end");
@@ -196,7 +219,8 @@ TensorMap parse_legacy(Bytes bytes, std::shared_ptr<const void> owner, const std
     position += 8;
     if (count < 0 || __builtin_mul_overflow(static_cast<uint64_t>(count), element->second, &size) ||
         size > bytes.size() - position) {
-      bad(file, "expected the data of a storage of " + std::to_string(count) + " elements, got the end");
+      bad(file,
+          "expected the data of a storage of " + std::to_string(count) + " elements, got the end");
     }
     storages.add(std::string(key->text), bytes.subspan(position, size));
     position += size;

@@ -18,15 +18,17 @@ struct DtypeName {
   at::ScalarType type;
 };
 constexpr DtypeName kDtypes[] = {
-    {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"F64", at::kDouble}, {"I64", at::kLong},
-    {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},       {"U8", at::kByte},    {"BOOL", at::kBool},
+    {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"F64", at::kDouble},
+    {"I64", at::kLong},  {"I32", at::kInt},   {"I16", at::kShort},     {"I8", at::kChar},
+    {"U8", at::kByte},   {"BOOL", at::kBool},
 };
 
 const char* name_of(at::ScalarType type) {
   for (const auto& d : kDtypes) {
     if (d.type == type) return d.name;
   }
-  fail(ErrorCode::kInvalidArgument, "safetensors", std::string("cannot store dtype ") + c10::toString(type));
+  fail(ErrorCode::kInvalidArgument, "safetensors",
+       std::string("cannot store dtype ") + c10::toString(type));
 }
 
 }  // namespace
@@ -40,7 +42,8 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   return file;
 }
 
-SafetensorsFile SafetensorsFile::parse(std::shared_ptr<const std::string> bytes, const std::string& name) {
+SafetensorsFile SafetensorsFile::parse(std::shared_ptr<const std::string> bytes,
+                                       const std::string& name) {
   SafetensorsFile file;
   file.name_ = name;
   file.owner_ = bytes;
@@ -49,7 +52,9 @@ SafetensorsFile SafetensorsFile::parse(std::shared_ptr<const std::string> bytes,
 }
 
 void SafetensorsFile::read_header(std::span<const uint8_t> bytes) {
-  auto bad = [&](const std::string& what) { fail(ErrorCode::kCorruptData, "safetensors", name_ + ": " + what); };
+  auto bad = [&](const std::string& what) {
+    fail(ErrorCode::kCorruptData, "safetensors", name_ + ": " + what);
+  };
   if (bytes.size() < 8) bad("expected at least 8 bytes, got " + std::to_string(bytes.size()));
   uint64_t header_size = 0;
   std::memcpy(&header_size, bytes.data(), 8);
@@ -81,25 +86,31 @@ void SafetensorsFile::read_header(std::span<const uint8_t> bytes) {
   size_t end = 0;
   for (const auto& range : ranges) {
     if (range.first < end) bad("tensors overlap at byte " + std::to_string(range.first));
-    if (range.first > end) bad("expected tensors without holes, got one at byte " + std::to_string(end));
+    if (range.first > end)
+      bad("expected tensors without holes, got one at byte " + std::to_string(end));
     end = range.second;
   }
   if (end != data_.size()) {
-    bad("expected " + std::to_string(end) + " bytes of tensors, got " + std::to_string(data_.size()));
+    bad("expected " + std::to_string(end) + " bytes of tensors, got " +
+        std::to_string(data_.size()));
   }
 }
 
 SafetensorsFile::Entry SafetensorsFile::read_entry(const Json& entry) const {
   auto bad = [](const std::string& what) { fail(ErrorCode::kCorruptData, "safetensors", what); };
   const std::string& dtype = entry.at("dtype").as_string();
-  auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](auto& d) { return dtype == d.name; });
-  if (known == std::end(kDtypes)) bad("expected a known dtype, got \"" + dtype.substr(0, 40) + "\"");
+  auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
+                            [&](auto& d) { return dtype == d.name; });
+  if (known == std::end(kDtypes))
+    bad("expected a known dtype, got \"" + dtype.substr(0, 40) + "\"");
   Entry e;
   e.dtype = static_cast<int>(known->type);
   e.shape = entry.at("shape").as_ints();
   e.size = c10::elementSize(known->type);
-  if (e.shape.size() > 64) bad("expected at most 64 dimensions, got " + std::to_string(e.shape.size()));
-  int64_t volume = static_cast<int64_t>(e.size);  // as if no extent were 0: LibTorch multiplies them without a check
+  if (e.shape.size() > 64)
+    bad("expected at most 64 dimensions, got " + std::to_string(e.shape.size()));
+  int64_t volume = static_cast<int64_t>(
+      e.size);  // as if no extent were 0: LibTorch multiplies them without a check
   for (int64_t extent : e.shape) {
     if (extent < 0 || __builtin_mul_overflow(volume, std::max<int64_t>(extent, 1), &volume)) {
       bad("expected a shape whose size fits 64 bits, got an impossible one");
@@ -112,7 +123,8 @@ SafetensorsFile::Entry SafetensorsFile::read_entry(const Json& entry) const {
     bad("expected data_offsets inside the file");
   }
   if (static_cast<size_t>(offsets[1] - offsets[0]) != e.size) {
-    bad("expected " + std::to_string(e.size) + " bytes, got " + std::to_string(offsets[1] - offsets[0]));
+    bad("expected " + std::to_string(e.size) + " bytes, got " +
+        std::to_string(offsets[1] - offsets[0]));
   }
   e.offset = static_cast<size_t>(offsets[0]);
   return e;
@@ -126,7 +138,8 @@ std::vector<std::string> SafetensorsFile::names() const {
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   auto it = entries_.find(name);
-  if (it == entries_.end()) fail(ErrorCode::kNotFound, "safetensors", name_ + ": no tensor \"" + name + "\"");
+  if (it == entries_.end())
+    fail(ErrorCode::kNotFound, "safetensors", name_ + ": no tensor \"" + name + "\"");
   const Entry& e = it->second;
   auto type = static_cast<at::ScalarType>(e.dtype);
   if (e.size == 0) return at::empty(e.shape, type);
@@ -138,7 +151,8 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
     return copy;
   }
   auto owner = owner_;
-  return at::from_blob(address, e.shape, [owner](void*) {}, at::TensorOptions(type));
+  return at::from_blob(
+      address, e.shape, [owner](void*) {}, at::TensorOptions(type));
 }
 
 TensorMap SafetensorsFile::tensors() const {
@@ -147,20 +161,25 @@ TensorMap SafetensorsFile::tensors() const {
   return out;
 }
 
-TensorMap load_safetensors(const std::string& path) { return SafetensorsFile::open(path).tensors(); }
+TensorMap load_safetensors(const std::string& path) {
+  return SafetensorsFile::open(path).tensors();
+}
 
-std::string dump_safetensors(const TensorMap& tensors, const std::map<std::string, std::string>& metadata) {
+std::string dump_safetensors(const TensorMap& tensors,
+                             const std::map<std::string, std::string>& metadata) {
   Json header = Json::object({});
   if (!metadata.empty()) {
     Json::Object members;
     for (const auto& [key, value] : metadata) members.emplace_back(key, value);
     header["__metadata__"] = Json(members);
   }
-  // Wide types first, so that every tensor is aligned to its element size; other readers insist on it.
+  // Wide types first, so that every tensor is aligned to its element size; other readers insist on
+  // it.
   std::vector<TensorMap::const_iterator> order;
   for (auto it = tensors.begin(); it != tensors.end(); ++it) {
     if (!it->second.defined()) {
-      fail(ErrorCode::kInvalidArgument, "safetensors", "expected a tensor as \"" + it->first + "\", got none");
+      fail(ErrorCode::kInvalidArgument, "safetensors",
+           "expected a tensor as \"" + it->first + "\", got none");
     }
     order.push_back(it);
   }
@@ -172,7 +191,8 @@ std::string dump_safetensors(const TensorMap& tensors, const std::map<std::strin
   size_t offset = 0;
   for (const auto& it : order) {
     const auto& [name, tensor] = *it;
-    if (name == "__metadata__") fail(ErrorCode::kInvalidArgument, "safetensors", "a tensor cannot be named __metadata__");
+    if (name == "__metadata__")
+      fail(ErrorCode::kInvalidArgument, "safetensors", "a tensor cannot be named __metadata__");
     at::Tensor copy = tensor.detach().to(at::kCPU).contiguous();
     size_t end = offset + copy.nbytes();
     entries.emplace_back(name, Json::object({{"dtype", name_of(copy.scalar_type())},
@@ -189,7 +209,8 @@ std::string dump_safetensors(const TensorMap& tensors, const std::map<std::strin
   out += text;
   out.reserve(out.size() + offset);
   for (const at::Tensor& copy : copies) {
-    if (copy.nbytes() > 0) out.append(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
+    if (copy.nbytes() > 0)
+      out.append(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
   }
   return out;
 }

@@ -10,13 +10,14 @@
 
 namespace plait {
 
-/// A .safetensors file opened for reading: the header is checked in full when it is opened, the tensors are views of the
-/// memory map that keep it alive (read them, do not write). Thread-safe.
-/// Format: https://github.com/huggingface/safetensors (8-byte header size, JSON header, tensor bytes).
+/// A .safetensors file opened for reading: the header is checked in full when it is opened, the
+/// tensors are views of the memory map that keep it alive (read them, do not write). Thread-safe.
+/// Format: https://github.com/huggingface/safetensors (8-byte header size, JSON header, tensor
+/// bytes).
 class SafetensorsFile {
  public:
-  /// @throws Error kCorruptData that names the file and the tensor: header over 100 MB, unknown dtype, more than 64
-  /// dimensions, tensors that overlap, leave holes or lie outside the file.
+  /// @throws Error kCorruptData that names the file and the tensor: header over 100 MB, unknown
+  /// dtype, more than 64 dimensions, tensors that overlap, leave holes or lie outside the file.
   static SafetensorsFile open(const std::string& path);
   /// The same for bytes in memory (fuzzing, network); `name` stands for the file in messages.
   static SafetensorsFile parse(std::shared_ptr<const std::string> bytes, const std::string& name);
@@ -47,10 +48,12 @@ class SafetensorsFile {
 /// Reads every tensor of a file.
 TensorMap load_safetensors(const std::string& path);
 
-/// Writes CPU copies of `tensors` (contiguous, little endian; wide dtypes first, then by name), atomically (temporary file and rename).
+/// Writes CPU copies of `tensors` (contiguous, little endian; wide dtypes first, then by name),
+/// atomically (temporary file and rename).
 void save_safetensors(const std::string& path, const TensorMap& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 /// The bytes of such a file.
-std::string dump_safetensors(const TensorMap& tensors, const std::map<std::string, std::string>& metadata = {});
+std::string dump_safetensors(const TensorMap& tensors,
+                             const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace plait

@@ -29,14 +29,16 @@ class Reader {
 
   template <class T>
   T at(uint64_t position) const {
-    if (position > bytes_.size() || bytes_.size() - position < sizeof(T)) bad("expected more bytes, got the end");
+    if (position > bytes_.size() || bytes_.size() - position < sizeof(T))
+      bad("expected more bytes, got the end");
     T value;
     std::memcpy(&value, bytes_.data() + position, sizeof(T));
     return value;
   }
 
   std::span<const uint8_t> slice(uint64_t position, uint64_t size) const {
-    if (position > bytes_.size() || bytes_.size() - position < size) bad("expected more bytes, got the end");
+    if (position > bytes_.size() || bytes_.size() - position < size)
+      bad("expected more bytes, got the end");
     return bytes_.subspan(position, size);
   }
 
@@ -54,7 +56,8 @@ struct Directory {
 };
 
 Directory find_directory(const Reader& in) {
-  if (in.size() < kDirectoryEndSize) in.bad("expected a zip archive, got " + std::to_string(in.size()) + " bytes");
+  if (in.size() < kDirectoryEndSize)
+    in.bad("expected a zip archive, got " + std::to_string(in.size()) + " bytes");
   size_t last = in.size() - kDirectoryEndSize;
   size_t first = last > kMaxComment ? last - kMaxComment : 0;
   size_t end = last + 1;
@@ -69,15 +72,19 @@ Directory find_directory(const Reader& in) {
   bool large = out.entries == 0xffff || out.size == 0xffffffff || out.offset == 0xffffffff;
   if (large && end >= 20 && in.at<uint32_t>(end - 20) == kLocator64) {
     uint64_t end64 = in.at<uint64_t>(end - 12);
-    if (in.at<uint32_t>(end64) != kDirectoryEnd64) in.bad("expected a zip64 directory, got something else");
+    if (in.at<uint32_t>(end64) != kDirectoryEnd64)
+      in.bad("expected a zip64 directory, got something else");
     out = {in.at<uint64_t>(end64 + 32), in.at<uint64_t>(end64 + 40), in.at<uint64_t>(end64 + 48)};
   }
   return out;
 }
 
-/// Replaces the fields that say "too large" by those of the zip64 extra field, which lists them in this order.
-void read_zip64(const Reader& in, uint64_t extra, uint64_t extra_size, std::initializer_list<uint64_t*> fields) {
-  if (std::all_of(fields.begin(), fields.end(), [](uint64_t* f) { return *f != 0xffffffff; })) return;
+/// Replaces the fields that say "too large" by those of the zip64 extra field, which lists them in
+/// this order.
+void read_zip64(const Reader& in, uint64_t extra, uint64_t extra_size,
+                std::initializer_list<uint64_t*> fields) {
+  if (std::all_of(fields.begin(), fields.end(), [](uint64_t* f) { return *f != 0xffffffff; }))
+    return;
   uint64_t end = extra + extra_size;
   for (uint64_t p = extra; p + 4 <= end;) {
     uint16_t id = in.at<uint16_t>(p);
@@ -105,16 +112,16 @@ bool looks_like_zip(std::span<const uint8_t> bytes) {
   return signature == kLocalHeader;
 }
 
-std::map<std::string, std::span<const uint8_t>> read_stored_zip(std::span<const uint8_t> bytes,
-                                                                const std::string& name) {
+std::map<std::string, ZipEntry> read_zip(std::span<const uint8_t> bytes, const std::string& name) {
   Reader in(bytes, name);
   Directory directory = find_directory(in);
   in.slice(directory.offset, directory.size);
-  std::map<std::string, std::span<const uint8_t>> out;
+  std::map<std::string, ZipEntry> out;
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   uint64_t p = directory.offset;
   for (uint64_t i = 0; i < directory.entries; ++i) {
-    if (in.at<uint32_t>(p) != kDirectoryEntry) in.bad("expected a zip directory entry " + std::to_string(i));
+    if (in.at<uint32_t>(p) != kDirectoryEntry)
+      in.bad("expected a zip directory entry " + std::to_string(i));
     uint16_t flags = in.at<uint16_t>(p + 8);
     uint16_t method = in.at<uint16_t>(p + 10);
     uint64_t packed = in.at<uint32_t>(p + 20);
@@ -131,18 +138,20 @@ std::map<std::string, std::span<const uint8_t>> read_stored_zip(std::span<const 
 
     std::string where = "entry " + std::to_string(i) + ": ";
     if (flags & 1) in.bad(where + "expected no encryption");
-    if (method != 0 || packed != size) in.bad(where + "expected a stored entry, got a compressed one");
+    if (method == 0 && packed != size) in.bad(where + "expected equal sizes of a stored entry");
     if (in.at<uint32_t>(local) != kLocalHeader) in.bad(where + "expected a local header");
     uint64_t start = local + 30 + in.at<uint16_t>(local + 26) + in.at<uint16_t>(local + 28);
-    auto content = in.slice(start, size);
+    auto content = in.slice(start, packed);
     if (entry.ends_with('/')) continue;
     // Overlapping entries would let a small file claim an unbounded amount of data.
-    ranges.emplace_back(local, start + size);
-    if (!out.emplace(std::move(entry), content).second) in.bad(where + "expected a new name, got one listed before");
+    ranges.emplace_back(local, start + packed);
+    if (!out.emplace(std::move(entry), ZipEntry{content, method == 0}).second)
+      in.bad(where + "expected a new name, got one listed before");
   }
   std::sort(ranges.begin(), ranges.end());
   for (size_t i = 1; i < ranges.size(); ++i) {
-    if (ranges[i].first < ranges[i - 1].second) in.bad("expected separate entries, got overlapping ones");
+    if (ranges[i].first < ranges[i - 1].second)
+      in.bad("expected separate entries, got overlapping ones");
   }
   return out;
 }
