@@ -28,11 +28,12 @@ class FeatureDataset : public BatchSource {
   FeatureDataset(std::map<std::string, std::vector<FeatureTable>> streams, TensorMap targets,
                  std::vector<std::string> ids = {}, double damage = 0.5);
 
-  int64_t size() const override { return size_; }
+  int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
   Batch batch(const std::vector<int64_t>& indices, uint64_t epoch_seed) override;
   /// Number of variants of a stream; 0 when there is no such stream.
   int64_t variants(const std::string& stream) const;
-  const TensorMap& targets() const { return targets_; }
+  /// Of this view's items, in order.
+  TensorMap targets() const;
 
   /// A view for evaluation: `variant` fixes the copy per stream (others clean), `without` hides streams, `only` (when not
   /// empty) keeps just these. Shares the tensors.
@@ -49,12 +50,14 @@ class FeatureDataset : public BatchSource {
     int64_t fixed = 0;
     uint64_t salt = 0;
   };
-  FeatureDataset() = default;
+  FeatureDataset(const FeatureDataset&) = default;
+  int64_t variant_of(const Stream& stream, int64_t index, uint64_t epoch_seed) const;
 
   std::map<std::string, Stream> streams_;
   TensorMap targets_;
   std::vector<std::string> ids_;
-  int64_t size_ = 0;
+  int64_t base_ = 0;           ///< Items in the tables.
+  std::vector<int64_t> rows_;  ///< Item of this view → item in the tables.
   double damage_ = 0.5;
 };
 
