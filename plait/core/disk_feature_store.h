@@ -6,11 +6,12 @@
 
 namespace plait {
 
-/// Features on disk: `dir`/shard-<n>.safetensors with tensors "<key>/<name>". Items gather in
-/// memory until a shard is full or `flush` is called; a shard is written beside and renamed, so a
-/// crash loses at most the items not flushed. A shard that does not parse is deleted when the cache
-/// is opened and its items are simply computed again. Beyond `max_bytes` the oldest shards go.
-/// Thread-safe; one process writes (others may read, they see shards of the time they opened it).
+/// Features on disk: `dir`/shard-*.safetensors with tensors "<key>/<name>" and a digest per item.
+/// Items gather in memory until a shard is full or `flush` is called; a shard is written beside and
+/// renamed, so a crash loses at most the items not flushed. A shard that does not parse is deleted
+/// when the store is opened, and an item whose digest is wrong counts as absent: both are simply
+/// computed again. Beyond `max_bytes` the oldest shards go. Thread-safe; several processes may
+/// share a folder (each sees the others' shards of the time it opened the store).
 class DiskFeatureStore : public FeatureStore {
  public:
   struct Options {
@@ -25,10 +26,11 @@ class DiskFeatureStore : public FeatureStore {
   void put(const std::string& key, const TensorMap& features) override;
   bool contains(const std::string& key) override;
   int64_t size() const override;
+  void clear();  ///< Removes every item, on disk too.
   /// Writes what is pending. @throws Error kIo; what was pending stays readable.
   void flush();
-  /// Shards that were corrupt when the cache was opened.
-  int64_t corrupt_shards() const;
+  /// Corrupt shards and items met so far.
+  int64_t corrupt() const;
 
  private:
   struct State;
