@@ -6,7 +6,9 @@
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/encoder.h"
+#include "plait/models/encoders/picture_net.h"
 #include "plait/models/encoders/resnet.h"
+#include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/parallel.h"
 #include "plait/models/encoders/ge2e.h"
@@ -55,6 +57,8 @@ Registry<Model> build() {
   add<EfficientNetLite>(r, "efficientnet_lite");
   add<ResNet>(r, "resnet");
   add<VisionTransformer>(r, "vit");
+  add<SwinV2>(r, "swin_v2");
+  add<PictureNet>(r, "picture_net");
   // Encoders: any modality.
   add<Parallel>(r, "parallel");
   // Encoders: audio.
