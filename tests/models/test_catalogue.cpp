@@ -1,0 +1,78 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "plait/core/error.h"
+#include "plait/core/weights/model_folder.h"
+#include "plait/data/processor.h"
+#include "plait/models/catalogue.h"
+#include "plait/models/encoders/encoder.h"
+#include "plait/models/registry.h"
+
+/// With the real packages, which the set-up step has put into the cache (else they are fetched here).
+namespace plait::models {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+TEST(Catalogue, EveryModelIsPinned) {
+  EXPECT_EQ(list_models().size(), 6u);
+  for (const PublishedModel& model : list_models()) {
+    EXPECT_FALSE(model.licence.empty()) << model.name;
+    EXPECT_GT(model.download_bytes(), 1'000'000) << model.name;
+    for (const data::Package& package : model.packages) EXPECT_EQ(package.sha256.size(), 64u) << package.name;
+  }
+}
+
+TEST(Catalogue, NamesAndPathsAreResolved) {
+  std::string here = fs::temp_directory_path().string();
+  EXPECT_EQ(resolve_model(here), here);
+  for (const char* name : {"no-such-model", "../minilm", "/no/such/folder"}) {
+    try {
+      resolve_model(name);
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+      EXPECT_THAT(error.what(), HasSubstr("minilm"));
+    }
+  }
+  EXPECT_THROW(resolve_model(""), Error);
+  EXPECT_THROW(get_model("no-such-model"), Error);
+}
+
+class CatalogueModel : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(CatalogueModel, LoadsWithEveryWeightAndRuns) {
+  std::string dir = get_model(GetParam());
+  EXPECT_TRUE(is_model_ready(GetParam()));
+  EXPECT_EQ(resolve_model(GetParam()), dir);
+  ModelFolder folder = ModelFolder::open(dir);
+  auto encoder = create_as<Encoder>(folder.config().at("encoder"), GetParam());
+  encoder->load_state_dict(folder.weights());
+  encoder->train(false);
+  EXPECT_EQ(encoder->modality(), published_model(GetParam()).modality);
+
+  auto processor = data::make_processor(folder.config().at("processor"), dir, GetParam());
+  Value value;
+  switch (encoder->modality()) {
+    case Modality::kText: value = std::string("A red apple."); break;
+    case Modality::kImage: value = at::full({300, 200, 3}, 90, at::kByte); break;
+    default: value = Waveform{at::sin(at::arange(24000) * 0.1).to(at::kFloat), 16000};
+  }
+  EncoderOutput output = encoder->encode(processor->process({&value}, GetParam()));
+  EXPECT_EQ(output.pooled.size(0), 1);
+  EXPECT_EQ(output.pooled.size(1), encoder->width());
+  EXPECT_TRUE(output.pooled.isfinite().all().item<bool>());
+  EXPECT_GT(output.pooled.abs().max().item<float>(), 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Published, CatalogueModel,
+                         ::testing::Values("minilm", "multilingual-e5-small", "efficientnet-lite0", "whisper-tiny.en",
+                                           "whisper-base", "speaker-ge2e"));
+
+}  // namespace
+}  // namespace plait::models
