@@ -5,6 +5,7 @@
 
 #include "plait/core/json.h"
 #include "plait/train/metrics.h"
+#include "plait/train/trainable.h"
 
 namespace plait::api {
 

@@ -260,6 +260,7 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
     }
   }
   out.fused = fused.fused;
+  out.auxiliary = fused.auxiliary;
   out.weights = fused.weights;
   return out;
 }
@@ -333,6 +334,7 @@ at::Tensor FusedNetwork::loss(const Batch& batch, const FusedOutput& output) {
                  t.weight * expert_loss_ / static_cast<double>(streams_.size()));
     }
   }
+  if (total.defined() && output.auxiliary.defined()) accumulate(output.auxiliary.mean(), 1.0);
   if (!total.defined()) {
     fail(ErrorCode::kInvalidArgument, "model", "expected a target for at least one task of this model in the batch");
   }

@@ -20,6 +20,7 @@ struct FusedOutput {
   at::Tensor present;                           ///< [B, M] bool
   at::Tensor quality;                           ///< [B, M]
   at::Tensor fused;                             ///< [B, D]; undefined for fusions of decisions
+  at::Tensor auxiliary;                         ///< [B] extra loss of the fusion layer; undefined when it has none
   at::Tensor features;                          ///< [B, M, D] projected pooled features, zeros where absent
 };
 

@@ -1,0 +1,248 @@
+#include "plait/api/recipe.h"
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <sstream>
+
+#include "plait/api/auto_model.h"
+#include "plait/api/locate.h"
+#include "plait/core/error.h"
+
+namespace plait::api {
+namespace {
+
+/// A pretrained part: its encoder's config, its weights and the processor that feeds it.
+struct Part {
+  Json config;
+  TensorMap weights;
+  Json processor;
+  std::string dir;
+};
+
+/// "minilm": a whole published encoder; "plait-base:image": the encoder of one stream of a Plait model.
+Part load_part(const std::string& name) {
+  Part part;
+  size_t colon = name.rfind(':');
+  if (colon != std::string::npos && colon > 0 && name.find('/', colon) == std::string::npos) {
+    std::string stream = name.substr(colon + 1);
+    auto model = MultimodalModel::from_pretrained(name.substr(0, colon));
+    part.config = model->config().at("streams").at(stream).at("encoder");
+    part.weights = model->network().encoder(stream).state_dict();
+    part.processor = model->processor(stream).config();
+    part.dir = (std::filesystem::path(locate_model(name.substr(0, colon))) / "streams" / stream).string();
+    return part;
+  }
+  auto model = AutoModel::from_pretrained(name);
+  part.config = model->encoder_config();
+  part.weights = model->encoder()->state_dict();
+  part.processor = model->processor()->config();
+  part.dir = model->dir();
+  return part;
+}
+
+/// Replaces {"pretrained": ...} by the encoder's config; fills `weights` with the names of the network.
+void resolve_pretrained(const std::string& stream, Json& config, TensorMap& weights, std::string& dir) {
+  Json& encoder = config["encoder"];
+  const Json* wanted = encoder.find("pretrained");
+  if (!wanted) return;
+  std::vector<std::string> names = wanted->is_array() ? wanted->as_strings() : std::vector<std::string>{wanted->as_string()};
+  const std::string prefix = "streams." + stream + ".encoder.";
+  Json given = encoder;
+  given.erase("pretrained");
+  std::vector<Part> parts;
+  for (const std::string& name : names) parts.push_back(load_part(name));
+  for (size_t i = 0; i < parts.size(); ++i) {
+    std::string own = prefix + (parts.size() > 1 ? std::to_string(i) + "." : "");
+    for (const auto& [key, tensor] : parts[i].weights) weights[own + key] = tensor.clone();
+  }
+  if (parts.size() == 1) {
+    encoder = parts[0].config;
+  } else {
+    Json list = Json::array();
+    for (const Part& part : parts) list.push_back(part.config);
+    encoder = Json::object({{"type", "parallel"}, {"encoders", list}});
+  }
+  for (const auto& [key, value] : given.members()) encoder[key] = value;
+  dir = parts[0].dir;
+  Json processor = parts[0].processor;
+  if (const Json* more = config.find("processor")) {
+    for (const auto& [key, value] : more->members()) processor[key] = value;
+  }
+  config["processor"] = processor;
+}
+
+TensorMap label_targets(const std::vector<Sample>& samples, const MultimodalModel& model) {
+  TensorMap out;
+  for (const std::string& task : model.network().task_names()) {
+    const Json& config = model.network().task_config(task);
+    if (config.get("type", "") != "classification") continue;
+    out[task] = class_targets(samples, task, config.at("labels").as_strings());
+  }
+  return out;
+}
+
+std::vector<std::string> ids_of(const std::vector<Sample>& samples) {
+  std::vector<std::string> out;
+  for (const Sample& sample : samples) out.push_back(sample.id);
+  return out;
+}
+
+}  // namespace
+
+void Recipe::visit(ConfigVisitor& v) {
+  v.field("dataset", dataset, "Name of a data set (plait data list)");
+  v.field("task", task, "The task that is evaluated and calibrated");
+  v.field("model", model, "Streams, fusion and tasks");
+  v.field("training", training, "TrainingArguments");
+  v.field("seed", seed, "Of initialisation and training", {.min = 0, .max = 1e15});
+  v.field("split_seed", split_seed, "Of the splits", {.min = 0, .max = 1e15});
+  v.field("damaged_copies", damaged_copies, "Damaged variants of every training item", {.min = 0, .max = 16});
+  v.field("damage", damage, "Probability that a stream of a training item is a damaged copy", {.min = 0, .max = 1});
+  v.field("wrong", wrong, "Share of damaged copies that are another item's", {.min = 0, .max = 1});
+  v.field("test_severity", test_severity, "Least severity of the damage at test time", {.min = 0, .max = 1});
+}
+
+Recipe Recipe::tiny() { return {}; }
+
+Recipe Recipe::read(const std::string& path) { return read_config<Recipe>(Json::read(path), path); }
+
+std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::DatasetSplits& splits,
+                                             const StageProgress& progress) {
+  Json config = recipe.model;
+  TensorMap weights;
+  // Processors look their files up in streams/<name>/ of one folder, so the published ones are gathered there.
+  std::filesystem::path staging = std::filesystem::temp_directory_path() / ("plait-recipe-" + std::to_string(::getpid()));
+  const size_t count = config.at("streams").size();
+  size_t done = 0;
+  for (auto& [name, stream] : config["streams"].members()) {
+    if (progress) progress("fetch", static_cast<double>(done++), static_cast<double>(count), name);
+    std::string dir;
+    resolve_pretrained(name, stream, weights, dir);
+    std::filesystem::path folder = staging / "streams" / name;
+    std::filesystem::create_directories(folder);
+    if (dir.empty()) continue;
+    for (const char* file : {"tokenizer.json", "preprocessor_config.json"}) {
+      if (std::filesystem::exists(std::filesystem::path(dir) / file)) {
+        std::filesystem::copy_file(std::filesystem::path(dir) / file, folder / file,
+                                   std::filesystem::copy_options::overwrite_existing);
+      }
+    }
+  }
+  for (auto& [name, task] : config["tasks"].members()) {
+    if (task.get("type", "") == "classification" && !task.contains("labels")) task["labels"] = splits.classes;
+  }
+  auto model = MultimodalModel::create(config, staging.string());
+  std::filesystem::remove_all(staging);
+  model->network().initialize(static_cast<uint64_t>(recipe.seed));
+  model->network().load_state_dict(weights, /*strict=*/false);
+  model->network().train_mode(false);
+  if (progress) progress("fetch", static_cast<double>(count), static_cast<double>(count), "");
+  return model;
+}
+
+DamagePlan test_damage(const Recipe& recipe) {
+  return {.seed = 7001, .min_severity = recipe.test_severity, .max_severity = 1.0, .wrong = recipe.wrong, .kinds = {}};
+}
+
+std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model, const std::vector<Sample>& samples,
+                                                     const DamagePlan& plan, FeatureStore* store,
+                                                     const StageProgress& progress) {
+  ExtractOptions options;
+  options.damaged = {plan};
+  options.store = store;
+  if (progress) {
+    options.progress = [&](const std::string& stream, int64_t done, int64_t total) {
+      progress("features", static_cast<double>(done), static_cast<double>(total), stream);
+    };
+  }
+  return std::make_shared<train::FeatureDataset>(extract_features(model, samples, options), label_targets(samples, model),
+                                                 ids_of(samples));
+}
+
+RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe, const data::DatasetSplits& splits,
+                            FeatureStore* store, const StageProgress& progress) {
+  RecipeData out;
+  out.test_plan = test_damage(recipe);
+  std::vector<DamagePlan> copies;
+  for (int64_t c = 0; c < recipe.damaged_copies; ++c) {
+    copies.push_back({.seed = static_cast<uint64_t>(101 + c), .min_severity = 0.1, .max_severity = 1.0, .wrong = recipe.wrong, .kinds = {}});
+  }
+  const double total = static_cast<double>(splits.train.size() * (copies.size() + 1) + splits.validation.size() * 2 +
+                                           splits.test.size() * 2) * static_cast<double>(model.network().stream_names().size());
+  double before = 0;
+  auto extract = [&](const std::vector<Sample>& samples, std::vector<DamagePlan> plans) {
+    ExtractOptions options;
+    options.damaged = std::move(plans);
+    options.store = store;
+    const double size = static_cast<double>(samples.size() * (options.damaged.size() + 1));
+    size_t stream_index = 0;
+    std::string current;
+    options.progress = [&](const std::string& stream, int64_t done, int64_t) {
+      if (!current.empty() && stream != current) ++stream_index;
+      current = stream;
+      if (progress) progress("features", before + size * static_cast<double>(stream_index) + static_cast<double>(done), total, stream);
+    };
+    auto tables = extract_features(model, samples, options);
+    before += size * static_cast<double>(tables.size());
+    return std::make_shared<train::FeatureDataset>(std::move(tables), label_targets(samples, model), ids_of(samples), recipe.damage);
+  };
+  DamagePlan validation_plan = out.test_plan;
+  validation_plan.seed = 6001;
+  out.train = extract(splits.train, copies);
+  out.validation = extract(splits.validation, {validation_plan});
+  out.test = extract(splits.test, {out.test_plan});
+  return out;
+}
+
+train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
+                               const std::string& output_dir, const StageProgress& progress, const std::string& resume) {
+  Json settings = recipe.training;
+  settings["output_dir"] = output_dir;
+  settings["seed"] = recipe.seed;
+  settings["resume"] = resume;
+  auto args = read_config<train::TrainingArguments>(settings, "training");
+  train::Trainer trainer(std::make_shared<FusedTrainable>(model.shared_network()), args, data.train, data.validation);
+  if (progress) {
+    trainer.set_callback([&](const train::Progress& p) {
+      std::ostringstream note;
+      note.precision(3);
+      note << "loss " << p.loss;
+      progress("train", static_cast<double>(p.step), static_cast<double>(p.total_steps), note.str());
+      return true;
+    });
+  }
+  train::TrainResult result = trainer.train();
+  model.network().train_mode(false);
+  Json calibration = Json::object({});
+  for (const std::string& task : model.network().task_names()) {
+    if (model.network().task_config(task).get("type", "") != "classification") continue;
+    calibration[task] = fit_calibration(model.network(), task, *data.validation);
+  }
+  model.set_calibration(calibration);
+  model.mark_trained();
+  return result;
+}
+
+std::string make_card(const MultimodalModel& model, const Recipe& recipe, const data::DatasetInfo& info, const Json& figures) {
+  std::ostringstream out;
+  out << "# A Plait model\n\nStreams: ";
+  for (const std::string& name : model.network().stream_names()) {
+    const Json& encoder = model.config().at("streams").at(name).at("encoder");
+    out << "`" << name << "` (" << to_string(model.network().modality(name)) << ", " << encoder.get("type", "") << ") ";
+  }
+  out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name << " (" << info.description
+      << "). Licence of the data: " << info.licence << ".\n\n";
+  if (figures.contains("accuracy")) {
+    out << "Held-out items, seed " << recipe.seed << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
+    for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
+      char line[160];
+      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(), 100 * accuracy.as_double(),
+                    100 * figures.at("ece").at(condition).as_double());
+      out << line;
+    }
+  }
+  return out.str();
+}
+
+}  // namespace plait::api

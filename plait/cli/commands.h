@@ -1,0 +1,49 @@
+#pragma once
+#include <string>
+#include <vector>
+
+/// What each subcommand does, free of command-line parsing (that is main.cpp's). All return the exit code: 0 done, 1
+/// failed; errors are thrown and printed once, in main.
+namespace plait::cli {
+
+struct PredictArgs {
+  std::string model = "plait-base";
+  std::vector<std::string> streams;  ///< "name=value"; a value that names a file is read as one
+  std::string task, backend = "cpu", dtype = "float32";
+  std::vector<std::string> labels;   ///< Zero-shot label set
+  double coverage = 0.9;
+  bool untrained = false;
+  bool json = false;
+};
+int predict(const PredictArgs& args);
+
+struct TrainArgs {
+  std::string recipe, output, resume = "none";
+  std::string backend = "cpu";
+  long seed = -1;
+  bool json = false;
+};
+int train(const TrainArgs& args);
+
+struct EvalArgs {
+  std::string model, dataset, split = "test", task, backend = "cpu";
+  bool json = false;
+};
+int eval(const EvalArgs& args);
+
+struct DemoArgs {
+  std::string output = "build/demo";
+  long seed = 0;
+  bool json = false;
+};
+int demo(const DemoArgs& args);
+
+int models_list(bool json);
+int models_get(const std::string& name, bool json);
+int models_show(const std::string& name, bool json);
+int data_list(bool json);
+int data_get(const std::string& name, bool json);
+int data_show(const std::string& name, bool json);
+int doctor(bool json);
+
+}  // namespace plait::cli
