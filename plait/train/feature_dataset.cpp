@@ -17,8 +17,11 @@ namespace {
 
 /// Fills in what may be left out and checks shapes.
 FeatureTable complete(FeatureTable t, int64_t items, const std::string& where) {
-  require(t.pooled.defined(), "features", "expected pooled features");
-  if (t.pooled.dim() != 2 || t.pooled.size(0) != items) {
+  require(t.pooled.defined() != !t.inputs.empty(), "features", "expected either pooled features or inputs");
+  for (const auto& [name, tensor] : t.inputs) {
+    if (tensor.dim() < 1 || tensor.size(0) != items) mismatch(where + "." + name, "one row per item", tensor);
+  }
+  if (t.pooled.defined() && (t.pooled.dim() != 2 || t.pooled.size(0) != items)) {
     mismatch(where + ".pooled", "[" + std::to_string(items) + ", D]", t.pooled);
   }
   if (!t.present.defined()) t.present = at::ones({items}, at::kBool);
@@ -42,17 +45,10 @@ FeatureTable complete(FeatureTable t, int64_t items, const std::string& where) {
   return t;
 }
 
-/// Variants below each other; tokens are padded to the longest.
-at::Tensor stack(const std::vector<FeatureTable>& tables, at::Tensor FeatureTable::*part) {
-  std::vector<at::Tensor> parts;
+/// Variants below each other; the second extent (tokens) is padded with zeros to the longest.
+at::Tensor stack_rows(std::vector<at::Tensor> parts) {
   int64_t longest = 0;
-  for (const FeatureTable& t : tables) {
-    const at::Tensor& tensor = t.*part;
-    if (tensor.defined() != (tables[0].*part).defined()) {
-      fail(ErrorCode::kInvalidArgument, "features", "expected tokens in all variants of a stream or in none");
-    }
-    if (!tensor.defined()) return {};
-    parts.push_back(tensor);
+  for (const at::Tensor& tensor : parts) {
     if (tensor.dim() > 1) longest = std::max(longest, tensor.size(1));
   }
   if (parts.size() == 1) return parts[0];
@@ -65,6 +61,29 @@ at::Tensor stack(const std::vector<FeatureTable>& tables, at::Tensor FeatureTabl
   return at::cat(parts, 0);
 }
 
+at::Tensor stack(const std::vector<FeatureTable>& tables, at::Tensor FeatureTable::*part) {
+  std::vector<at::Tensor> parts;
+  for (const FeatureTable& t : tables) {
+    const at::Tensor& tensor = t.*part;
+    if (tensor.defined() != (tables[0].*part).defined()) {
+      fail(ErrorCode::kInvalidArgument, "features", "expected tokens in all variants of a stream or in none");
+    }
+    if (!tensor.defined()) return {};
+    parts.push_back(tensor);
+  }
+  return stack_rows(std::move(parts));
+}
+
+TensorMap stack_inputs(const std::vector<FeatureTable>& tables) {
+  TensorMap out;
+  for (const auto& [name, tensor] : tables[0].inputs) {
+    std::vector<at::Tensor> parts;
+    for (const FeatureTable& t : tables) parts.push_back(get(t.inputs, name, "features"));
+    out[name] = stack_rows(std::move(parts));
+  }
+  return out;
+}
+
 }  // namespace
 
 FeatureDataset::FeatureDataset(std::map<std::string, std::vector<FeatureTable>> streams, TensorMap targets,
@@ -75,15 +94,18 @@ FeatureDataset::FeatureDataset(std::map<std::string, std::vector<FeatureTable>> 
   for (auto& [name, tables] : streams) {
     if (tables.empty()) fail(ErrorCode::kInvalidArgument, "features", name + ": expected at least one variant");
     if (base_ == 0 && tables[0].pooled.defined() && tables[0].pooled.dim() > 0) base_ = tables[0].pooled.size(0);
+    if (base_ == 0 && !tables[0].inputs.empty()) base_ = tables[0].inputs.begin()->second.size(0);
     for (size_t v = 0; v < tables.size(); ++v) {
       tables[v] = complete(std::move(tables[v]), base_, name + "[" + std::to_string(v) + "]");
-      if (tables[v].pooled.size(1) != tables[0].pooled.size(1)) mismatch(name, "variants of one width", tables[v].pooled);
+      if (tables[v].pooled.defined() && tables[v].pooled.size(1) != tables[0].pooled.size(1)) {
+        mismatch(name, "variants of one width", tables[v].pooled);
+      }
     }
     Stream& s = streams_[name];
     s.variants = static_cast<int64_t>(tables.size());
     s.table = {stack(tables, &FeatureTable::tokens), stack(tables, &FeatureTable::mask),
                stack(tables, &FeatureTable::pooled), stack(tables, &FeatureTable::present),
-               stack(tables, &FeatureTable::quality)};
+               stack(tables, &FeatureTable::quality), stack_inputs(tables)};
     for (unsigned char c : name) s.salt = mix_seed(s.salt, c);
   }
   for (auto& [task, target] : targets_) {
@@ -120,7 +142,8 @@ Batch FeatureDataset::batch(const std::vector<int64_t>& indices, uint64_t epoch_
       for (int64_t i = 0; i < n; ++i) r[i] = variant_of(s, indices[i], epoch_seed) * base_ + base_rows[i];
     }
     StreamBatch& stream = out.streams[name];
-    stream.inputs["encoded.pooled"] = s.table.pooled.index_select(0, rows);
+    for (const auto& [input, tensor] : s.table.inputs) stream.inputs[input] = tensor.index_select(0, rows);
+    if (s.table.pooled.defined()) stream.inputs["encoded.pooled"] = s.table.pooled.index_select(0, rows);
     stream.present = s.table.present.index_select(0, rows);
     stream.quality = s.table.quality.index_select(0, rows);
     if (!s.table.tokens.defined()) continue;

@@ -8,13 +8,15 @@
 
 namespace plait::train {
 
-/// One stream's frozen features for N items; an item that lacks the stream has any values and present = false.
+/// One stream for N items: frozen features, or (when its encoder is trained too) the encoder's own inputs; an item that
+/// lacks the stream has any values and present = false.
 struct FeatureTable {
   at::Tensor tokens;   ///< [N, T, D]; may be undefined
   at::Tensor mask;     ///< [N, T] bool; undefined when all tokens are real
-  at::Tensor pooled;   ///< [N, D]
+  at::Tensor pooled;   ///< [N, D]; undefined when `inputs` holds what the encoder takes
   at::Tensor present;  ///< [N] bool; undefined when all are present
   at::Tensor quality;  ///< [N] in [0, 1]; undefined means 1
+  TensorMap inputs;    ///< [N, ...] by name (pixel_values ...); variants may differ in their second extent
 };
 
 /// Features in memory: each stream has one or more variants of the same N items, variant 0 being the clean one and the
