@@ -11,7 +11,10 @@
 #include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/parallel.h"
+#include "plait/models/encoders/ft_transformer.h"
 #include "plait/models/encoders/ge2e.h"
+#include "plait/models/encoders/patch_series.h"
+#include "plait/models/encoders/temporal_audio.h"
 #include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
 #include "plait/models/fusion/bridge.h"
@@ -63,9 +66,12 @@ Registry<Model> build() {
   add<Parallel>(r, "parallel");
   // Encoders: audio.
   add<Ge2e>(r, "ge2e");
+  add<TemporalAudio>(r, "temporal_audio");
   add<Wav2Vec2>(r, "wav2vec2");
   add<Whisper>(r, "whisper");
   // Encoders: series, table.
+  add<FtTransformer>(r, "ft_transformer");
+  add<PatchSeries>(r, "patch_series");
   // Fusion.
   add<Concatenation>(r, "concatenation");
   add<MeanOfExperts>(r, "mean");
