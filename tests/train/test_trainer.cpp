@@ -113,7 +113,7 @@ TEST(Trainer, KilledAndResumedIsExact) {
   if (child == 0) {
     // A fresh image: the thread pools of this process do not survive the fork.
     ::setenv("PLAIT_TEST_DIR", folder.path.c_str(), 1);
-    ::execl("/proc/self/exe", "test_train", "--gtest_also_run_disabled_tests",
+    ::execl("/proc/self/exe", "tests_train", "--gtest_also_run_disabled_tests",
             "--gtest_filter=Trainer.DISABLED_RunsUntilItIsKilled", static_cast<char*>(nullptr));
     ::_exit(3);
   }
