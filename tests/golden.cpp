@@ -45,10 +45,13 @@ Golden load_golden(const std::string& name) {
   return golden;
 }
 
-testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expected, Tolerance tolerance) {
-  if (!actual.defined() || !expected.defined()) return testing::AssertionFailure() << "undefined tensor";
+testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expected,
+                               Tolerance tolerance) {
+  if (!actual.defined() || !expected.defined())
+    return testing::AssertionFailure() << "undefined tensor";
   if (actual.sizes() != expected.sizes()) {
-    return testing::AssertionFailure() << "expected " << describe(expected) << ", got " << describe(actual);
+    return testing::AssertionFailure()
+           << "expected " << describe(expected) << ", got " << describe(actual);
   }
   if (actual.numel() == 0) return testing::AssertionSuccess();
   at::Tensor a = actual.detach().to(at::kDouble), b = expected.detach().to(at::kDouble);
@@ -56,7 +59,8 @@ testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expec
   double limit = tolerance.absolute + tolerance.relative * b.abs().max().item<double>();
   // Written so that NaN fails.
   if (difference <= limit) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << "largest difference " << difference << ", allowed " << limit;
+  return testing::AssertionFailure()
+         << "largest difference " << difference << ", allowed " << limit;
 }
 
 }  // namespace plait::tests

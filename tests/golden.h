@@ -11,7 +11,8 @@
 
 namespace plait::tests {
 
-/// A reference's weights, inputs and outputs from tests/golden/<name>.safetensors (made by tools/golden/).
+/// A reference's weights, inputs and outputs from tests/golden/<name>.safetensors (made by
+/// tools/golden/).
 struct Golden {
   std::string model;      ///< Name in the registry.
   Json config;            ///< The Plait config with "type".
@@ -25,6 +26,7 @@ bool golden_exists(const std::string& name);
 Golden load_golden(const std::string& name);
 
 /// |a - b| ≤ absolute + relative · max|b|, same shape, no NaN; the message says where and how far.
-testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expected, Tolerance tolerance);
+testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expected,
+                               Tolerance tolerance);
 
 }  // namespace plait::tests

@@ -48,7 +48,8 @@ const std::pair<const char*, std::vector<const char*>> kMasks[] = {
     {"token_mask", {"tokens"}},
 };
 
-/// Every registered name, and every further golden file of a registered model ("vit@clip": other switches).
+/// Every registered name, and every further golden file of a registered model ("vit@clip": other
+/// switches).
 std::vector<std::string> golden_names() {
   std::vector<std::string> names = registry().names();
   for (const std::string& file : tests::golden_files()) {
@@ -62,7 +63,8 @@ class RegistryTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     ASSERT_TRUE(tests::golden_exists(GetParam()))
-        << "tests/golden/" << GetParam() << ".safetensors is missing: add tools/golden/" << GetParam() << ".py";
+        << "tests/golden/" << GetParam() << ".safetensors is missing: add tools/golden/"
+        << GetParam() << ".py";
     golden_ = tests::load_golden(GetParam());
     ASSERT_EQ(golden_.model, model_name());
     ASSERT_FALSE(golden_.reference.empty());
@@ -86,11 +88,13 @@ class RegistryTest : public testing::TestWithParam<std::string> {
 
   static TensorMap rows(const TensorMap& inputs, int64_t begin, int64_t count) {
     TensorMap out;
-    for (const auto& [name, tensor] : inputs) out[name] = kShared.count(name) ? tensor : tensor.narrow(0, begin, count);
+    for (const auto& [name, tensor] : inputs)
+      out[name] = kShared.count(name) ? tensor : tensor.narrow(0, begin, count);
     return out;
   }
 
-  static void expect_close(const TensorMap& actual, const TensorMap& expected, tests::Tolerance tolerance) {
+  static void expect_close(const TensorMap& actual, const TensorMap& expected,
+                           tests::Tolerance tolerance) {
     ASSERT_EQ(actual.size(), expected.size());
     for (const auto& [name, tensor] : expected) {
       ASSERT_TRUE(actual.count(name)) << name;
@@ -98,13 +102,17 @@ class RegistryTest : public testing::TestWithParam<std::string> {
     }
   }
 
-  static void expect_equal(const TensorMap& actual, const TensorMap& expected) { expect_close(actual, expected, {0, 0}); }
-
-  static void expect_finite(const TensorMap& outputs) {
-    for (const auto& [name, tensor] : outputs) EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << name;
+  static void expect_equal(const TensorMap& actual, const TensorMap& expected) {
+    expect_close(actual, expected, {0, 0});
   }
 
-  /// What a caller may read of an output: places of [B, T, ...] where the output's mask is false are padding.
+  static void expect_finite(const TensorMap& outputs) {
+    for (const auto& [name, tensor] : outputs)
+      EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << name;
+  }
+
+  /// What a caller may read of an output: places of [B, T, ...] where the output's mask is false
+  /// are padding.
   static at::Tensor visible(const TensorMap& outputs, const std::string& name) {
     at::Tensor tensor = outputs.at(name);
     if (name == "mask" || !outputs.count("mask")) return tensor;
@@ -121,7 +129,8 @@ TEST_P(RegistryTest, EqualsTheReference) {
   TensorMap outputs = run(*model, golden_.inputs);
   for (const auto& [name, expected] : golden_.outputs) {
     ASSERT_TRUE(outputs.count(name)) << "no output " << name;
-    EXPECT_TRUE(close(outputs.at(name), expected, tests::parity(at::kFloat))) << name << " against " << golden_.reference;
+    EXPECT_TRUE(close(outputs.at(name), expected, tests::parity(at::kFloat)))
+        << name << " against " << golden_.reference;
   }
 }
 
@@ -168,7 +177,8 @@ TEST_P(RegistryTest, MaskedPlacesDoNotMatter) {
       // Features of a spectrogram have their time axis last: [B, mels, frames].
       if (std::string(name) == "input_features") where = where.unsqueeze(1);
       while (where.dim() < x.dim()) where = where.unsqueeze(-1);
-      at::Tensor other = x.is_floating_point() ? at::full_like(x, 3.5) : at::where(x == 0, 1, 0).to(x.scalar_type());
+      at::Tensor other = x.is_floating_point() ? at::full_like(x, 3.5)
+                                               : at::where(x == 0, 1, 0).to(x.scalar_type());
       x = at::where(where, other, x);
     }
     TensorMap after = run(*model, changed);
@@ -251,7 +261,8 @@ TEST_P(RegistryTest, TinyStartsFromASeed) {
   // Scales and biases may start from constants; matrices are drawn.
   bool differs = true;
   for (const auto& parameter : first->parameters()) differs = differs && parameter.dim() < 2;
-  for (const auto& [name, tensor] : other->state_dict()) differs = differs || !tensor.equal(first->state_dict().at(name));
+  for (const auto& [name, tensor] : other->state_dict())
+    differs = differs || !tensor.equal(first->state_dict().at(name));
   EXPECT_TRUE(differs) << "the seed changes nothing";
   // tiny() is to take the inputs of the golden file.
   expect_finite(run(*first, golden_.inputs));
@@ -265,11 +276,12 @@ TEST_P(RegistryTest, SaysWhatIsWrong) {
   EXPECT_THROW(create(config, "test"), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RegistryTest, testing::ValuesIn(golden_names()), [](const auto& info) {
-  std::string name = info.param;
-  std::replace(name.begin(), name.end(), '@', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Models, RegistryTest, testing::ValuesIn(golden_names()),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '@', '_');
+                           return name;
+                         });
 
 TEST(Registry, NamesWhatItKnows) {
   try {

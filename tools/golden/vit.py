@@ -7,15 +7,13 @@ from transformers import (CLIPVisionConfig, CLIPVisionModelWithProjection, Dinov
 
 SIZE = dict(image_size=12, patch_size=4, hidden_size=24, num_hidden_layers=2, num_attention_heads=3)
 REFERENCE = f"transformers {transformers.__version__}"
-VIT = [(r"^embeddings\.cls_token", "embeddings.class_embedding"),
-       (r"patch_embeddings\.projection", "patch_embedding"),
-       (r"position_embeddings", "position_embedding.weight"),
-       (r"^encoder\.layer\.", "encoder.layers."),
-       (r"attention\.attention\.(query|key|value)", lambda m: f"self_attn.{m[1][0]}_proj"),
-       (r"attention\.output\.dense", "self_attn.out_proj"),
-       (r"layernorm_before|norm1", "layer_norm1"), (r"layernorm_after|norm2", "layer_norm2"),
-       (r"intermediate\.dense", "mlp.fc1"), (r"(\d)\.output\.dense", r"\1.mlp.fc2"),
-       (r"^layernorm\.", "post_layernorm."), (r"pooler\.dense", "pooler"), (r"\.lambda1", "")]
+LAYERS = [(r"^encoder\.layer\.", "encoder.layers."), (r"\.lambda1", ""),
+          (r"attention\.attention\.(query|key|value)", lambda m: f"self_attn.{m[1][0]}_proj"),
+          (r"attention\.output\.dense", "self_attn.out_proj"),
+          (r"layernorm_before|norm1", "layer_norm1"), (r"layernorm_after|norm2", "layer_norm2"),
+          (r"intermediate\.dense", "mlp.fc1"), (r"(\d)\.output\.dense", r"\1.mlp.fc2"), (r"pooler\.dense", "pooler")]
+CLIP = [(r"^vision_model\.", ""), (r"class_embedding", "cls_token"), (r"patch_embedding\.", "patch_embeddings.projection."),
+        (r"position_embedding\.weight", "position_embeddings"), (r"^post_layernorm", "layernorm")]
 
 
 def pixels(height, width):
@@ -30,8 +28,8 @@ def golden(name, model, config, inputs, table, interpolate=False):
     for key, value in rename(published_state(model), table).items():
         if key.endswith("mask_token"):
             continue
-        if "class_embedding" in key or "position_embedding" in key:
-            value = value.reshape(value.shape[-2:]) if "position" in key else value.flatten()
+        if "cls_token" in key or "position_embeddings" in key:
+            value = value.reshape(1, -1, value.shape[-1])
         weights[key] = value
     outputs = {"last_hidden_state": out.last_hidden_state}
     if "image_embeds" in out:
@@ -43,14 +41,14 @@ def golden(name, model, config, inputs, table, interpolate=False):
 
 # A larger, uneven picture: positions are interpolated and a remainder of a patch is cut off.
 golden("vit", ViTModel(ViTConfig(**SIZE, intermediate_size=40)),
-       dict(intermediate_size=40, layer_norm_eps=1e-12, pooling="pooler"), pixels(22, 16), VIT, interpolate=True)
+       dict(intermediate_size=40, layer_norm_eps=1e-12, pooling="pooler"), pixels(22, 16), LAYERS, interpolate=True)
 golden("vit@clip", CLIPVisionModelWithProjection(CLIPVisionConfig(**SIZE, intermediate_size=40, projection_dim=10)),
        dict(intermediate_size=40, hidden_act="quick_gelu", layer_norm_eps=1e-5, patch_bias=False, pre_norm=True,
-            norm_tokens=False, projection_dim=10), pixels(12, 12), [(r"^vision_model\.", "")])
+            norm_tokens=False, projection_dim=10), pixels(12, 12), CLIP)
 golden("vit@dinov2", Dinov2Model(Dinov2Config(**SIZE, mlp_ratio=2)),
-       dict(intermediate_size=48, layer_norm_eps=1e-6, layer_scale=1.0), pixels(16, 28), VIT)
+       dict(intermediate_size=48, layer_norm_eps=1e-6, layer_scale=1.0), pixels(16, 28), LAYERS)
 golden("vit@dinov2_giant", Dinov2Model(Dinov2Config(**SIZE, mlp_ratio=2, use_swiglu_ffn=True)),
-       dict(intermediate_size=32, layer_norm_eps=1e-6, layer_scale=1.0, swiglu=True), pixels(12, 12), VIT)
+       dict(intermediate_size=32, layer_norm_eps=1e-6, layer_scale=1.0, swiglu=True), pixels(12, 12), LAYERS)
 golden("vit@siglip", SiglipVisionModel(SiglipVisionConfig(**SIZE, intermediate_size=40)),
        dict(intermediate_size=40, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6, class_token=False,
-            pooling="attention"), pixels(12, 12), [(r"^vision_model\.", "")])
+            pooling="attention"), pixels(12, 12), CLIP)

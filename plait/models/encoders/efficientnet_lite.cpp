@@ -10,27 +10,33 @@
 namespace plait::models {
 
 void EfficientNetLite::Config::visit(ConfigVisitor& v) {
-  v.field("width_coefficient", width_coefficient, "Scale of the channels", {.min = 0.01, .max = 16});
+  v.field("width_coefficient", width_coefficient, "Scale of the channels",
+          {.min = 0.01, .max = 16});
   v.field("depth_coefficient", depth_coefficient, "Scale of the repeats", {.min = 0.01, .max = 16});
-  v.field("fix_head_stem", fix_head_stem, "Leave stem, head and the repeats of the outer stages unscaled");
+  v.field("fix_head_stem", fix_head_stem,
+          "Leave stem, head and the repeats of the outer stages unscaled");
   v.field("num_channels", num_channels, "Channels of the picture", {.min = 1, .max = 1024});
   v.field("stem_channels", stem_channels, "Channels after the stem", {.min = 1, .max = 8192});
-  v.field("head_channels", head_channels, "Channels of the final feature map", {.min = 1, .max = 65536});
+  v.field("head_channels", head_channels, "Channels of the final feature map",
+          {.min = 1, .max = 65536});
   v.field("channels", channels, "Channels of each stage", {.min = 1, .max = 8192});
   v.field("repeats", repeats, "Blocks of each stage", {.min = 1, .max = 100});
   v.field("kernels", kernels, "Depthwise kernel of each stage", {.min = 1, .max = 31});
   v.field("strides", strides, "Stride of each stage", {.min = 1, .max = 4});
   v.field("expansions", expansions, "Expansion of the blocks of each stage", {.min = 1, .max = 32});
-  v.field("num_classes", num_classes, "Classes of the classifier; 0 leaves it out", {.min = 0, .max = 1e6});
+  v.field("num_classes", num_classes, "Classes of the classifier; 0 leaves it out",
+          {.min = 0, .max = 1e6});
   v.field("dropout", dropout, "Dropout before the classifier", {.min = 0, .max = 0.99});
   v.field("drop_path", drop_path, "Stochastic depth of the last block", {.min = 0, .max = 0.99});
   v.field("batch_norm_eps", batch_norm_eps, "Epsilon of batch normalisation", {.min = 0, .max = 1});
-  v.field("batch_norm_momentum", batch_norm_momentum, "Momentum of the running statistics", {.min = 0, .max = 1});
+  v.field("batch_norm_momentum", batch_norm_momentum, "Momentum of the running statistics",
+          {.min = 0, .max = 1});
 }
 
 void EfficientNetLite::Config::validate() const {
   size_t n = channels.size();
-  if (n == 0 || repeats.size() != n || kernels.size() != n || strides.size() != n || expansions.size() != n) {
+  if (n == 0 || repeats.size() != n || kernels.size() != n || strides.size() != n ||
+      expansions.size() != n) {
     fail(ErrorCode::kInvalidArgument, "efficientnet_lite",
          "expected channels, repeats, kernels, strides and expansions of one length");
   }
@@ -50,7 +56,8 @@ EfficientNetLite::Config EfficientNetLite::Config::tiny() {
 }
 
 EfficientNetLite::Config EfficientNetLite::Config::lite(int variant) {
-  static constexpr double kScales[][3] = {{1.0, 1.0, 0.2}, {1.0, 1.1, 0.2}, {1.1, 1.2, 0.3}, {1.2, 1.4, 0.3}, {1.4, 1.8, 0.3}};
+  static constexpr double kScales[][3] = {
+      {1.0, 1.0, 0.2}, {1.0, 1.1, 0.2}, {1.1, 1.2, 0.3}, {1.2, 1.4, 0.3}, {1.4, 1.8, 0.3}};
   require(variant >= 0 && variant <= 4, "efficientnet_lite", "expected a variant from 0 to 4");
   Config c;
   c.width_coefficient = kScales[variant][0];
@@ -68,7 +75,8 @@ int64_t scale_channels(int64_t channels, double coefficient) {
   return static_cast<double>(rounded) < 0.9 * scaled ? rounded + 8 : rounded;
 }
 
-/// TensorFlow's "SAME" padding: the output has ⌈size / stride⌉ places, an odd remainder goes below and to the right.
+/// TensorFlow's "SAME" padding: the output has ⌈size / stride⌉ places, an odd remainder goes below
+/// and to the right.
 at::Tensor pad_same(const at::Tensor& x, int64_t kernel, int64_t stride) {
   auto total = [&](int64_t size) {
     int64_t out = (size + stride - 1) / stride;
@@ -81,24 +89,31 @@ at::Tensor pad_same(const at::Tensor& x, int64_t kernel, int64_t stride) {
 
 }  // namespace
 
-/// Inverted bottleneck: expand, depthwise, project, with a skip connection where the shape allows it.
+/// Inverted bottleneck: expand, depthwise, project, with a skip connection where the shape allows
+/// it.
 class EfficientNetLite::Block : public Module {
  public:
-  Block(const Config& c, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t expansion, double drop)
+  Block(const Config& c, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t expansion,
+        double drop)
       : kernel_(kernel), stride_(stride), skip_(stride == 1 && in == out), drop_(drop) {
     int64_t wide = in * expansion;
     double eps = c.batch_norm_eps, momentum = c.batch_norm_momentum;
     if (expansion != 1) {
-      expand_conv_ = add<Conv>("_expand_conv", in, wide, ConvOptions{.kernel = {1, 1}, .bias = false});
+      expand_conv_ =
+          add<Conv>("_expand_conv", in, wide, ConvOptions{.kernel = {1, 1}, .bias = false});
       bn0_ = add<BatchNorm>("_bn0", wide, eps, momentum);
     }
     // With stride 1 and an odd kernel "SAME" is symmetric, so the convolution pads by itself.
     int64_t pad = symmetric() ? kernel / 2 : 0;
-    depthwise_conv_ = add<Conv>(
-        "_depthwise_conv", wide, wide,
-        ConvOptions{.kernel = {kernel, kernel}, .stride = {stride}, .padding = {pad}, .groups = wide, .bias = false});
+    depthwise_conv_ = add<Conv>("_depthwise_conv", wide, wide,
+                                ConvOptions{.kernel = {kernel, kernel},
+                                            .stride = {stride},
+                                            .padding = {pad},
+                                            .groups = wide,
+                                            .bias = false});
     bn1_ = add<BatchNorm>("_bn1", wide, eps, momentum);
-    project_conv_ = add<Conv>("_project_conv", wide, out, ConvOptions{.kernel = {1, 1}, .bias = false});
+    project_conv_ =
+        add<Conv>("_project_conv", wide, out, ConvOptions{.kernel = {1, 1}, .bias = false});
     bn2_ = add<BatchNorm>("_bn2", out, eps, momentum);
   }
 
@@ -127,8 +142,8 @@ EfficientNetLite::EfficientNetLite(const Config& c) : config_(c) {
   int64_t stem = c.fix_head_stem ? c.stem_channels : scale(c.stem_channels);
   width_ = c.fix_head_stem ? c.head_channels : scale(c.head_channels);
 
-  conv_stem_ =
-      add<Conv>("_conv_stem", c.num_channels, stem, ConvOptions{.kernel = {3, 3}, .stride = {2}, .bias = false});
+  conv_stem_ = add<Conv>("_conv_stem", c.num_channels, stem,
+                         ConvOptions{.kernel = {3, 3}, .stride = {2}, .bias = false});
   bn0_ = add<BatchNorm>("_bn0", stem, c.batch_norm_eps, c.batch_norm_momentum);
 
   size_t stages = c.channels.size();
@@ -136,7 +151,9 @@ EfficientNetLite::EfficientNetLite(const Config& c) : config_(c) {
   int64_t total = 0;
   for (size_t i = 0; i < stages; ++i) {
     bool fixed = c.fix_head_stem && (i == 0 || i + 1 == stages);
-    if (!fixed) repeats[i] = static_cast<int64_t>(std::ceil(c.depth_coefficient * static_cast<double>(repeats[i])));
+    if (!fixed)
+      repeats[i] =
+          static_cast<int64_t>(std::ceil(c.depth_coefficient * static_cast<double>(repeats[i])));
     total += repeats[i];
   }
   blocks_ = add<ModuleList<Block>>("_blocks");
@@ -170,7 +187,8 @@ EncoderOutput EfficientNetLite::encode(const TensorMap& inputs) {
 }
 
 at::Tensor EfficientNetLite::classify(const at::Tensor& pooled) const {
-  require(fc_ != nullptr, "efficientnet_lite", "expected a model with a classifier (num_classes > 0)");
+  require(fc_ != nullptr, "efficientnet_lite",
+          "expected a model with a classifier (num_classes > 0)");
   return (*fc_)((*dropout_)(pooled));
 }
 

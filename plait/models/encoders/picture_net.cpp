@@ -9,19 +9,24 @@ namespace plait::models {
 
 void PictureNet::Config::visit(ConfigVisitor& v) {
   v.field("num_channels", num_channels, "Channels of the picture", {.min = 1, .max = 1024});
-  v.field("stem_channels", stem_channels, "Channels after the first convolution", {.min = 1, .max = 4096});
-  v.field("channels", channels, "Width of each stage; each halves the picture", {.min = 1, .max = 8192});
+  v.field("stem_channels", stem_channels, "Channels after the first convolution",
+          {.min = 1, .max = 4096});
+  v.field("channels", channels, "Width of each stage; each halves the picture",
+          {.min = 1, .max = 8192});
   v.field("depths", depths, "Blocks of each stage", {.min = 0, .max = 100});
   v.field("kernel", kernel, "Depthwise kernel (odd)", {.min = 1, .max = 31});
   v.field("expansion", expansion, "Widening inside a block", {.min = 1, .max = 16});
-  v.field("num_attention_heads", num_attention_heads, "Heads of the attention pooling", {.min = 1, .max = 256});
-  v.field("dropout", dropout, "Dropout of the pooled feature while training", {.min = 0, .max = 0.99});
+  v.field("num_attention_heads", num_attention_heads, "Heads of the attention pooling",
+          {.min = 1, .max = 256});
+  v.field("dropout", dropout, "Dropout of the pooled feature while training",
+          {.min = 0, .max = 0.99});
   v.field("drop_path", drop_path, "Stochastic depth of the last block", {.min = 0, .max = 0.99});
 }
 
 void PictureNet::Config::validate() const {
   if (channels.empty() || channels.size() > 8 || channels.size() != depths.size()) {
-    fail(ErrorCode::kInvalidArgument, "picture_net", "expected channels and depths of one length from 1 to 8");
+    fail(ErrorCode::kInvalidArgument, "picture_net",
+         "expected channels and depths of one length from 1 to 8");
   }
   require(kernel % 2 == 1, "picture_net", "expected an odd kernel");
   require(channels.back() % num_attention_heads == 0, "picture_net",
@@ -37,8 +42,9 @@ PictureNet::Config PictureNet::Config::tiny() {
   return c;
 }
 
-// Between the convolutions x is [B, H, W, D]: the pointwise layers and normalisation then run on contiguous rows, and
-// the same memory seen as [B, D, H, W] is the channels-last layout that the convolution kernels like.
+// Between the convolutions x is [B, H, W, D]: the pointwise layers and normalisation then run on
+// contiguous rows, and the same memory seen as [B, D, H, W] is the channels-last layout that the
+// convolution kernels like.
 namespace {
 
 at::Tensor as_map(const at::Tensor& x) { return x.permute({0, 3, 1, 2}); }
@@ -76,8 +82,10 @@ class PictureNet::Stage : public Module {
     bool first = i == 0;
     int64_t in = first ? c.stem_channels : c.channels[i - 1];
     norm_ = add<LayerNorm>("norm", in);
-    downsample_ = add<Conv>("downsample", in, c.channels[i],
-                            ConvOptions{.kernel = {first ? 3 : 2, first ? 3 : 2}, .stride = {2}, .padding = {first ? 1 : 0}});
+    downsample_ = add<Conv>(
+        "downsample", in, c.channels[i],
+        ConvOptions{
+            .kernel = {first ? 3 : 2, first ? 3 : 2}, .stride = {2}, .padding = {first ? 1 : 0}});
     blocks_ = add<ModuleList<Block>>("blocks");
     for (int64_t b = 0; b < c.depths[i]; ++b) {
       blocks_->append(c, c.channels[i], first_drop + drop_step * static_cast<double>(b));
@@ -95,7 +103,8 @@ class PictureNet::Stage : public Module {
   std::shared_ptr<ModuleList<Block>> blocks_;
 };
 
-/// A learned query attends to all tokens; what it finds is added to their mean, so that training starts from the mean.
+/// A learned query attends to all tokens; what it finds is added to their mean, so that training
+/// starts from the mean.
 class PictureNet::AttentionPool : public Module {
  public:
   explicit AttentionPool(const Config& c) : heads_(c.num_attention_heads) {
@@ -108,7 +117,8 @@ class PictureNet::AttentionPool : public Module {
   }
   at::Tensor operator()(const at::Tensor& tokens) const {
     at::Tensor q = query_.expand({tokens.size(0), 1, -1});
-    at::Tensor found = attention(q.contiguous(), (*key_)(tokens), (*value_)(tokens), heads_).squeeze(1);
+    at::Tensor found =
+        attention(q.contiguous(), (*key_)(tokens), (*value_)(tokens), heads_).squeeze(1);
     return (*dropout_)(tokens.mean(1) + (*out_)(found));
   }
   void reset_parameters(at::Generator& generator) override { query_.normal_(0, 1, generator); }
@@ -122,7 +132,8 @@ class PictureNet::AttentionPool : public Module {
 
 PictureNet::PictureNet(const Config& c) : config_(c) {
   c.validate();
-  stem_ = add<Conv>("stem", c.num_channels, c.stem_channels, ConvOptions{.kernel = {3, 3}, .stride = {2}, .padding = {1}});
+  stem_ = add<Conv>("stem", c.num_channels, c.stem_channels,
+                    ConvOptions{.kernel = {3, 3}, .stride = {2}, .padding = {1}});
   stages_ = add<ModuleList<Stage>>("stages");
   int64_t all = 0, before = 0;
   for (int64_t depth : c.depths) all += depth;
@@ -138,7 +149,8 @@ PictureNet::PictureNet(const Config& c) : config_(c) {
 PictureNet::~PictureNet() = default;
 
 EncoderOutput PictureNet::encode(const TensorMap& inputs) {
-  const at::Tensor& pixels = pixel_values(inputs, config_.num_channels, config_.stride(), "picture_net");
+  const at::Tensor& pixels =
+      pixel_values(inputs, config_.num_channels, config_.stride(), "picture_net");
   at::Tensor x = as_rows((*stem_)(pixels.contiguous(at::MemoryFormat::ChannelsLast)));
   for (const auto& stage : *stages_) x = (*stage)(x);
   at::Tensor tokens = (*norm_)(x).flatten(1, 2);

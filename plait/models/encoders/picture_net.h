@@ -3,10 +3,11 @@
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/layers/layers.h"
 
-/// A compact picture encoder of our own, made to be trained from scratch on few small pictures (drawings, emoji, stamps):
-/// depthwise blocks after Liu et al., "A ConvNet for the 2020s" (2022), arXiv 2201.03545, and pooling by a learned query
-/// as in Lee et al., "Set Transformer" (2019), arXiv 1810.00825. Layer instead of batch normalisation: an item's result
-/// never depends on the other items. At the default size 1.1 M parameters and 29 M multiply-adds for a 64×64 picture.
+/// A compact picture encoder of our own, made to be trained from scratch on few small pictures
+/// (drawings, emoji, stamps): depthwise blocks after Liu et al., "A ConvNet for the 2020s" (2022),
+/// arXiv 2201.03545, and pooling by a learned query as in Lee et al., "Set Transformer" (2019),
+/// arXiv 1810.00825. Layer instead of batch normalisation: an item's result never depends on the
+/// other items. At the default size 1.1 M parameters and 29 M multiply-adds for a 64×64 picture.
 namespace plait::models {
 
 class PictureNet : public Encoder {
@@ -32,8 +33,8 @@ class PictureNet : public Encoder {
   explicit PictureNet(const Config& config);
   ~PictureNet() override;
 
-  /// pixel_values [B, 3, H, W], H and W at least 16 (with three stages); tokens [B, ⌊H/16⌋·⌊W/16⌋, D], made for 64 to 128
-  /// pixels.
+  /// pixel_values [B, 3, H, W], H and W at least 16 (with three stages); tokens [B, ⌊H/16⌋·⌊W/16⌋,
+  /// D], made for 64 to 128 pixels.
   EncoderOutput encode(const TensorMap& inputs) override;
   Modality modality() const override { return Modality::kImage; }
   int64_t width() const override { return config_.channels.back(); }

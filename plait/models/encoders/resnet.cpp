@@ -14,17 +14,22 @@ void ResNet::Config::visit(ConfigVisitor& v) {
   v.field("depths", depths, "Blocks of each stage", {.min = 1, .max = 200});
   v.field("layer_type", layer_type, "Kind of block", {.one_of = {"basic", "bottleneck"}});
   v.field("hidden_act", hidden_act, "Activation");
-  v.field("downsample_in_first_stage", downsample_in_first_stage, "Stride 2 in the first stage too");
-  v.field("downsample_in_bottleneck", downsample_in_bottleneck, "Stride in the first 1x1 convolution (v1.0)");
-  v.field("num_classes", num_classes, "Classes of the classifier; 0 leaves it out", {.min = 0, .max = 1e6});
+  v.field("downsample_in_first_stage", downsample_in_first_stage,
+          "Stride 2 in the first stage too");
+  v.field("downsample_in_bottleneck", downsample_in_bottleneck,
+          "Stride in the first 1x1 convolution (v1.0)");
+  v.field("num_classes", num_classes, "Classes of the classifier; 0 leaves it out",
+          {.min = 0, .max = 1e6});
 }
 
 void ResNet::Config::validate() const {
   if (hidden_sizes.empty() || hidden_sizes.size() != depths.size()) {
-    fail(ErrorCode::kInvalidArgument, "resnet", "expected hidden_sizes and depths of one length, at least 1");
+    fail(ErrorCode::kInvalidArgument, "resnet",
+         "expected hidden_sizes and depths of one length, at least 1");
   }
   for (int64_t size : hidden_sizes) {
-    require(layer_type == "basic" || size >= 4, "resnet", "expected hidden_sizes of at least 4 for bottleneck blocks");
+    require(layer_type == "basic" || size >= 4, "resnet",
+            "expected hidden_sizes of at least 4 for bottleneck blocks");
   }
   check_activation(hidden_act);
 }
@@ -59,9 +64,11 @@ ResNet::Config ResNet::Config::of_depth(int depth) {
 class ResNet::ConvLayer : public Module {
  public:
   ConvLayer(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
-    convolution_ = add<Conv>(
-        "convolution", in, out,
-        ConvOptions{.kernel = {kernel, kernel}, .stride = {stride}, .padding = {kernel / 2}, .bias = false});
+    convolution_ = add<Conv>("convolution", in, out,
+                             ConvOptions{.kernel = {kernel, kernel},
+                                         .stride = {stride},
+                                         .padding = {kernel / 2},
+                                         .bias = false});
     normalization_ = add<BatchNorm>("normalization", out);
   }
   at::Tensor operator()(const at::Tensor& x) const { return (*normalization_)((*convolution_)(x)); }
@@ -105,7 +112,8 @@ class ResNet::Stage : public Module {
  public:
   Stage(const Config& c, int64_t in, int64_t out, int64_t stride, int64_t depth) {
     layers_ = add<ModuleList<Block>>("layers");
-    for (int64_t i = 0; i < depth; ++i) layers_->append(c, i == 0 ? in : out, out, i == 0 ? stride : 1);
+    for (int64_t i = 0; i < depth; ++i)
+      layers_->append(c, i == 0 ? in : out, out, i == 0 ? stride : 1);
   }
   at::Tensor operator()(at::Tensor x) const {
     for (const auto& block : *layers_) x = (*block)(x);
@@ -117,7 +125,8 @@ class ResNet::Stage : public Module {
 };
 
 struct ResNet::Embedder : Module {
-  explicit Embedder(const Config& c) : embedder(add<ConvLayer>("embedder", c.num_channels, c.embedding_size, 7, 2)) {}
+  explicit Embedder(const Config& c)
+      : embedder(add<ConvLayer>("embedder", c.num_channels, c.embedding_size, 7, 2)) {}
   std::shared_ptr<ConvLayer> embedder;
 };
 
@@ -125,7 +134,8 @@ struct ResNet::Stages : Module {
   explicit Stages(const Config& c) : stages(add<ModuleList<Stage>>("stages")) {
     int64_t in = c.embedding_size;
     for (size_t i = 0; i < c.depths.size(); ++i) {
-      stages->append(c, in, c.hidden_sizes[i], i == 0 && !c.downsample_in_first_stage ? 1 : 2, c.depths[i]);
+      stages->append(c, in, c.hidden_sizes[i], i == 0 && !c.downsample_in_first_stage ? 1 : 2,
+                     c.depths[i]);
       in = c.hidden_sizes[i];
     }
   }
@@ -136,7 +146,8 @@ ResNet::ResNet(const Config& c) : config_(c) {
   c.validate();
   embedder_ = add<Embedder>("embedder", c);
   encoder_ = add<Stages>("encoder", c);
-  if (c.num_classes > 0) classifier_ = add<Linear>("classifier", c.hidden_sizes.back(), c.num_classes);
+  if (c.num_classes > 0)
+    classifier_ = add<Linear>("classifier", c.hidden_sizes.back(), c.num_classes);
 }
 
 ResNet::~ResNet() = default;

@@ -3,9 +3,9 @@
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/layers/layers.h"
 
-/// ResNet: He et al., "Deep Residual Learning for Image Recognition" (2015), arXiv 1512.03385, in the form v1.5 (stride
-/// in the 3×3 convolution of a bottleneck). Names are those of transformers' ResNetModel; torchvision's names (also
-/// DINO's) are renamed by published.h.
+/// ResNet: He et al., "Deep Residual Learning for Image Recognition" (2015), arXiv 1512.03385, in
+/// the form v1.5 (stride in the 3×3 convolution of a bottleneck). Names are those of transformers'
+/// ResNetModel; torchvision's names (also DINO's) are renamed by published.h.
 namespace plait::models {
 
 class ResNet : public Encoder {
@@ -31,7 +31,8 @@ class ResNet : public Encoder {
   explicit ResNet(const Config& config);
   ~ResNet() override;
 
-  /// pixel_values [B, 3, H, W] of any size; tokens are the last feature map [B, H/32·W/32, hidden], pooled is its mean.
+  /// pixel_values [B, 3, H, W] of any size; tokens are the last feature map [B, H/32·W/32, hidden],
+  /// pooled is its mean.
   EncoderOutput encode(const TensorMap& inputs) override;
   /// Adds logits [B, num_classes] when the classifier is there.
   TensorMap forward(const TensorMap& inputs) override;

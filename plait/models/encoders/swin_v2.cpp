@@ -10,18 +10,24 @@
 namespace plait::models {
 
 void SwinV2::Config::visit(ConfigVisitor& v) {
-  v.field("image_size", image_size, "Side of the pictures it was trained on; sets the windows", {.min = 1, .max = 65536});
+  v.field("image_size", image_size, "Side of the pictures it was trained on; sets the windows",
+          {.min = 1, .max = 65536});
   v.field("patch_size", patch_size, "Side of a patch", {.min = 1, .max = 1024});
   v.field("num_channels", num_channels, "Channels of the picture", {.min = 1, .max = 1024});
-  v.field("embed_dim", embed_dim, "Width of the first stage; each further stage doubles it", {.min = 1, .max = 8192});
+  v.field("embed_dim", embed_dim, "Width of the first stage; each further stage doubles it",
+          {.min = 1, .max = 8192});
   v.field("depths", depths, "Blocks of each stage", {.min = 1, .max = 200});
   v.field("num_heads", num_heads, "Attention heads of each stage", {.min = 1, .max = 1024});
   v.field("window_size", window_size, "Side of a window in patches", {.min = 1, .max = 256});
-  v.field("pretrained_window_sizes", pretrained_window_sizes, "Windows before fine-tuning; 0: the same", {.min = 0, .max = 256});
-  v.field("mlp_ratio", mlp_ratio, "Width of the feed-forward layers over the stage's", {.min = 0.01, .max = 64});
+  v.field("pretrained_window_sizes", pretrained_window_sizes,
+          "Windows before fine-tuning; 0: the same", {.min = 0, .max = 256});
+  v.field("mlp_ratio", mlp_ratio, "Width of the feed-forward layers over the stage's",
+          {.min = 0.01, .max = 64});
   v.field("qkv_bias", qkv_bias, "Biases of query and value");
-  v.field("hidden_dropout_prob", hidden_dropout_prob, "Dropout while training", {.min = 0, .max = 0.99});
-  v.field("drop_path_rate", drop_path_rate, "Stochastic depth of the last block", {.min = 0, .max = 0.99});
+  v.field("hidden_dropout_prob", hidden_dropout_prob, "Dropout while training",
+          {.min = 0, .max = 0.99});
+  v.field("drop_path_rate", drop_path_rate, "Stochastic depth of the last block",
+          {.min = 0, .max = 0.99});
   v.field("hidden_act", hidden_act, "Activation of the feed-forward layers");
   v.field("layer_norm_eps", layer_norm_eps, "Epsilon of the normalisation", {.min = 0, .max = 1});
 }
@@ -33,10 +39,13 @@ void SwinV2::Config::validate() const {
          "expected depths, num_heads and pretrained_window_sizes of one length from 1 to 12");
   }
   for (size_t i = 0; i < n; ++i) {
-    require((embed_dim << i) % num_heads[i] == 0, "swin_v2", "expected the width of a stage to be a multiple of its heads");
-    require(pretrained_window_sizes[i] != 1, "swin_v2", "expected pretrained_window_sizes of 0 or at least 2");
+    require((embed_dim << i) % num_heads[i] == 0, "swin_v2",
+            "expected the width of a stage to be a multiple of its heads");
+    require(pretrained_window_sizes[i] != 1, "swin_v2",
+            "expected pretrained_window_sizes of 0 or at least 2");
   }
-  require(image_size / patch_size >> (n - 1) >= 1, "swin_v2", "expected image_size to leave a patch in the last stage");
+  require(image_size / patch_size >> (n - 1) >= 1, "swin_v2",
+          "expected image_size to leave a patch in the last stage");
   check_activation(hidden_act);
 }
 
@@ -58,7 +67,9 @@ namespace {
 /// [B, H, W, D] → [B·windows, w·w, D].
 at::Tensor to_windows(const at::Tensor& x, int64_t w) {
   int64_t rows = x.size(1) / w, columns = x.size(2) / w;
-  return x.view({x.size(0), rows, w, columns, w, -1}).transpose(2, 3).reshape({-1, w * w, x.size(3)});
+  return x.view({x.size(0), rows, w, columns, w, -1})
+      .transpose(2, 3)
+      .reshape({-1, w * w, x.size(3)});
 }
 
 at::Tensor from_windows(const at::Tensor& windows, int64_t w, int64_t height, int64_t width) {
@@ -66,10 +77,14 @@ at::Tensor from_windows(const at::Tensor& windows, int64_t w, int64_t height, in
   return x.transpose(2, 3).reshape({-1, height, width, windows.size(2)});
 }
 
-at::Tensor unit_length(const at::Tensor& x) { return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12); }
+at::Tensor unit_length(const at::Tensor& x) {
+  return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
+}
 
-/// After the shift a window may hold places from opposite edges; they must not see each other. [windows, w·w, w·w].
-at::Tensor shift_mask(int64_t height, int64_t width, int64_t window, int64_t shift, const at::TensorOptions& options) {
+/// After the shift a window may hold places from opposite edges; they must not see each other.
+/// [windows, w·w, w·w].
+at::Tensor shift_mask(int64_t height, int64_t width, int64_t window, int64_t shift,
+                      const at::TensorOptions& options) {
   auto region = [&](int64_t size) {
     at::Tensor place = at::arange(size, options.dtype(at::kLong));
     return at::ge(place, size - window).to(at::kLong) + at::ge(place, size - shift).to(at::kLong);
@@ -85,14 +100,17 @@ at::Tensor shift_mask(int64_t height, int64_t width, int64_t window, int64_t shi
 
 class SwinV2::WindowAttention : public Module {
  public:
-  WindowAttention(const Config& c, int64_t width, int64_t heads, int64_t window, int64_t pretrained) : heads_(heads) {
+  WindowAttention(const Config& c, int64_t width, int64_t heads, int64_t window, int64_t pretrained)
+      : heads_(heads) {
     self_ = add<Self>("self", c, width, heads, window, pretrained);
     output_ = add<Output>("output", width);
   }
 
   /// x [B·windows, w·w, D], mask [windows, w·w, w·w] or undefined.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const {
-    auto split = [&](const at::Tensor& t) { return t.view({t.size(0), t.size(1), heads_, -1}).transpose(1, 2); };
+    auto split = [&](const at::Tensor& t) {
+      return t.view({t.size(0), t.size(1), heads_, -1}).transpose(1, 2);
+    };
     at::Tensor q = unit_length(split((*self_->query)(x))), k = unit_length(split((*self_->key)(x)));
     at::Tensor scale = self_->logit_scale.clamp_max(std::log(100.0)).exp();
     at::Tensor scores = at::matmul(q, k.transpose(-2, -1)) * scale + self_->bias();
@@ -106,26 +124,32 @@ class SwinV2::WindowAttention : public Module {
 
  private:
   struct BiasMlp : Module {
-    explicit BiasMlp(int64_t heads) : in(add<Linear>("0", 2, 512)), out(add<Linear>("2", 512, heads, false)) {}
+    explicit BiasMlp(int64_t heads)
+        : in(add<Linear>("0", 2, 512)), out(add<Linear>("2", 512, heads, false)) {}
     std::shared_ptr<Linear> in, out;
   };
 
   struct Self : Module {
-    Self(const Config& c, int64_t width, int64_t heads, int64_t window, int64_t pretrained) : places(window * window) {
+    Self(const Config& c, int64_t width, int64_t heads, int64_t window, int64_t pretrained)
+        : places(window * window) {
       logit_scale = add_parameter("logit_scale", at::full({heads, 1, 1}, std::log(10.0)));
       bias_mlp = add<BiasMlp>("continuous_position_bias_mlp", heads);
       query = add<Linear>("query", width, width, c.qkv_bias);
       key = add<Linear>("key", width, width, false);
       value = add<Linear>("value", width, width, c.qkv_bias);
 
-      // Offsets between two places of a window, log-spaced so that larger windows extrapolate little.
+      // Offsets between two places of a window, log-spaced so that larger windows extrapolate
+      // little.
       at::Tensor offset = at::arange(-(window - 1), window, at::kFloat);
-      double extent = pretrained > 0 ? static_cast<double>(pretrained - 1) : std::max<double>(1, window - 1);
+      double extent =
+          pretrained > 0 ? static_cast<double>(pretrained - 1) : std::max<double>(1, window - 1);
       offset = offset / extent * 8;
       offset = offset.sign() * (offset.abs() + 1).log2() / std::log2(8.0);
       int64_t n = 2 * window - 1;
-      at::Tensor table = at::stack({offset.view({n, 1}).expand({n, n}), offset.view({1, n}).expand({n, n})}, -1);
-      offsets = add_buffer("relative_coords_table", table.reshape({n * n, 2}), /*persistent=*/false);
+      at::Tensor table =
+          at::stack({offset.view({n, 1}).expand({n, n}), offset.view({1, n}).expand({n, n})}, -1);
+      offsets =
+          add_buffer("relative_coords_table", table.reshape({n * n, 2}), /*persistent=*/false);
       at::Tensor row = at::arange(window, at::kLong).repeat_interleave(window);
       at::Tensor column = at::arange(window, at::kLong).repeat({window});
       at::Tensor pair = (row.unsqueeze(1) - row.unsqueeze(0) + window - 1) * n +
@@ -137,7 +161,8 @@ class SwinV2::WindowAttention : public Module {
     /// [heads, w·w, w·w]
     at::Tensor bias() const {
       at::Tensor table = (*bias_mlp->out)(at::relu((*bias_mlp->in)(offsets)));
-      at::Tensor by_pair = table.index_select(0, index).view({places, places, -1}).permute({2, 0, 1});
+      at::Tensor by_pair =
+          table.index_select(0, index).view({places, places, -1}).permute({2, 0, 1});
       return 16 * at::sigmoid(by_pair);
     }
 
@@ -159,9 +184,10 @@ class SwinV2::WindowAttention : public Module {
 
 class SwinV2::Block : public Module {
  public:
-  /// `grid` is the stage's side in patches at image_size: windows are never larger, and are not shifted when one window
-  /// covers it.
-  Block(const Config& c, int64_t width, int64_t grid, int64_t heads, int64_t pretrained, bool shifted, double drop)
+  /// `grid` is the stage's side in patches at image_size: windows are never larger, and are not
+  /// shifted when one window covers it.
+  Block(const Config& c, int64_t width, int64_t grid, int64_t heads, int64_t pretrained,
+        bool shifted, double drop)
       : window_(std::min(grid, c.window_size)),
         shift_(shifted && grid > window_ ? c.window_size / 2 : 0),
         drop_(drop),
@@ -178,12 +204,14 @@ class SwinV2::Block : public Module {
   /// x [B, H, W, D]
   at::Tensor operator()(const at::Tensor& input) const {
     int64_t height = input.size(1), width = input.size(2);
-    int64_t below = (window_ - height % window_) % window_, right = (window_ - width % window_) % window_;
+    int64_t below = (window_ - height % window_) % window_,
+            right = (window_ - width % window_) % window_;
     at::Tensor x = below || right ? at::constant_pad_nd(input, {0, 0, 0, right, 0, below}) : input;
     at::Tensor mask;
     if (shift_ > 0) {
       x = x.roll({-shift_, -shift_}, {1, 2});
-      mask = shift_mask(height + below, width + right, window_, shift_, x.options().requires_grad(false));
+      mask = shift_mask(height + below, width + right, window_, shift_,
+                        x.options().requires_grad(false));
     }
     x = (*attention_)(to_windows(x.contiguous(), window_), mask);
     x = from_windows(x, window_, height + below, width + right);
@@ -199,7 +227,9 @@ class SwinV2::Block : public Module {
     Dense(int64_t in, int64_t out) : dense(add<Linear>("dense", in, out)) {}
     std::shared_ptr<Linear> dense;
   };
-  at::Tensor drop(const at::Tensor& x) const { return training() ? drop_path(x, drop_, generator()) : x; }
+  at::Tensor drop(const at::Tensor& x) const {
+    return training() ? drop_path(x, drop_, generator()) : x;
+  }
 
   int64_t window_, shift_;
   double drop_;
@@ -223,7 +253,8 @@ class SwinV2::PatchMerging : public Module {
     auto every = [&](int64_t row, int64_t column) {
       return x.slice(1, row, std::nullopt, 2).slice(2, column, std::nullopt, 2);
     };
-    return (*norm_)((*reduction_)(at::cat({every(0, 0), every(1, 0), every(0, 1), every(1, 1)}, -1)));
+    return (*norm_)(
+        (*reduction_)(at::cat({every(0, 0), every(1, 0), every(0, 1), every(1, 1)}, -1)));
   }
 
  private:
@@ -237,8 +268,10 @@ class SwinV2::Stage : public Module {
     blocks_ = add<ModuleList<Block>>("blocks");
     int64_t width = c.embed_dim << i, grid = (c.image_size / c.patch_size) >> i;
     for (int64_t b = 0; b < c.depths[i]; ++b) {
-      double place = static_cast<double>(first_block + b) / static_cast<double>(std::max<int64_t>(all_blocks - 1, 1));
-      blocks_->append(c, width, grid, c.num_heads[i], c.pretrained_window_sizes[i], b % 2 == 1, c.drop_path_rate * place);
+      double place = static_cast<double>(first_block + b) /
+                     static_cast<double>(std::max<int64_t>(all_blocks - 1, 1));
+      blocks_->append(c, width, grid, c.num_heads[i], c.pretrained_window_sizes[i], b % 2 == 1,
+                      c.drop_path_rate * place);
     }
     if (i + 1 < c.depths.size()) downsample_ = add<PatchMerging>("downsample", width);
   }
@@ -255,8 +288,9 @@ class SwinV2::Stage : public Module {
 struct SwinV2::Embeddings : Module {
   struct Patches : Module {
     explicit Patches(const Config& c)
-        : projection(add<Conv>("projection", c.num_channels, c.embed_dim,
-                               ConvOptions{.kernel = {c.patch_size, c.patch_size}, .stride = {c.patch_size}})) {}
+        : projection(add<Conv>(
+              "projection", c.num_channels, c.embed_dim,
+              ConvOptions{.kernel = {c.patch_size, c.patch_size}, .stride = {c.patch_size}})) {}
     std::shared_ptr<Conv> projection;
   };
   explicit Embeddings(const Config& c)

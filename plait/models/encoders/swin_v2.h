@@ -3,9 +3,9 @@
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/layers/layers.h"
 
-/// Swin Transformer V2: Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution" (2021), arXiv 2111.09883:
-/// cosine attention in shifted windows, log-spaced continuous position bias, normalisation after each branch. Names are
-/// those of transformers' Swinv2Model.
+/// Swin Transformer V2: Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution"
+/// (2021), arXiv 2111.09883: cosine attention in shifted windows, log-spaced continuous position
+/// bias, normalisation after each branch. Names are those of transformers' Swinv2Model.
 namespace plait::models {
 
 class SwinV2 : public Encoder {
@@ -34,8 +34,8 @@ class SwinV2 : public Encoder {
   explicit SwinV2(const Config& config);
   ~SwinV2() override;
 
-  /// pixel_values [B, 3, H, W] of any size (padded with zeros to whole patches and windows); tokens are the last feature
-  /// map [B, T, D] with D = embed_dim · 2^(stages - 1), pooled is their mean.
+  /// pixel_values [B, 3, H, W] of any size (padded with zeros to whole patches and windows); tokens
+  /// are the last feature map [B, T, D] with D = embed_dim · 2^(stages - 1), pooled is their mean.
   EncoderOutput encode(const TensorMap& inputs) override;
   Modality modality() const override { return Modality::kImage; }
   int64_t width() const override { return config_.embed_dim << (config_.depths.size() - 1); }

@@ -8,11 +8,13 @@
 namespace plait::models {
 
 void VisionTransformer::Config::visit(ConfigVisitor& v) {
-  v.field("image_size", image_size, "Side of the pictures it was trained on", {.min = 1, .max = 65536});
+  v.field("image_size", image_size, "Side of the pictures it was trained on",
+          {.min = 1, .max = 65536});
   v.field("patch_size", patch_size, "Side of a patch", {.min = 1, .max = 4096});
   v.field("num_channels", num_channels, "Channels of the picture", {.min = 1, .max = 1024});
   v.field("hidden_size", hidden_size, "Width of the encoder", {.min = 1, .max = 65536});
-  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers", {.min = 1, .max = 262144});
+  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
   v.field("num_hidden_layers", num_hidden_layers, "Number of layers", {.min = 0, .max = 1000});
   v.field("num_attention_heads", num_attention_heads, "Attention heads", {.min = 1, .max = 1024});
   v.field("hidden_act", hidden_act, "Activation of the feed-forward layers");
@@ -21,18 +23,23 @@ void VisionTransformer::Config::visit(ConfigVisitor& v) {
   v.field("class_token", class_token, "A learned token before the patches");
   v.field("patch_bias", patch_bias, "Bias of the patch embedding");
   v.field("pre_norm", pre_norm, "Normalise before the first layer (CLIP)");
-  v.field("norm_tokens", norm_tokens, "Normalise all final tokens; off: only the pooled one (CLIP)");
-  v.field("layer_scale", layer_scale, "Initial scale of the residual branches (DINOv2); 0: none", {.min = 0, .max = 100});
+  v.field("norm_tokens", norm_tokens,
+          "Normalise all final tokens; off: only the pooled one (CLIP)");
+  v.field("layer_scale", layer_scale, "Initial scale of the residual branches (DINOv2); 0: none",
+          {.min = 0, .max = 100});
   v.field("swiglu", swiglu, "Gated feed-forward layers (DINOv2 giant)");
-  v.field("pooling", pooling, "Pooled feature: class token, class token through a tanh layer, learned attention, mean",
+  v.field("pooling", pooling,
+          "Pooled feature: class token, class token through a tanh layer, learned attention, mean",
           {.one_of = {"cls", "pooler", "attention", "mean"}});
-  v.field("projection_dim", projection_dim, "Width of the space shared with text; 0: no projection", {.min = 0, .max = 65536});
+  v.field("projection_dim", projection_dim, "Width of the space shared with text; 0: no projection",
+          {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout while training", {.min = 0, .max = 0.99});
   v.field("drop_path", drop_path, "Stochastic depth while training", {.min = 0, .max = 0.99});
 }
 
 void VisionTransformer::Config::validate() const {
-  require(hidden_size % num_attention_heads == 0, "vit", "expected hidden_size to be a multiple of num_attention_heads");
+  require(hidden_size % num_attention_heads == 0, "vit",
+          "expected hidden_size to be a multiple of num_attention_heads");
   require(image_size >= patch_size, "vit", "expected image_size to be at least patch_size");
   require((image_size / patch_size) <= 4096, "vit", "expected at most 4096 patches to a side");
   require(class_token || pooling == "attention" || pooling == "mean", "vit",
@@ -84,43 +91,49 @@ VisionTransformer::Config VisionTransformer::Config::siglip() {
 class VisionTransformer::Embeddings : public Module {
  public:
   explicit Embeddings(const Config& c) : patch_(c.patch_size), grid_(c.image_size / c.patch_size) {
-    if (c.class_token) class_embedding_ = add_parameter("class_embedding", at::zeros({c.hidden_size}));
-    patch_embedding_ = add<Conv>("patch_embedding", c.num_channels, c.hidden_size,
-                                 ConvOptions{.kernel = {patch_, patch_}, .stride = {patch_}, .bias = c.patch_bias});
-    position_embedding_ = add<Embedding>("position_embedding", grid_ * grid_ + (c.class_token ? 1 : 0), c.hidden_size);
+    if (c.class_token) cls_token_ = add_parameter("cls_token", at::zeros({1, 1, c.hidden_size}));
+    positions_ =
+        add_parameter("position_embeddings",
+                      at::zeros({1, grid_ * grid_ + (c.class_token ? 1 : 0), c.hidden_size}));
+    patches_ = add<Patches>("patch_embeddings", c);
   }
 
   at::Tensor operator()(const at::Tensor& pixels) const {
-    at::Tensor patches = map_to_tokens((*patch_embedding_)(pixels));
-    at::Tensor positions = grid_positions(pixels.size(2), pixels.size(3));
-    if (!class_embedding_.defined()) return patches + positions;
-    at::Tensor first = class_embedding_.expand({patches.size(0), 1, -1});
-    return at::cat({first, patches}, 1) + positions;
+    at::Tensor x = map_to_tokens((*patches_->projection)(pixels));
+    if (cls_token_.defined()) x = at::cat({cls_token_.expand({x.size(0), 1, -1}), x}, 1);
+    return x + positions(pixels.size(2) / patch_, pixels.size(3) / patch_);
   }
 
   void reset_parameters(at::Generator& generator) override {
-    if (class_embedding_.defined()) class_embedding_.normal_(0, 0.02, generator);
+    if (cls_token_.defined()) cls_token_.normal_(0, 0.02, generator);
+    positions_.normal_(0, 0.02, generator);
   }
 
  private:
+  struct Patches : Module {
+    explicit Patches(const Config& c)
+        : projection(add<Conv>("projection", c.num_channels, c.hidden_size,
+                               ConvOptions{.kernel = {c.patch_size, c.patch_size},
+                                           .stride = {c.patch_size},
+                                           .bias = c.patch_bias})) {}
+    std::shared_ptr<Conv> projection;
+  };
+
   /// The learned positions, resampled when the picture has another size.
-  at::Tensor grid_positions(int64_t height, int64_t width) const {
-    at::Tensor all = position_embedding_->weight;
-    int64_t rows = height / patch_, columns = width / patch_;
-    // A size within a patch of the native one gives the same grid, so the learned table serves.
-    if (rows == grid_ && columns == grid_) return all.unsqueeze(0);
-    int64_t offset = class_embedding_.defined() ? 1 : 0;
-    at::Tensor grid = all.slice(0, offset).view({1, grid_, grid_, -1}).permute({0, 3, 1, 2});
+  at::Tensor positions(int64_t rows, int64_t columns) const {
+    if (rows == grid_ && columns == grid_) return positions_;
+    int64_t offset = cls_token_.defined() ? 1 : 0;
+    at::Tensor grid =
+        positions_.slice(1, offset).reshape({1, grid_, grid_, -1}).permute({0, 3, 1, 2});
     // In float32: bicubic weights in half precision would shift the embeddings.
     grid = at::upsample_bicubic2d(grid.to(at::kFloat), {rows, columns}, /*align_corners=*/false);
-    at::Tensor patches = grid.to(all.scalar_type()).permute({0, 2, 3, 1}).reshape({1, rows * columns, -1});
-    return offset ? at::cat({all.slice(0, 0, 1).unsqueeze(0), patches}, 1) : patches;
+    at::Tensor resampled = map_to_tokens(grid.to(positions_.scalar_type()));
+    return offset ? at::cat({positions_.slice(1, 0, 1), resampled}, 1) : resampled;
   }
 
   int64_t patch_, grid_;
-  at::Tensor class_embedding_;
-  std::shared_ptr<Conv> patch_embedding_;
-  std::shared_ptr<Embedding> position_embedding_;
+  at::Tensor cls_token_, positions_;
+  std::shared_ptr<Patches> patches_;
 };
 
 class VisionTransformer::Attention : public Module {
@@ -217,7 +230,8 @@ class VisionTransformer::PoolingHead : public Module {
   at::Tensor operator()(const at::Tensor& tokens) const {
     auto w = attention_->in_weight.chunk(3), b = attention_->in_bias.chunk(3);
     at::Tensor q = at::linear(probe_.expand({tokens.size(0), 1, -1}), w[0], b[0]);
-    at::Tensor x = attention(q, at::linear(tokens, w[1], b[1]), at::linear(tokens, w[2], b[2]), heads_);
+    at::Tensor x =
+        attention(q, at::linear(tokens, w[1], b[1]), at::linear(tokens, w[2], b[2]), heads_);
     x = (*attention_->out)(x);
     return (x + (*mlp_)((*norm_)(x))).select(1, 0);
   }
@@ -231,7 +245,9 @@ class VisionTransformer::PoolingHead : public Module {
       in_bias = add_parameter("in_proj_bias", at::zeros({3 * width}));
       out = add<Linear>("out_proj", width, width);
     }
-    void reset_parameters(at::Generator& generator) override { in_weight.normal_(0, 0.02, generator); }
+    void reset_parameters(at::Generator& generator) override {
+      in_weight.normal_(0, 0.02, generator);
+    }
     at::Tensor in_weight, in_bias;
     std::shared_ptr<Linear> out;
   };
@@ -248,10 +264,11 @@ VisionTransformer::VisionTransformer(const Config& c) : config_(c) {
   embeddings_ = add<Embeddings>("embeddings", c);
   if (c.pre_norm) pre_norm_ = add<LayerNorm>("pre_layrnorm", c.hidden_size, c.layer_norm_eps);
   encoder_ = add<Layers>("encoder", c);
-  post_norm_ = add<LayerNorm>("post_layernorm", c.hidden_size, c.layer_norm_eps);
+  post_norm_ = add<LayerNorm>("layernorm", c.hidden_size, c.layer_norm_eps);
   if (c.pooling == "pooler") pooler_ = add<Linear>("pooler", c.hidden_size, c.hidden_size);
   if (c.pooling == "attention") head_ = add<PoolingHead>("head", c);
-  if (c.projection_dim > 0) projection_ = add<Linear>("visual_projection", c.hidden_size, c.projection_dim, false);
+  if (c.projection_dim > 0)
+    projection_ = add<Linear>("visual_projection", c.hidden_size, c.projection_dim, false);
 }
 
 VisionTransformer::~VisionTransformer() = default;

@@ -3,10 +3,11 @@
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/layers/layers.h"
 
-/// Vision Transformer: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2020), arXiv 2010.11929. Its switches also
-/// give the image towers of CLIP (Radford et al. 2021, arXiv 2103.00020) and SigLIP (Zhai et al. 2023, arXiv
-/// 2303.15343) and DINOv2 (Oquab et al. 2023, arXiv 2304.07193). Names are those of CLIP's checkpoints; the other
-/// families are renamed by published.h.
+/// Vision Transformer: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2020), arXiv
+/// 2010.11929. Its switches also give the image towers of CLIP (Radford et al. 2021, arXiv
+/// 2103.00020) and SigLIP (Zhai et al. 2023, arXiv 2303.15343) and DINOv2 (Oquab et al. 2023, arXiv
+/// 2304.07193). Embeddings are named as in ViT's checkpoints, layers as in CLIP's; published.h
+/// renames the rest.
 namespace plait::models {
 
 class VisionTransformer : public Encoder {
@@ -45,10 +46,12 @@ class VisionTransformer : public Encoder {
   explicit VisionTransformer(const Config& config);
   ~VisionTransformer() override;
 
-  /// pixel_values [B, 3, H, W], at least one patch high and wide; a remainder of a patch is cut off. Position embeddings
-  /// are resampled (bicubic) for sizes other than image_size. tokens [B, (1) + H/p·W/p, D] with the class token first.
+  /// pixel_values [B, 3, H, W], at least one patch high and wide; a remainder of a patch is cut
+  /// off. Position embeddings are resampled (bicubic) for sizes other than image_size. tokens [B,
+  /// (1) + H/p·W/p, D] with the class token first.
   EncoderOutput encode(const TensorMap& inputs) override;
-  /// Adds embedding [B, projection_dim], the pooled feature in the space shared with text, when projection_dim > 0.
+  /// Adds embedding [B, projection_dim], the pooled feature in the space shared with text, when
+  /// projection_dim > 0.
   TensorMap forward(const TensorMap& inputs) override;
   Modality modality() const override { return Modality::kImage; }
   int64_t width() const override { return config_.hidden_size; }
