@@ -8,7 +8,6 @@
 
 #include "plait/core/error.h"
 #include "plait/data/augment/augment.h"
-#include "plait/models/quality/quality.h"
 
 namespace plait::api {
 namespace {
@@ -48,6 +47,58 @@ train::FeatureTable stack_rows(std::vector<Row>& rows, int64_t width) {
     table.quality[i] = row.features.at("quality").item<float>();
     table.present[i] = true;
   }
+  return table;
+}
+
+}  // namespace
+
+namespace {
+
+/// Rows of several batches below each other; the second extent is padded with zeros to the longest.
+at::Tensor join_padded(std::vector<at::Tensor> parts) {
+  int64_t longest = 0;
+  for (const at::Tensor& p : parts) {
+    if (p.dim() > 1) longest = std::max(longest, p.size(1));
+  }
+  for (at::Tensor& p : parts) {
+    if (p.dim() < 2 || p.size(1) == longest) continue;
+    std::vector<int64_t> pad(static_cast<size_t>(2 * (p.dim() - 1)), 0);
+    pad.back() = longest - p.size(1);
+    p = at::constant_pad_nd(p, pad);
+  }
+  return at::cat(parts, 0);
+}
+
+/// What the encoder of `stream` takes for all samples: for encoders that are trained, so nothing is cached.
+train::FeatureTable input_table(const MultimodalModel& model, const std::vector<Sample>& samples, const std::string& stream,
+                                const DamagePlan* plan, int64_t batch_size, const std::function<void(int64_t)>& progress) {
+  const Modality modality = model.network().modality(stream);
+  std::map<std::string, std::vector<at::Tensor>> inputs;
+  std::vector<at::Tensor> present, quality;
+  for (size_t begin = 0; begin < samples.size(); begin += static_cast<size_t>(batch_size)) {
+    size_t end = std::min(samples.size(), begin + static_cast<size_t>(batch_size));
+    std::vector<Sample> part(end - begin);
+    for (size_t i = begin; i < end; ++i) {
+      part[i - begin].id = samples[i].id;
+      auto it = samples[i].streams.find(stream);
+      if (it == samples[i].streams.end()) continue;
+      part[i - begin].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : it->second;
+    }
+    Batch batch = model.prepare(part);
+    auto found = batch.streams.find(stream);
+    if (found == batch.streams.end()) {
+      fail(ErrorCode::kInvalidArgument, "features",
+           "expected the stream \"" + stream + "\" in at least one of every " + std::to_string(batch_size) + " items");
+    }
+    for (const auto& [name, tensor] : found->second.inputs) inputs[name].push_back(tensor);
+    present.push_back(found->second.present);
+    quality.push_back(found->second.quality);
+    progress(static_cast<int64_t>(end - begin));
+  }
+  train::FeatureTable table;
+  for (auto& [name, parts] : inputs) table.inputs[name] = join_padded(std::move(parts));
+  table.present = at::cat(present);
+  table.quality = at::cat(quality);
   return table;
 }
 
@@ -119,6 +170,13 @@ std::map<std::string, std::vector<train::FeatureTable>> extract_features(Multimo
     int64_t done = 0;
     for (int64_t v = 0; v < variants; ++v) {
       const DamagePlan* plan = v == 0 ? nullptr : &options.damaged[static_cast<size_t>(v - 1)];
+      if (!model.config().at("streams").at(stream).get("frozen", false)) {
+        out[stream].push_back(input_table(model, samples, stream, plan, 64, [&](int64_t n) {
+          done += n;
+          if (options.progress) options.progress(stream, done, total);
+        }));
+        continue;
+      }
       std::vector<Row> rows(samples.size());
       std::vector<size_t> waiting;
       std::vector<std::string> keys(samples.size());

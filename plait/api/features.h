@@ -37,8 +37,8 @@ struct ExtractOptions {
   std::function<void(const std::string& stream, int64_t done, int64_t total)> progress;
 };
 
-/// Frozen features of all streams of the model: per stream a clean table and one per plan, as FeatureDataset takes them.
-/// Items that the samples lack are marked absent.
+/// All streams of the model, per stream a clean table and one per plan, as FeatureDataset takes them: frozen features, or
+/// the processed inputs where the encoder is trained too. Items that the samples lack are marked absent.
 std::map<std::string, std::vector<train::FeatureTable>> extract_features(MultimodalModel& model,
                                                                          const std::vector<Sample>& samples,
                                                                          const ExtractOptions& options);

@@ -190,8 +190,11 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe, const 
   DamagePlan validation_plan = out.test_plan;
   validation_plan.seed = 6001;
   out.train = extract(splits.train, copies);
+  if (splits.validation.empty()) {
+    fail(ErrorCode::kInvalidArgument, "train", "expected validation items: they calibrate the model");
+  }
   out.validation = extract(splits.validation, {validation_plan});
-  out.test = extract(splits.test, {out.test_plan});
+  if (!splits.test.empty()) out.test = extract(splits.test, {out.test_plan});
   return out;
 }
 

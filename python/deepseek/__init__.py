@@ -1,0 +1,21 @@
+"""Thin names over Plait, for code written against the published interface of "DeepSeek multimodal". The weights are
+Plait's own, not anyone else's; `model.card` tells."""
+from plait import MultimodalModel, MultiModalDataset, Trainer, TrainingArguments, load_dataset, load_image
+from plait.model import Prediction
+
+from . import cache, training
+
+# Names of that interface → Plait's own models of the same role.
+_NAMES = {"deepseek-base": "plait-base", "deepseek/base-v1": "plait-base"}
+
+
+class DeepSeekModel(MultimodalModel):
+    @classmethod
+    def from_pretrained(cls, name_or_path, **options):
+        return super().from_pretrained(_NAMES.get(str(name_or_path), name_or_path), **options)
+
+
+MultiModalModel = DeepSeekModel
+
+__all__ = ["DeepSeekModel", "MultiModalDataset", "MultiModalModel", "MultimodalModel", "Prediction", "Trainer", "TrainingArguments",
+           "cache", "load_dataset", "load_image", "training"]

@@ -1,0 +1,3 @@
+from plait.cache import FeatureCache
+
+__all__ = ["FeatureCache"]

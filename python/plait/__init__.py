@@ -1,0 +1,38 @@
+"""Plait: multimodal models that know how far to trust each input.
+
+    import plait
+    model = plait.MultimodalModel()
+    answer = model.predict(text="a red apple", image="apple.png")
+    answer["class"], answer.confidence, answer.modality_weights
+"""
+import torch as _torch  # loads the libraries that the extension links to
+
+from . import _C
+from ._C import DataError, LimitError
+from . import cache, data, fusion, quality
+from .auto import AutoModel
+from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
+from .model import MultimodalModel, Prediction
+from .training import AdamW, Trainer, TrainingArguments
+
+__version__ = "0.1.0"
+
+
+def available_backends():
+    """The back ends that would work now, best first, e.g. ["cuda", "cpu"]."""
+    return _C.available_backends()
+
+
+def doctor():
+    """What this machine has: {"cpu": ..., "cuda": ..., "torch": ...}."""
+    return _C.describe_devices()
+
+
+def registered_models():
+    """Every encoder, fusion layer and head: [{"name", "kind", "options", "tiny"}, ...]."""
+    return _C.registry()
+
+
+__all__ = ["AdamW", "AutoModel", "DataError", "LimitError", "MultiModalDataset", "MultimodalDataset", "MultimodalModel",
+           "Prediction", "Trainer", "TrainingArguments", "available_backends", "cache", "data", "doctor", "fusion",
+           "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]
