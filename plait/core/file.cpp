@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -28,7 +29,8 @@ struct Descriptor {
 }
 
 size_t open_regular(const std::string& path, Descriptor& file) {
-  file.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a pipe would wait for a writer; it changes nothing for regular files.
+  file.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file.fd < 0) fail_errno("open", path);
   struct stat info {};
   if (::fstat(file.fd, &info) != 0) fail_errno("inspect", path);
@@ -61,7 +63,9 @@ std::string read_file(const std::string& path, size_t max_bytes) {
 }
 
 void write_file_atomic(const std::string& path, std::string_view bytes) {
-  std::string temporary = path + ".tmp-" + std::to_string(::getpid());
+  static std::atomic<uint64_t> counter{0};  // two threads may write the same path
+  std::string temporary =
+      path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
   Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (file.fd < 0) fail_errno("create", temporary);
   size_t done = 0;

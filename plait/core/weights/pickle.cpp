@@ -353,9 +353,10 @@ void PickleMachine::push_global(std::string_view module, std::string_view attrib
     push(value);
     return;
   }
+  bool dotted = attribute.find('.') != std::string_view::npos;
   for (std::string_view name : kGlobals) {
-    if (name.size() == module.size() + 1 + attribute.size() && name.starts_with(module) &&
-        name.ends_with(attribute) && name[module.size()] == '.') {
+    if (!dotted && name.size() == module.size() + 1 + attribute.size() &&
+        name.starts_with(module) && name.ends_with(attribute) && name[module.size()] == '.') {
       PickleValue* value = make(Kind::kGlobal);
       value->text = name;
       push(value);
