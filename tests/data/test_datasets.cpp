@@ -9,6 +9,7 @@
 #include "plait/core/file.h"
 #include "plait/data/datasets/datasets.h"
 #include "plait/data/datasets/manifest.h"
+#include "plait/data/datasets/speech.h"
 
 /// With the real packages, which the set-up step has put into the cache (else they are fetched here).
 namespace plait::data {
@@ -78,6 +79,75 @@ TEST(Stamps, MoreLanguagesOnRequestAndOtherSeeds) {
   EXPECT_NE(ids(stamps), ids(load_dataset("stamps")));
   EXPECT_EQ(ids(stamps), ids(load_dataset("stamps", {.seed = 3})));
   EXPECT_THROW(load_dataset("stamps", {.streams = {"smell"}}), Error);
+}
+
+TEST(Emoji, PicturesWithEnglishAndChineseNames) {
+  DatasetSplits emoji = load_dataset("emoji");
+  auto items = all(emoji);
+  EXPECT_EQ(items.size(), 1849u);  // Every emoji of CLDR 41 that is for general use, but for skin tones.
+  EXPECT_EQ(emoji.classes.size(), 9u);
+  bool apple = false, family = false, flag = false;
+  for (const Sample* sample : items) {
+    EXPECT_EQ(sample->streams.size(), 3u) << sample->id;
+    std::string png = head(file(*sample, "image"), 24);
+    EXPECT_EQ(png.substr(0, 4), "\x89PNG") << sample->id;
+    EXPECT_EQ(png.substr(16, 8), std::string("\0\0\0\x88\0\0\0\x80", 8)) << sample->id << ": not 136 x 128";
+    EXPECT_EQ(text(*sample, "text").find("skin tone"), std::string::npos);
+    apple = apple || (text(*sample, "text") == "red apple" && text(*sample, "text_zh") == "红苹果");
+    family = family || sample->id == "1f468-200d-1f469-200d-1f467";
+    flag = flag || text(*sample, "text") == "flag: France";
+  }
+  EXPECT_TRUE(apple);
+  EXPECT_TRUE(family);
+  EXPECT_TRUE(flag);
+  EXPECT_NEAR(static_cast<double>(emoji.test.size()), 0.2 * 1849, 12);
+  size_t keywords = 0;
+  DatasetSplits more = load_dataset("emoji", {.streams = {"keywords", "keywords_zh"}});
+  for (const Sample* sample : all(more)) keywords += sample->streams.size();
+  EXPECT_GT(keywords, 3500u);
+}
+
+TEST(OpenClipart, TitlesWithoutSeriesAndGeneratedDrawings) {
+  DatasetSplits clipart = load_dataset("openclipart");
+  auto items = all(clipart);
+  EXPECT_GT(items.size(), 4000u);
+  EXPECT_LT(items.size(), 4800u);
+  std::map<std::string, int> titles;
+  for (const Sample* sample : items) {
+    EXPECT_FALSE(sample->id.starts_with("shapes/stars/") || sample->id.starts_with("computer/icons/")) << sample->id;
+    ++titles[text(*sample, "text")];
+    EXPECT_EQ(head(file(*sample, "image"), 4), "\x89PNG") << sample->id;
+  }
+  EXPECT_EQ(titles.count("AIGA_Symbol_Signs"), 0u);
+  EXPECT_GT(titles.size(), 2500u);
+  for (const auto& [title, count] : titles) EXPECT_LT(count, 60) << title;
+  expect_disjoint(clipart, "text");
+}
+
+TEST(SyntheticSpeech, SpeaksOnceAndKeeps) {
+  std::vector<Utterance> lines{{.id = "1", .text = "red apple", .voice = "en-us"},
+                               {.id = "2", .text = "红苹果", .voice = "cmn"},
+                               {.id = "3", .text = "red apple", .voice = "en-us", .speed = 120}};
+  std::vector<std::string> paths = synthesize_speech(lines);
+  ASSERT_EQ(paths.size(), 3u);
+  EXPECT_NE(paths[0], paths[2]);
+  for (const std::string& path : paths) {
+    std::string bytes = read_file(path);
+    EXPECT_EQ(bytes.substr(0, 4) + bytes.substr(8, 4), "RIFFWAVE");
+    EXPECT_GT(bytes.size(), 10'000u) << path;
+  }
+  auto written = fs::last_write_time(paths[0]);
+  EXPECT_EQ(synthesize_speech(lines), paths);
+  EXPECT_EQ(fs::last_write_time(paths[0]), written);
+}
+
+TEST(SyntheticSpeech, RefusesWhatCannotBeSpoken) {
+  for (const char* voice : {"xqz-voice", "", "-w/etc/x", "en us", "../x"}) {
+    EXPECT_THROW(synthesize_speech({{.id = "1", .text = "never spoken before", .voice = voice}}), Error) << voice;
+  }
+  EXPECT_THROW(synthesize_speech({{.id = "1", .text = "", .voice = "en"}}), Error);
+  EXPECT_THROW(synthesize_speech({{.id = "1", .text = std::string(2000, 'x'), .voice = "en"}}), Error);
+  EXPECT_THROW(synthesize_speech({{.id = "1", .text = "x", .voice = "en", .speed = 10'000}}), Error);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace plait::data {
 namespace {
 
 const std::vector<DatasetAdapter>& adapters() {
-  static const std::vector<DatasetAdapter> kAdapters{stamps_dataset()};
+  static const std::vector<DatasetAdapter> kAdapters{stamps_dataset(), emoji_dataset(), openclipart_dataset()};
   return kAdapters;
 }
 
@@ -80,7 +80,12 @@ DatasetSplits load_dataset(const std::string& name, const DatasetOptions& option
   std::vector<std::string> streams = chosen_streams(one.info, options);
   std::string dir = cached_folder(
       key_of(one), has_manifest,
-      [&](const std::string& scratch) { write_manifest(scratch, one.prepare(one.info, scratch, progress)); }, progress);
+      [&](const std::string& scratch) {
+        std::vector<ManifestItem> made = one.prepare(one.info, scratch, progress);
+        if (made.empty()) fail(ErrorCode::kCorruptData, "datasets", "expected items in the packages of " + name + ", got none");
+        write_manifest(scratch, made);
+      },
+      progress);
   std::vector<ManifestItem> items = read_manifest(dir);
   std::vector<int> splits = assign_splits(items, one.info.label, options.seed, options.validation, options.test);
   DatasetSplits result{.info = one.info, .dir = dir};
