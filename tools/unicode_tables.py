@@ -14,7 +14,7 @@ CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 
 def removed_by(normalizer):
-    return [c for c in CODE_POINTS if normalizer.normalize_str("\x02" + chr(c) + "\x02").strip("\x02") == ""]
+    return [c for c in CODE_POINTS if normalizer.normalize_str("\x02" + chr(c) + "\x02") == "\x02\x02"]
 
 
 def split_by(pre_tokenizer):

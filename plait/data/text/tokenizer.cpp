@@ -104,8 +104,9 @@ void pad(Encoding& encoding, const Padding& padding) {
   }
 }
 
-/// Takes white space off a token's offsets, as byte-level post-processors do.
-void trim_offset(std::string_view token, bool first, bool prefix_space, std::pair<uint32_t, uint32_t>& offset) {
+/// Takes white space off a token's offsets, as byte-level post-processors do: one character of `text` for each.
+void trim_offset(std::string_view text, std::string_view token, bool first, bool prefix_space,
+                 std::pair<uint32_t, uint32_t>& offset) {
   const CharClasses& classes = CharClasses::instance();
   auto blank = [&](char32_t c) { return c == 0x120 || classes.is(c, kSpaceChar); };
   uint32_t leading = 0, trailing = 0;
@@ -115,9 +116,15 @@ void trim_offset(std::string_view token, bool first, bool prefix_space, std::pai
   for (size_t at = 0; at < token.size();) trailing = blank(next_char(token, at)) ? trailing + 1 : 0;
   if (leading > 0) {
     if ((first || offset.first == 0) && prefix_space && leading == 1) leading = 0;
-    offset.first = std::min(offset.first + leading, offset.second);
+    for (; leading > 0 && offset.first < offset.second; --leading) {
+      offset.first += static_cast<uint32_t>(char_size(text[offset.first]));
+    }
   }
-  if (trailing > 0 && offset.second >= trailing) offset.second = std::max(offset.second - trailing, offset.first);
+  for (; trailing > 0 && offset.second > offset.first; --trailing) {
+    do {
+      --offset.second;
+    } while ((text[offset.second] & 0xC0) == 0x80);
+  }
 }
 
 }  // namespace
@@ -191,7 +198,7 @@ struct Tokenizer::Impl {
           offset = {origin.begin, origin.end};
         }
         for (bool prefix_space : trims) {
-          trim_offset(view.substr(std::min<size_t>(token.begin, view.size()), token.end - token.begin), out.ids.empty(), prefix_space, offset);
+          trim_offset(text, view.substr(std::min<size_t>(token.begin, view.size()), token.end - token.begin), out.ids.empty(), prefix_space, offset);
         }
         append_token(out, token.id, type_id, offset, false);
       }

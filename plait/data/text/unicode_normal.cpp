@@ -22,9 +22,19 @@ const icu::Normalizer2& instance(bool compatible) {
 
 bool stands_for_itself(char32_t c) { return c < 0xA0 || (c >= 0x3400 && c < 0xA000 && (c < 0x4DC0 || c >= 0x4E00)); }
 
+/// The reference's tables of normalisation and scripts are those of Unicode 9: younger characters are left alone.
+constexpr uint8_t kReferenceVersion = 9;
+
+bool known(char32_t c) {
+  UVersionInfo age;
+  u_charAge(static_cast<UChar32>(c), age);
+  return age[0] != 0 && age[0] <= kReferenceVersion;
+}
+
 bool decompose_with(const icu::Normalizer2& data, char32_t c, std::u32string& out) {
   icu::UnicodeString text;
   if (stands_for_itself(c) || !data.getDecomposition(static_cast<UChar32>(c), text)) return false;
+  if (!known(c)) return false;
   for (int32_t i = 0; i < text.length(); i = text.moveIndex32(i, 1)) {
     out.push_back(static_cast<char32_t>(text.char32At(i)));
   }
@@ -100,7 +110,9 @@ bool decompose(char32_t c, std::u32string& out) {
 }
 
 uint8_t combining_class(char32_t c) {
-  return c < 0x300 || stands_for_itself(c) ? 0 : u_getCombiningClass(static_cast<UChar32>(c));
+  if (c < 0x300 || stands_for_itself(c)) return 0;
+  uint8_t order = u_getCombiningClass(static_cast<UChar32>(c));
+  return order != 0 && known(c) ? order : 0;
 }
 
 void normalize_unicode(AlignedText& text, NormalForm form) {
@@ -161,8 +173,10 @@ size_t grapheme_end(std::string_view text, size_t begin) {
 }
 
 int script_class(char32_t c) {
-  if (c == ' ') return -1;
+  if (c == ' ' || !known(c)) return -1;
   if (c == 0x30FC) return USCRIPT_HAN;
+  if (c == 0x589 || c == 0x61C) return USCRIPT_COMMON;  // as in Unicode 9
+  if (c == 0x953 || c == 0x954) return USCRIPT_DEVANAGARI;
   UErrorCode status = U_ZERO_ERROR;
   UScriptCode script = uscript_getScript(static_cast<UChar32>(c), &status);
   if (U_FAILURE(status) || script == USCRIPT_UNKNOWN) return -1;

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "plait/core/error.h"
@@ -10,6 +13,36 @@ namespace {
 
 constexpr double kUnknownPenalty = 10.0;
 
+/// The score as the reference reads it from JSON: its digits as an integer, divided by a power of ten. That may differ from
+/// the nearest double in the last bit, which decides between segmentations whose scores would tie.
+double as_reference_reads(double score) {
+  char text[64];
+  auto [end, error] = std::to_chars(text, text + sizeof(text), score);
+  if (error != std::errc() || std::abs(score) > 1e15) return score;
+  uint64_t digits = 0;
+  int exponent = 0;
+  bool fraction = false, full = false;
+  for (const char* at = text; at != end; ++at) {
+    if (*at == '-') continue;
+    if (*at == '.') {
+      fraction = true;
+    } else if (*at == 'e') {
+      exponent += std::atoi(std::string(at + 1, static_cast<const char*>(end)).c_str());
+      break;
+    } else if (!full) {
+      full = digits > (UINT64_MAX - 9) / 10;
+      if (full) continue;
+      digits = digits * 10 + static_cast<uint64_t>(*at - '0');
+      exponent -= fraction ? 1 : 0;
+    }
+  }
+  if (exponent < -300 || exponent > 300) return score;
+  auto value = static_cast<double>(digits);
+  double power = std::strtod(("1e" + std::to_string(std::abs(exponent))).c_str(), nullptr);
+  value = exponent < 0 ? value / power : value * power;
+  return score < 0 ? -value : value;
+}
+
 /// The unigram language model (Kudo 2018): the segmentation with the highest sum of scores.
 class Unigram : public TokenModel {
  public:
@@ -19,7 +52,7 @@ class Unigram : public TokenModel {
     double lowest = std::numeric_limits<double>::infinity();
     for (const Json& item : items) {
       const std::string& token = item.at(size_t{0}).as_string();
-      double score = item.at(size_t{1}).as_double();
+      double score = as_reference_reads(item.at(size_t{1}).as_double());
       vocab_.add(token, static_cast<uint32_t>(scores_.size()));
       scores_.push_back(score);
       lowest = std::min(lowest, score);

