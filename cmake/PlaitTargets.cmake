@@ -22,6 +22,7 @@ function(plait_library name)
     target_precompile_headers(${name} REUSE_FROM plait_pch)
   endif()
   set_property(GLOBAL APPEND PROPERTY PLAIT_LIBRARIES ${name})
+  set_property(GLOBAL PROPERTY PLAIT_LINKS_${name} ${A_LINKS})
 endfunction()
 
 # plait_test(<name> SOURCES ... LINKS ... [LABELS unit|golden|integration|gpu|slow] [NO_TORCH]): one GoogleTest program.

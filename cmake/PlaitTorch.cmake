@@ -52,7 +52,12 @@ add_library(plait_torch INTERFACE)
 add_library(plait::torch ALIAS plait_torch)
 target_include_directories(plait_torch SYSTEM INTERFACE
   "${PLAIT_TORCH_DIR}/include" "${PLAIT_TORCH_DIR}/include/torch/csrc/api/include")
-target_compile_options(plait_torch INTERFACE -fopenmp)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(plait_torch INTERFACE -fopenmp)
+else()
+  # Clang's -fopenmp needs LLVM's run time, a second one beside torch's.
+  message(STATUS "at::parallel_for runs serially in code compiled by ${CMAKE_CXX_COMPILER_ID}")
+endif()
 target_link_libraries(plait_torch INTERFACE plait_torch_base plait_torch_cpu plait_torch_c10)
 if(PLAIT_TORCH_GOMP)
   target_link_libraries(plait_torch INTERFACE "${PLAIT_TORCH_GOMP}")
