@@ -6,11 +6,14 @@
 #include "plait/core/file.h"
 #include "plait/core/tensor_map.h"
 #include "plait/data/processor.h"
+#include "plait/data/series/series_processor.h"
+#include "plait/data/table/table_processor.h"
 
 namespace plait::data {
 namespace {
 
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
+constexpr size_t kMaxMediaBytes = size_t{4} << 30;
 constexpr const char* kUnit = "decode";
 
 const char* kind(const Value& value) {
@@ -78,6 +81,25 @@ std::string item_name(const std::string& where, size_t index, size_t count) {
   return count == 1 ? where : where + " of item " + std::to_string(index);
 }
 
+NamedFile open_value(const Value& value, const std::string& where, size_t max_bytes) {
+  const std::string* path = path_of(value);
+  if (!path) wrong_kind(value, where, "a path, bytes or values of this kind of stream");
+  NamedFile out{naming(where, [&] { return MappedFile::open(*path); }), {}, file_name(where, *path)};
+  auto bytes = out.file->bytes();
+  if (bytes.size() > max_bytes) {
+    fail(ErrorCode::kResourceLimit, kUnit, out.name + ": expected a file of at most " + std::to_string(max_bytes) +
+                                               " bytes, got " + std::to_string(bytes.size()));
+  }
+  out.bytes = {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  return out;
+}
+
+Json typed_config(const char* type, const Json& fields) {
+  Json json = Json::object({{"type", type}});
+  for (const auto& [key, value] : fields.members()) json[key] = value;
+  return json;
+}
+
 at::Tensor decode_image_value(const Value& value, const std::string& where, const ImageOptions& options) {
   if (auto* tensor = std::get_if<at::Tensor>(&value)) {
     at::Tensor image = to_rgb(*tensor, where);
@@ -88,11 +110,8 @@ at::Tensor decode_image_value(const Value& value, const std::string& where, cons
     return image;
   }
   if (auto* bytes = std::get_if<Bytes>(&value)) return decode_image(bytes->bytes, where, options);
-  const std::string* path = path_of(value);
-  if (!path) wrong_kind(value, where, "a picture (path, bytes or tensor)");
-  auto file = naming(where, [&] { return MappedFile::open(*path); });
-  std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
-  return decode_image(bytes, file_name(where, *path), options);
+  NamedFile file = open_value(value, where, kMaxMediaBytes);
+  return decode_image(file.bytes, file.name, options);
 }
 
 Waveform decode_audio_value(const Value& value, const std::string& where, const AudioOptions& options) {
@@ -101,11 +120,8 @@ Waveform decode_audio_value(const Value& value, const std::string& where, const 
     return convert_waveform({*tensor, options.sample_rate > 0 ? options.sample_rate : 16000}, where, options);
   }
   if (auto* bytes = std::get_if<Bytes>(&value)) return decode_audio(bytes->bytes, where, options);
-  const std::string* path = path_of(value);
-  if (!path) wrong_kind(value, where, "sound (path, bytes, waveform or tensor)");
-  auto file = naming(where, [&] { return MappedFile::open(*path); });
-  std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
-  return decode_audio(bytes, file_name(where, *path), options);
+  NamedFile file = open_value(value, where, kMaxMediaBytes);
+  return decode_audio(file.bytes, file.name, options);
 }
 
 std::string decode_text_value(const Value& value, const std::string& where) {
@@ -122,6 +138,8 @@ Value decode(const Value& value, Modality modality, const std::string& where) {
     case Modality::kText: return decode_text_value(value, where);
     case Modality::kImage: return decode_image_value(value, where);
     case Modality::kAudio: return decode_audio_value(value, where);
+    case Modality::kSeries: return decode_series_value(value, where);
+    case Modality::kTable: return decode_table_value(value, where);
     default: break;
   }
   fail(ErrorCode::kUnavailable, kUnit, where + ": expected a stream of text, image, audio, series or table, got " +

@@ -6,6 +6,8 @@
 #include "plait/data/audio/audio_processors.h"
 #include "plait/data/decode.h"
 #include "plait/data/image/image_processor.h"
+#include "plait/data/series/series_processor.h"
+#include "plait/data/table/table_processor.h"
 
 namespace plait::data {
 namespace {
@@ -42,6 +44,8 @@ std::shared_ptr<const Processor> make_processor(const Json& config, const std::s
   if (type == "whisper") return make<WhisperProcessor, WhisperConfig>(config, where);
   if (type == "waveform") return make<WaveformProcessor, WaveformConfig>(config, where);
   if (type == "log_mel") return make<LogMelProcessor, LogMelConfig>(config, where);
+  if (type == "series") return make<SeriesProcessor, SeriesProcessorConfig>(config, where);
+  if (type == "table") return make<TableProcessor, TableProcessorConfig>(config, where);
   fail(ErrorCode::kInvalidArgument, "processor",
        where + ": expected type text, image, whisper, waveform, log_mel, series or table, got \"" + type + "\"");
 }

@@ -11,7 +11,8 @@
 #include "plait/data/datasets/manifest.h"
 #include "plait/data/datasets/speech.h"
 
-/// With the real packages, which the set-up step has put into the cache (else they are fetched here).
+/// With the real packages, which the set-up step has put into the cache (else they are fetched
+/// here).
 namespace plait::data {
 namespace {
 
@@ -25,8 +26,12 @@ std::vector<const Sample*> all(const DatasetSplits& splits) {
   return out;
 }
 
-std::string text(const Sample& sample, const std::string& stream) { return std::get<std::string>(sample.streams.at(stream)); }
-std::string file(const Sample& sample, const std::string& stream) { return std::get<Path>(sample.streams.at(stream)).path; }
+std::string text(const Sample& sample, const std::string& stream) {
+  return std::get<std::string>(sample.streams.at(stream));
+}
+std::string file(const Sample& sample, const std::string& stream) {
+  return std::get<Path>(sample.streams.at(stream)).path;
+}
 std::string head(const std::string& path, size_t n) { return read_file(path).substr(0, n); }
 
 void expect_disjoint(const DatasetSplits& splits, const std::string& stream) {
@@ -46,8 +51,9 @@ TEST(Stamps, NineClassesWithPictureCaptionAndSpeech) {
   EXPECT_LT(stamps.train.size(), 1000u);
   EXPECT_NEAR(static_cast<double>(stamps.train.size()), 0.6 * 610, 12);
   EXPECT_NEAR(static_cast<double>(stamps.test.size()), 0.2 * 610, 12);
-  EXPECT_THAT(stamps.classes, ::testing::ElementsAre("animals", "clothes", "food", "household", "people", "plants",
-                                                     "seasonal", "town", "vehicles"));
+  EXPECT_THAT(stamps.classes,
+              ::testing::ElementsAre("animals", "clothes", "food", "household", "people", "plants",
+                                     "seasonal", "town", "vehicles"));
   std::map<std::string, int> counts;
   for (const Sample* sample : items) {
     ++counts[sample->labels.at("category").as_string()];
@@ -84,14 +90,16 @@ TEST(Stamps, MoreLanguagesOnRequestAndOtherSeeds) {
 TEST(Emoji, PicturesWithEnglishAndChineseNames) {
   DatasetSplits emoji = load_dataset("emoji");
   auto items = all(emoji);
-  EXPECT_EQ(items.size(), 1849u);  // Every emoji of CLDR 41 that is for general use, but for skin tones.
+  EXPECT_EQ(items.size(),
+            1849u);  // Every emoji of CLDR 41 that is for general use, but for skin tones.
   EXPECT_EQ(emoji.classes.size(), 9u);
   bool apple = false, family = false, flag = false;
   for (const Sample* sample : items) {
     EXPECT_EQ(sample->streams.size(), 3u) << sample->id;
     std::string png = head(file(*sample, "image"), 24);
     EXPECT_EQ(png.substr(0, 4), "\x89PNG") << sample->id;
-    EXPECT_EQ(png.substr(16, 8), std::string("\0\0\0\x88\0\0\0\x80", 8)) << sample->id << ": not 136 x 128";
+    EXPECT_EQ(png.substr(16, 8), std::string("\0\0\0\x88\0\0\0\x80", 8))
+        << sample->id << ": not 136 x 128";
     EXPECT_EQ(text(*sample, "text").find("skin tone"), std::string::npos);
     apple = apple || (text(*sample, "text") == "red apple" && text(*sample, "text_zh") == "红苹果");
     family = family || sample->id == "1f468-200d-1f469-200d-1f467";
@@ -114,7 +122,9 @@ TEST(OpenClipart, TitlesWithoutSeriesAndGeneratedDrawings) {
   EXPECT_LT(items.size(), 4800u);
   std::map<std::string, int> titles;
   for (const Sample* sample : items) {
-    EXPECT_FALSE(sample->id.starts_with("shapes/stars/") || sample->id.starts_with("computer/icons/")) << sample->id;
+    EXPECT_FALSE(sample->id.starts_with("shapes/stars/") ||
+                 sample->id.starts_with("computer/icons/"))
+        << sample->id;
     ++titles[text(*sample, "text")];
     EXPECT_EQ(head(file(*sample, "image"), 4), "\x89PNG") << sample->id;
   }
@@ -143,11 +153,15 @@ TEST(SyntheticSpeech, SpeaksOnceAndKeeps) {
 
 TEST(SyntheticSpeech, RefusesWhatCannotBeSpoken) {
   for (const char* voice : {"xqz-voice", "", "-w/etc/x", "en us", "../x"}) {
-    EXPECT_THROW(synthesize_speech({{.id = "1", .text = "never spoken before", .voice = voice}}), Error) << voice;
+    EXPECT_THROW(synthesize_speech({{.id = "1", .text = "never spoken before", .voice = voice}}),
+                 Error)
+        << voice;
   }
   EXPECT_THROW(synthesize_speech({{.id = "1", .text = "", .voice = "en"}}), Error);
-  EXPECT_THROW(synthesize_speech({{.id = "1", .text = std::string(2000, 'x'), .voice = "en"}}), Error);
-  EXPECT_THROW(synthesize_speech({{.id = "1", .text = "x", .voice = "en", .speed = 10'000}}), Error);
+  EXPECT_THROW(synthesize_speech({{.id = "1", .text = std::string(2000, 'x'), .voice = "en"}}),
+               Error);
+  EXPECT_THROW(synthesize_speech({{.id = "1", .text = "x", .voice = "en", .speed = 10'000}}),
+               Error);
 }
 
 }  // namespace

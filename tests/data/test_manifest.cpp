@@ -56,7 +56,10 @@ TEST(Splits, CaptionsThatDifferInCaseAndArticlesShareAGroup) {
 TEST(Manifest, RoundTripAndRefusals) {
   fs::path dir = fs::temp_directory_path() / ("plait-manifest-" + std::to_string(::getpid()));
   fs::create_directories(dir);
-  ManifestItem item{.id = "x/1", .group = "g", .texts = {{"text", "Über 猫 \"quoted\"\n"}}, .files = {{"image", "x/1.png"}}};
+  ManifestItem item{.id = "x/1",
+                    .group = "g",
+                    .texts = {{"text", "Über 猫 \"quoted\"\n"}},
+                    .files = {{"image", "x/1.png"}}};
   item.labels["class"] = "cat";
   write_manifest(dir, {item});
   auto back = read_manifest(dir);
@@ -65,9 +68,10 @@ TEST(Manifest, RoundTripAndRefusals) {
   EXPECT_EQ(back[0].files, item.files);
   EXPECT_EQ(back[0].labels, item.labels);
 
-  for (const char* bad : {"{", "{}", "[]", R"({"id":1,"group":"","texts":{},"files":{},"labels":{}})",
-                          R"({"id":"1","group":"","texts":{},"files":{"image":"../../etc/passwd"},"labels":{}})",
-                          R"({"id":"1","group":"","texts":{},"files":{"image":"/etc/passwd"},"labels":{}})", ""}) {
+  for (const char* bad :
+       {"{", "{}", "[]", R"({"id":1,"group":"","texts":{},"files":{},"labels":{}})",
+        R"({"id":"1","group":"","texts":{},"files":{"image":"../../etc/passwd"},"labels":{}})",
+        R"({"id":"1","group":"","texts":{},"files":{"image":"/etc/passwd"},"labels":{}})", ""}) {
     std::ofstream(dir / "manifest.jsonl") << bad << (*bad != '\0' ? "\n" : "");
     try {
       read_manifest(dir);
@@ -104,7 +108,8 @@ TEST(Parallel, DoesEachOnceAndPassesTheFirstProblem) {
   for_each_parallel(seen.size(), [&](size_t i) { ++seen[i]; }, {});
   for (auto& count : seen) EXPECT_EQ(count, 1);
   for_each_parallel(0, [](size_t) { FAIL(); }, {});
-  EXPECT_THROW(for_each_parallel(10, [](size_t) { fail(ErrorCode::kIo, "test", "problem"); }, {}), Error);
+  EXPECT_THROW(for_each_parallel(10, [](size_t) { fail(ErrorCode::kIo, "test", "problem"); }, {}),
+               Error);
 }
 
 }  // namespace

@@ -51,13 +51,17 @@ TEST(Process, GivesOutputErrorsAndStatus) {
   EXPECT_EQ(result.status, 3);
   EXPECT_EQ(result.output, "out\n");
   EXPECT_EQ(result.errors, "err\n");
-  EXPECT_THAT(error_of(ErrorCode::kUnavailable, [] { run_checked({"sh", "-c", "echo why >&2; exit 7"}); }),
+  EXPECT_THAT(error_of(ErrorCode::kUnavailable,
+                       [] {
+                         run_checked({"sh", "-c", "echo why >&2; exit 7"});
+                       }),
               AllOf(HasSubstr("status 7"), HasSubstr("why")));
   EXPECT_EQ(run_process({"sh", "-c", "kill -9 $$"}).status, 128 + 9);
 }
 
 TEST(Process, ArgumentsAreNotInterpreted) {
-  EXPECT_EQ(run_process({"echo", "$HOME; `id` | cat > /tmp/x"}).output, "$HOME; `id` | cat > /tmp/x\n");
+  EXPECT_EQ(run_process({"echo", "$HOME; `id` | cat > /tmp/x"}).output,
+            "$HOME; `id` | cat > /tmp/x\n");
 }
 
 TEST(Process, MissingProgramIsClear) {
@@ -69,7 +73,10 @@ TEST(Process, TimeoutEndsTheWholeGroup) {
   auto start = std::chrono::steady_clock::now();
   ProcessOptions options;
   options.timeout = std::chrono::milliseconds(300);
-  EXPECT_THAT(error_of(ErrorCode::kResourceLimit, [&] { run_process({"sh", "-c", "sleep 60 & sleep 60"}, options); }),
+  EXPECT_THAT(error_of(ErrorCode::kResourceLimit,
+                       [&] {
+                         run_process({"sh", "-c", "sleep 60 & sleep 60"}, options);
+                       }),
               HasSubstr("within 0.3"));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
 }
@@ -85,7 +92,11 @@ TEST(Process, KeepsTheTailOfMuchOutput) {
 TEST(Process, TickMayCancel) {
   ProcessOptions options;
   options.tick = [] { fail(ErrorCode::kResourceLimit, "test", "cancelled"); };
-  EXPECT_THAT(error_of(ErrorCode::kResourceLimit, [&] { run_process({"sleep", "60"}, options); }), HasSubstr("cancelled"));
+  EXPECT_THAT(error_of(ErrorCode::kResourceLimit,
+                       [&] {
+                         run_process({"sleep", "60"}, options);
+                       }),
+              HasSubstr("cancelled"));
 }
 
 /// A cache and a PATH of our own, with clients that hand out prepared files.
@@ -110,7 +121,8 @@ class PackageTest : public ::testing::Test {
 
   void client(const std::string& name, const std::string& script) {
     fs::path file = root_ / "bin" / name;
-    std::ofstream(file) << "#!/bin/sh\necho \"$@\" >> " << (root_ / "calls").string() << "\n" << script << "\n";
+    std::ofstream(file) << "#!/bin/sh\necho \"$@\" >> " << (root_ / "calls").string() << "\n"
+                        << script << "\n";
     fs::permissions(file, fs::perms::owner_all);
   }
   /// A file that a client copies into its working directory, where it was told to put downloads.
@@ -118,7 +130,9 @@ class PackageTest : public ::testing::Test {
     std::ofstream(root_ / "shop" / file, std::ios::binary) << bytes;
     return "cp " + (root_ / "shop" / file).string() + " .";
   }
-  std::string calls() { return fs::exists(root_ / "calls") ? read_file((root_ / "calls").string()) : ""; }
+  std::string calls() {
+    return fs::exists(root_ / "calls") ? read_file((root_ / "calls").string()) : "";
+  }
 
   Package wheel(const std::string& bytes) { return {"pypi", "thing", "1.0", sha256(bytes), "MIT"}; }
 
@@ -131,11 +145,13 @@ TEST_F(PackageTest, FetchesVerifiesAndThenWorksOffline) {
   client("python", offer("thing-1.0-py3-none-any.whl", bytes));
   std::vector<std::string> steps;
   EXPECT_FALSE(is_fetched(wheel(bytes)));
-  std::string dir = fetch(wheel(bytes), [&](const ProgressEvent& event) { steps.push_back(event.step); });
+  std::string dir =
+      fetch(wheel(bytes), [&](const ProgressEvent& event) { steps.push_back(event.step); });
   EXPECT_EQ(read_file(dir + "/thing/weights.bin"), "weights");
   EXPECT_EQ(dir, (root_ / "cache/packages/pypi/thing-1.0").string());
   EXPECT_THAT(steps, ::testing::IsSupersetOf({"download", "verify", "unpack"}));
-  EXPECT_THAT(calls(), AllOf(HasSubstr("pip download --no-deps --only-binary=:all:"), HasSubstr("thing==1.0")));
+  EXPECT_THAT(calls(), AllOf(HasSubstr("pip download --no-deps --only-binary=:all:"),
+                             HasSubstr("thing==1.0")));
   EXPECT_EQ(Json::read(dir + "/.plait-package.json").at("sha256").as_string(), sha256(bytes));
 
   client("python", "echo network is down >&2; exit 1");
@@ -147,7 +163,8 @@ TEST_F(PackageTest, WrongHashNamesBothAndLeavesNothing) {
   client("python", offer("thing-1.0-py3-none-any.whl", zip("thing/weights.bin", "tampered")));
   Package package = wheel("what was pinned");
   EXPECT_THAT(error_of(ErrorCode::kCorruptData, [&] { fetch(package); }),
-              AllOf(HasSubstr("expected SHA-256 " + package.sha256), HasSubstr("got " + sha256(zip("thing/weights.bin", "tampered")))));
+              AllOf(HasSubstr("expected SHA-256 " + package.sha256),
+                    HasSubstr("got " + sha256(zip("thing/weights.bin", "tampered")))));
   EXPECT_FALSE(is_fetched(package));
   EXPECT_FALSE(fs::exists(root_ / "cache/packages"));
   EXPECT_TRUE(fs::is_empty(root_ / "cache/tmp"));
@@ -156,15 +173,23 @@ TEST_F(PackageTest, WrongHashNamesBothAndLeavesNothing) {
 TEST_F(PackageTest, FailingClientsSayWhyAndWhatToDo) {
   client("python", "echo 'ERROR: No matching distribution found' >&2; exit 1");
   EXPECT_THAT(error_of(ErrorCode::kUnavailable, [&] { fetch(wheel("x")); }),
-              AllOf(HasSubstr("cannot fetch thing 1.0"), HasSubstr("No matching distribution"), HasSubstr("network")));
+              AllOf(HasSubstr("cannot fetch thing 1.0"), HasSubstr("No matching distribution"),
+                    HasSubstr("network")));
   client("apt-get", "echo 'E: Unable to locate package words' >&2; exit 100");
-  EXPECT_THAT(error_of(ErrorCode::kUnavailable, [&] { fetch({"debian", "words", "1", "", "GPL"}); }),
+  EXPECT_THAT(error_of(ErrorCode::kUnavailable,
+                       [&] {
+                         fetch({"debian", "words", "1", "", "GPL"});
+                       }),
               AllOf(HasSubstr("Unable to locate"), HasSubstr("apt-get update")));
   client("npm", "exit 0");
-  EXPECT_THAT(error_of(ErrorCode::kUnavailable, [&] { fetch({"npm", "@scope/thing", "1.0.0", "", "MIT"}); }),
+  EXPECT_THAT(error_of(ErrorCode::kUnavailable,
+                       [&] {
+                         fetch({"npm", "@scope/thing", "1.0.0", "", "MIT"});
+                       }),
               HasSubstr("expected one file"));
   ::setenv("PLAIT_PYTHON", "/no/such/python", 1);
-  EXPECT_THAT(error_of(ErrorCode::kUnavailable, [&] { fetch(wheel("x")); }), HasSubstr("/no/such/python"));
+  EXPECT_THAT(error_of(ErrorCode::kUnavailable, [&] { fetch(wheel("x")); }),
+              HasSubstr("/no/such/python"));
 }
 
 TEST_F(PackageTest, HostileArchiveIsRefusedWhole) {
@@ -177,9 +202,12 @@ TEST_F(PackageTest, HostileArchiveIsRefusedWhole) {
 
 TEST_F(PackageTest, DebianVersionThatMovedIsTakenAndRemembered) {
   std::string bytes = deb(tar_entry("./usr/share/words/list", '0', "cat") + tar_end());
-  client("apt-get", "case $3$4 in *=1:1.0*) echo \"E: Version '1:1.0' for 'words' was not found\" >&2; exit 100;; esac\n" +
-                        offer("words_1%3a1.1_all.deb", bytes));
-  Package package{"debian", "words", "1:1.0", sha256("the older file"), "GPL-2", 0, {"usr/share/words"}};
+  client("apt-get",
+         "case $3$4 in *=1:1.0*) echo \"E: Version '1:1.0' for 'words' was not found\" >&2; exit "
+         "100;; esac\n" +
+             offer("words_1%3a1.1_all.deb", bytes));
+  Package package{"debian",           "words", "1:1.0", sha256("the older file"), "GPL-2", 0,
+                  {"usr/share/words"}};
   std::string dir = fetch(package);
   EXPECT_EQ(read_file(dir + "/usr/share/words/list"), "cat");
   EXPECT_EQ(Json::read(dir + "/.plait-package.json").at("version").as_string(), "1:1.1");
@@ -189,7 +217,8 @@ TEST_F(PackageTest, DebianVersionThatMovedIsTakenAndRemembered) {
   fs::remove_all(root_ / "cache");
   client("apt-get", offer("words_1%3a1.0_all.deb", bytes));
   fs::remove(root_ / "shop/words_1%3a1.1_all.deb");
-  EXPECT_THAT(error_of(ErrorCode::kCorruptData, [&] { fetch(package); }), HasSubstr("expected SHA-256"));
+  EXPECT_THAT(error_of(ErrorCode::kCorruptData, [&] { fetch(package); }),
+              HasSubstr("expected SHA-256"));
 }
 
 TEST_F(PackageTest, NamesThatAreNoneAreRefused) {
@@ -207,7 +236,8 @@ TEST_F(PackageTest, ManyAtOnceFetchOnce) {
   std::vector<std::thread> threads;
   std::atomic<int> good{0};
   for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] { good += read_file(fetch(wheel(bytes)) + "/thing/weights.bin") == "weights"; });
+    threads.emplace_back(
+        [&] { good += read_file(fetch(wheel(bytes)) + "/thing/weights.bin") == "weights"; });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(good, 4);

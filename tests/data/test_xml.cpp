@@ -63,7 +63,9 @@ TEST(Xml, NeverReadsOtherFiles) {
 
 TEST(Xml, WhatAnEventThrowsPassesOn) {
   XmlEvents events;
-  events.start = [](const std::string&, const auto&) { fail(ErrorCode::kInternal, "test", "thrown"); };
+  events.start = [](const std::string&, const auto&) {
+    fail(ErrorCode::kInternal, "test", "thrown");
+  };
   try {
     parse_xml("<a><b/></a>", "x.xml", events);
     FAIL();

@@ -11,14 +11,6 @@
 namespace plait::data {
 namespace {
 
-template <class Config>
-Json typed(const char* type, const Config& config) {
-  Json json = Json::object({{"type", type}});
-  Json fields = write_config(config);
-  for (auto& [key, value] : fields.members()) json[key] = value;
-  return json;
-}
-
 constexpr int64_t kMaxBatchFloats = int64_t{1} << 30;
 
 }  // namespace
@@ -88,7 +80,7 @@ double WhisperProcessor::padding(const at::Tensor& row) const {
   return row.max().item<double>() - 2.0;
 }
 
-Json WhisperProcessor::config() const { return typed("whisper", config_); }
+Json WhisperProcessor::config() const { return typed_config("whisper", write_config(config_)); }
 
 WaveformConfig WaveformProcessor::from_published(const Json& json, const std::string& where) {
   if (json.get("feature_size", 1) != 1 || json.get("padding_value", 0.0) != 0.0) {
@@ -107,7 +99,7 @@ at::Tensor WaveformProcessor::features(const at::Tensor& samples, int64_t& real)
   return centred / (centred.square().mean() + 1e-7).sqrt();
 }
 
-Json WaveformProcessor::config() const { return typed("waveform", config_); }
+Json WaveformProcessor::config() const { return typed_config("waveform", write_config(config_)); }
 
 void LogMelConfig::validate() const {
   double top = max_hz > 0 ? max_hz : static_cast<double>(sample_rate) / 2;
@@ -137,6 +129,6 @@ at::Tensor LogMelProcessor::features(const at::Tensor& samples, int64_t& real) c
   return centred / (variance + 1e-5).sqrt();
 }
 
-Json LogMelProcessor::config() const { return typed("log_mel", config_); }
+Json LogMelProcessor::config() const { return typed_config("log_mel", write_config(config_)); }
 
 }  // namespace plait::data

@@ -212,6 +212,26 @@ bool jpeg_is_whole(std::string_view bytes) {
   return false;
 }
 
+std::string png_pixels_only(std::string_view bytes) {
+  std::string name;
+  Reader r(bytes, name, "PNG", true);
+  std::string out(bytes.substr(0, 8));
+  for (size_t at = 8; r.has(at, 12);) {
+    size_t length = r.u32(at);
+    std::string_view type = r.view(at + 4, 4);
+    if (!r.has(at, length + 12)) {
+      out.append(bytes.substr(at));  // The decoder says what is missing.
+      break;
+    }
+    for (std::string_view kept : {"IHDR", "PLTE", "tRNS", "IDAT", "IEND"}) {
+      if (type == kept) out.append(r.view(at, length + 12));
+    }
+    if (type == "IEND") break;
+    at += length + 12;
+  }
+  return out;
+}
+
 std::string to_string(ImageFormat format) {
   constexpr const char* kNames[] = {"PNG", "JPEG", "WebP", "TIFF", "BMP"};
   return kNames[static_cast<int>(format)];

@@ -22,6 +22,10 @@ ImageInfo read_image_info(std::string_view bytes, const std::string& name);
 /// Whether a JPEG file reaches its end-of-image marker; libjpeg fills what is missing with grey and calls it a picture.
 bool jpeg_is_whole(std::string_view bytes);
 
+/// A PNG file without the chunks that do not change its pixels: colour profiles and texts may be compressed bombs, and libpng
+/// prints its complaints about them. Stops at the first chunk that is not whole.
+std::string png_pixels_only(std::string_view bytes);
+
 std::string to_string(ImageFormat format);
 
 }  // namespace plait::data

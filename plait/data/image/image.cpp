@@ -2,7 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
+#include <algorithm>
+#include <utility>
 
 #include "plait/core/error.h"
 #include "plait/core/file.h"
@@ -43,48 +44,6 @@ at::Tensor composite(const at::Tensor& rgba, const std::array<uint8_t, 3>& backg
   return out;
 }
 
-/// Rows of Lanczos weights [out, in] with support that widens when shrinking, as Pillow's precompute_coeffs.
-at::Tensor lanczos_weights(int64_t in, int64_t out) {
-  auto sinc = [](double x) { return x == 0 ? 1.0 : std::sin(M_PI * x) / (M_PI * x); };
-  double scale = static_cast<double>(in) / static_cast<double>(out);
-  double stretch = std::max(scale, 1.0);
-  double support = 3.0 * stretch;
-  at::Tensor weights = at::zeros({out, in}, at::kFloat);
-  auto w = weights.accessor<float, 2>();
-  for (int64_t i = 0; i < out; ++i) {
-    double center = (static_cast<double>(i) + 0.5) * scale;
-    int64_t first = std::max<int64_t>(static_cast<int64_t>(center - support + 0.5), 0);
-    int64_t last = std::min<int64_t>(static_cast<int64_t>(center + support + 0.5), in);
-    double sum = 0;
-    for (int64_t j = first; j < last; ++j) {
-      double x = (static_cast<double>(j) - center + 0.5) / stretch;
-      double value = std::abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0;
-      w[i][j] = static_cast<float>(value);
-      sum += value;
-    }
-    for (int64_t j = first; j < last; ++j) w[i][j] = static_cast<float>(w[i][j] / sum);
-  }
-  return weights;
-}
-
-at::Tensor resize_lanczos(const at::Tensor& image, int64_t height, int64_t width) {
-  at::Tensor planes = image.permute({2, 0, 1}).to(at::kFloat);
-  // Pillow rounds to bytes between the two passes, the horizontal one first.
-  planes = at::matmul(planes, lanczos_weights(image.size(1), width).t()).round_().clamp_(0, 255);
-  planes = at::matmul(lanczos_weights(image.size(0), height), planes).round_().clamp_(0, 255);
-  return planes.permute({1, 2, 0}).to(at::kByte).contiguous();
-}
-
-at::Tensor resize_nearest(const at::Tensor& image, int64_t height, int64_t width) {
-  auto index = [](int64_t in, int64_t out) {
-    return ((at::arange(out, at::kDouble) + 0.5) * (static_cast<double>(in) / static_cast<double>(out)))
-        .floor()
-        .to(at::kLong)
-        .clamp_max(in - 1);
-  };
-  return image.index_select(0, index(image.size(0), height)).index_select(1, index(image.size(1), width));
-}
-
 at::Tensor checked_image(const at::Tensor& image) {
   if (image.dim() != 3 || image.size(2) != 3 || image.scalar_type() != at::kByte || image.numel() == 0) {
     fail(ErrorCode::kInvalidArgument, "image", "expected uint8 [H, W, 3], got " + describe(image));
@@ -108,7 +67,11 @@ at::Tensor decode_image(std::string_view bytes, const std::string& name, const I
   if (info.format == ImageFormat::kJpeg && !jpeg_is_whole(bytes)) {
     fail(ErrorCode::kCorruptData, "image", name + ": expected a whole JPEG picture, got a truncated one");
   }
-  RawImage raw = decode_pixels(bytes, name);
+  bool png = info.format == ImageFormat::kPng;
+  RawImage raw = png ? decode_pixels(png_pixels_only(bytes), name) : decode_pixels(bytes, name);
+  // OpenCV turns TIFF pictures by itself, whatever the flags say.
+  bool turned = info.format == ImageFormat::kTiff;
+  if (turned && info.orientation >= 5) std::swap(info.width, info.height);
   if (raw.width != info.width || raw.height != info.height) {
     fail(ErrorCode::kCorruptData, "image", name + ": expected the size that the header says, got another one");
   }
@@ -116,7 +79,7 @@ at::Tensor decode_image(std::string_view bytes, const std::string& name, const I
   at::Tensor rgb = raw.channels == 4   ? composite(pixels, options.background)
                    : raw.channels == 1 ? pixels.expand({-1, -1, 3}).contiguous()
                                        : pixels.clone();
-  return options.apply_orientation ? apply_orientation(rgb, info.orientation) : rgb;
+  return turned ? rgb : apply_orientation(rgb, info.orientation);
 }
 
 at::Tensor load_image(const std::string& path, const ImageOptions& options) {
@@ -162,33 +125,6 @@ std::string encode_jpeg(const at::Tensor& image, int quality) {
   require(quality >= 1 && quality <= 100, "image", "expected a JPEG quality from 1 to 100");
   at::Tensor rgb = to_rgb(image, "encode_jpeg");
   return encode_pixels(rgb.const_data_ptr<uint8_t>(), rgb.size(1), rgb.size(0), ".jpg", quality);
-}
-
-Resample resample_from_string(const std::string& name) {
-  for (Resample r : {Resample::kNearest, Resample::kLanczos, Resample::kBilinear, Resample::kBicubic}) {
-    if (to_string(r) == name) return r;
-  }
-  fail(ErrorCode::kInvalidArgument, "image",
-       "expected resample nearest, lanczos, bilinear or bicubic, got \"" + name + "\"");
-}
-
-std::string to_string(Resample resample) {
-  constexpr const char* kNames[] = {"nearest", "lanczos", "bilinear", "bicubic"};
-  return kNames[static_cast<int>(resample)];
-}
-
-at::Tensor resize_image(const at::Tensor& image, int64_t height, int64_t width, Resample resample) {
-  at::Tensor source = checked_image(image);
-  require(height > 0 && width > 0 && height <= 32768 && width <= 32768, "image",
-          "expected a target size from 1 to 32768 pixels");
-  if (source.size(0) == height && source.size(1) == width) return source;
-  if (resample == Resample::kNearest) return resize_nearest(source, height, width);
-  if (resample == Resample::kLanczos) return resize_lanczos(source, height, width);
-  // A permuted view of [H, W, 3] is channels-last, which the kernels for bytes take as it is.
-  at::Tensor planes = source.permute({2, 0, 1}).unsqueeze(0);
-  at::Tensor out = resample == Resample::kBicubic ? at::_upsample_bicubic2d_aa(planes, {height, width}, false)
-                                                  : at::_upsample_bilinear2d_aa(planes, {height, width}, false);
-  return out.squeeze(0).permute({1, 2, 0}).contiguous();
 }
 
 at::Tensor center_crop(const at::Tensor& image, int64_t height, int64_t width) {

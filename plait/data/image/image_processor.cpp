@@ -191,10 +191,7 @@ TensorMap ImageProcessor::process(const std::vector<const Value*>& values, const
 }
 
 Json ImageProcessor::config() const {
-  Json json = Json::object({{"type", "image"}});
-  Json fields = write_config(config_);
-  for (auto& [key, value] : fields.members()) json[key] = value;
-  return json;
+  return typed_config("image", write_config(config_));
 }
 
 }  // namespace plait::data

@@ -1,0 +1,68 @@
+// Runs a processor on files and writes the tensors, so that Python tests can compare them with the reference:
+//   preprocess_tool CONFIG.json OUT.safetensors FILE...
+//   preprocess_tool --decode image|audio OUT.safetensors FILE...     tensors named by position
+//   preprocess_tool --resize HEIGHT WIDTH FILTER OUT.safetensors FILE...        tensors named by position
+//   preprocess_tool --resample RATE OUT.safetensors FILE             mono
+#include <ATen/ATen.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "plait/core/error.h"
+#include "plait/core/weights/safetensors.h"
+#include "plait/data/decode.h"
+#include "plait/data/processor.h"
+
+using namespace plait;
+
+namespace {
+
+int run(const std::vector<std::string>& args) {
+  if (args.size() < 3) return 2;
+  TensorMap out;
+  if (args[0] == "--decode") {
+    for (size_t i = 3; i < args.size(); ++i) {
+      std::string name = std::to_string(i - 3);
+      if (args[1] == "image") {
+        out[name] = data::load_image(args[i]);
+      } else {
+        Waveform wave = data::load_audio(args[i], {.mono = false});
+        out[name] = wave.samples;
+        out[name + ".rate"] = at::scalar_tensor(wave.sample_rate, at::kLong);
+      }
+    }
+    save_safetensors(args[2], out);
+    return 0;
+  }
+  if (args[0] == "--resize") {
+    for (size_t i = 5; i < args.size(); ++i) {
+      out[std::to_string(i - 5)] = data::resize_image(data::load_image(args[i]), std::stoll(args[1]), std::stoll(args[2]),
+                                                      data::resample_from_string(args.at(3)));
+    }
+    save_safetensors(args.at(4), out);
+    return 0;
+  }
+  if (args[0] == "--resample") {
+    out["samples"] = data::load_audio(args.at(3), {.sample_rate = std::stoll(args[1])}).samples;
+    save_safetensors(args[2], out);
+    return 0;
+  }
+  auto processor = data::make_processor(Json::read(args[0]), ".", "tool");
+  std::vector<Value> values;
+  for (size_t i = 2; i < args.size(); ++i) values.emplace_back(Path{args[i]});
+  std::vector<const Value*> pointers;
+  for (const Value& value : values) pointers.push_back(&value);
+  save_safetensors(args[1], processor->process(pointers, "tool"));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run({argv + 1, argv + argc});
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}
