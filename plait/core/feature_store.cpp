@@ -10,7 +10,8 @@ namespace {
 void add(ContentHash& hash, const at::Tensor& tensor) {
   at::Tensor plain = tensor.detach().to(at::kCPU).contiguous();
   hash.update(c10::toString(plain.scalar_type()));
-  hash.update({reinterpret_cast<const char*>(plain.sizes().data()), plain.sizes().size() * sizeof(int64_t)});
+  hash.update({reinterpret_cast<const char*>(plain.sizes().data()),
+               plain.sizes().size() * sizeof(int64_t)});
   hash.update(plain.data_ptr(), plain.nbytes());
 }
 

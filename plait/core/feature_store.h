@@ -6,9 +6,9 @@
 
 namespace plait {
 
-/// Features of one item from one frozen encoder ("tokens" [T, D], "mask" [T], "pooled" [D]), by key. The key is
-/// feature_key(content, fingerprint), so a changed file, weight or processor never finds an old feature.
-/// Implementations are thread-safe.
+/// Features of one item from one frozen encoder ("tokens" [T, D], "mask" [T], "pooled" [D]), by
+/// key. The key is feature_key(content, fingerprint), so a changed file, weight or processor never
+/// finds an old feature. Implementations are thread-safe.
 class FeatureStore {
  public:
   virtual ~FeatureStore() = default;
@@ -20,7 +20,8 @@ class FeatureStore {
   virtual int64_t size() const = 0;
 };
 
-/// Digest of an encoder: its config (processor included) and every weight. Reads all weights, so call it once per model.
+/// Digest of an encoder: its config (processor included) and every weight. Reads all weights, so
+/// call it once per model.
 std::string encoder_fingerprint(const std::string& config, const TensorMap& weights);
 
 /// Key of an item: digest of its content together with the encoder's fingerprint.

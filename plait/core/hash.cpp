@@ -7,8 +7,9 @@ namespace plait {
 namespace {
 
 // Fractional bits of the square roots of small primes: nothing up the sleeve.
-constexpr uint64_t kKeys[] = {0x6a09e667f3bcc909, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
-                              0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179};
+constexpr uint64_t kKeys[] = {0x6a09e667f3bcc909, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b,
+                              0xa54ff53a5f1d36f1, 0x510e527fade682d1, 0x9b05688c2b3e6c1f,
+                              0x1f83d9abfb41bd6b, 0x5be0cd19137e2179};
 
 /// Both halves of the 128-bit product, folded.
 uint64_t fold(uint64_t a, uint64_t b) {
@@ -40,7 +41,8 @@ ContentHash::ContentHash() : lanes_{kKeys[0], kKeys[1], kKeys[2], kKeys[3]} {}
 
 void ContentHash::block(const uint8_t* bytes) {
   uint64_t w[4] = {load(bytes), load(bytes + 8), load(bytes + 16), load(bytes + 24)};
-  // Each word enters two lanes, once through a product and once by addition, so no word can be cancelled by a zero factor.
+  // Each word enters two lanes, once through a product and once by addition, so no word can be
+  // cancelled by a zero factor.
   lanes_[0] = fold(lanes_[0] ^ w[0], kKeys[4] ^ w[1]) + w[2];
   lanes_[1] = fold(lanes_[1] ^ w[1], kKeys[5] ^ w[2]) + w[3];
   lanes_[2] = fold(lanes_[2] ^ w[2], kKeys[6] ^ w[3]) + w[0];
@@ -72,17 +74,21 @@ ContentHash& ContentHash::update(std::string_view text) {
 std::string ContentHash::digest() const {
   ContentHash end = *this;
   size_t held = length_ % 32;
-  std::fill(end.pending_.begin() + static_cast<std::ptrdiff_t>(held), end.pending_.end(), uint8_t{0});
+  std::fill(end.pending_.begin() + static_cast<std::ptrdiff_t>(held), end.pending_.end(),
+            uint8_t{0});
   end.block(end.pending_.data());
   uint64_t high = fold(end.lanes_[0] ^ kKeys[5], end.lanes_[1] ^ length_) + end.lanes_[2];
-  uint64_t low = fold(end.lanes_[2] ^ kKeys[7], end.lanes_[3] ^ ~length_) + end.lanes_[0] + end.lanes_[1] * 3;
+  uint64_t low =
+      fold(end.lanes_[2] ^ kKeys[7], end.lanes_[3] ^ ~length_) + end.lanes_[0] + end.lanes_[1] * 3;
   std::string out;
   append_hex(out, finalize(high ^ end.lanes_[3]));
   append_hex(out, finalize(low + fold(high, kKeys[4])));
   return out;
 }
 
-std::string content_hash(std::string_view bytes) { return ContentHash().update(bytes.data(), bytes.size()).digest(); }
+std::string content_hash(std::string_view bytes) {
+  return ContentHash().update(bytes.data(), bytes.size()).digest();
+}
 
 uint64_t mix_seed(uint64_t seed, uint64_t a, uint64_t b) {
   uint64_t x = finalize(seed + 0x9e3779b97f4a7c15);

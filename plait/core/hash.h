@@ -7,9 +7,10 @@
 
 namespace plait {
 
-/// A fast 128-bit content hash (multiply and fold over 32-byte blocks), for cache keys and fingerprints. The same bytes
-/// give the same digest on every machine of the same byte order, however they are cut into updates. Not cryptographic:
-/// for files that were downloaded compare a SHA-256 instead.
+/// A fast 128-bit content hash (multiply and fold over 32-byte blocks), for cache keys and
+/// fingerprints. The same bytes give the same digest on every machine of the same byte order,
+/// however they are cut into updates. Not cryptographic: for files that were downloaded compare a
+/// SHA-256 instead.
 class ContentHash {
  public:
   ContentHash();
@@ -29,8 +30,8 @@ class ContentHash {
 /// Digest of one piece of text or bytes.
 std::string content_hash(std::string_view bytes);
 
-/// A well mixed 64-bit seed from up to three numbers: an item's seed is mix_seed(seed, epoch, index), whatever the number
-/// of workers and the order of the work.
+/// A well mixed 64-bit seed from up to three numbers: an item's seed is mix_seed(seed, epoch,
+/// index), whatever the number of workers and the order of the work.
 uint64_t mix_seed(uint64_t seed, uint64_t a = 0, uint64_t b = 0);
 
 /// Uniform in [0, 1) from a seed.
