@@ -88,7 +88,10 @@ TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string
   auto scaled = [&](const std::string& name, const at::Tensor& tensor) {
     auto scale = variables.find(name + "_scale");
     if (scale == variables.end()) return tensor.to(at::kFloat);
-    return tensor.to(at::kFloat) / scale->second.to(at::kFloat).reshape({-1, 1});
+    if (scale->second.numel() != tensor.size(0)) corrupt(where, name + ": expected one scale per row");
+    std::vector<int64_t> per_row(tensor.dim(), 1);
+    per_row[0] = tensor.size(0);
+    return tensor.to(at::kFloat) / scale->second.to(at::kFloat).view(per_row);
   };
   for (const auto& [name, tensor] : variables) {
     if (!starts_with(name, "encoder/") || name.ends_with("_scale")) continue;
@@ -105,7 +108,7 @@ TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string
       size_t slash = stem.find('/');
       std::string prefix = "layers." + stem.substr(6, slash - 6) + ".", part = stem.substr(slash + 1);
       if (part == "self_attention/linear_0") {
-        if (value.size(0) % 3 != 0) corrupt(where, name + ": expected q, k and v in one, got " + describe(value));
+        if (value.dim() == 0 || value.size(0) % 3 != 0) corrupt(where, name + ": expected q, k and v in one, got " + describe(value));
         auto qkv = value.chunk(3, 0);
         put(prefix + "self_attn.q_proj" + end, qkv[0]);
         if (end == ".weight") put(prefix + "self_attn.k_proj.weight", qkv[1]);
@@ -137,8 +140,9 @@ Converted convert_whisper_ct2(const std::string& model_bin_path, const std::stri
   config.encoder_layers = 0;
   while (out.weights.count("layers." + std::to_string(config.encoder_layers) + ".fc1.weight")) ++config.encoder_layers;
   auto heads = model.variables.find("encoder/num_heads");
-  config.encoder_attention_heads = heads == model.variables.end() ? config.d_model / 64 : heads->second.item<int64_t>();
-  config.validate();
+  bool stated = heads != model.variables.end() && heads->second.numel() == 1;
+  config.encoder_attention_heads = stated ? heads->second.item<int64_t>() : config.d_model / 64;
+  config = read_config<Whisper::Config>(write_config(config), model_bin_path);
   out.config = typed("whisper", config);
   out.processor = Json::object({{"type", "whisper"}, {"mels", config.num_mel_bins}, {"pad", "longest"}});
   if (!tokenizer_path.empty()) out.files["tokenizer.json"] = read_file(tokenizer_path, kMaxTokenizerBytes);
