@@ -16,7 +16,8 @@ struct Sha256::State {
 };
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
-  if (state_->context == nullptr || EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) != 1) {
+  if (state_->context == nullptr ||
+      EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) != 1) {
     fail(ErrorCode::kInternal, "hash", "expected libcrypto to offer SHA-256");
   }
 }
@@ -52,14 +53,16 @@ std::string sha256(std::string_view bytes) {
 }
 
 std::string sha256_file(const std::string& path) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), std::fclose);
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                       std::fclose);
   if (!file) {
     auto code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
     fail(code, "hash", "cannot open " + path + ": " + std::strerror(errno));
   }
   Sha256 hash;
   std::string buffer(size_t{1} << 18, '\0');
-  while (size_t n = std::fread(buffer.data(), 1, buffer.size(), file.get())) hash.update({buffer.data(), n});
+  while (size_t n = std::fread(buffer.data(), 1, buffer.size(), file.get()))
+    hash.update({buffer.data(), n});
   if (std::ferror(file.get())) fail(ErrorCode::kIo, "hash", "cannot read " + path);
   return hash.finish();
 }

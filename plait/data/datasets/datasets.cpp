@@ -11,7 +11,8 @@ namespace plait::data {
 namespace {
 
 const std::vector<DatasetAdapter>& adapters() {
-  static const std::vector<DatasetAdapter> kAdapters{stamps_dataset(), emoji_dataset(), openclipart_dataset()};
+  static const std::vector<DatasetAdapter> kAdapters{stamps_dataset(), emoji_dataset(),
+                                                     openclipart_dataset()};
   return kAdapters;
 }
 
@@ -21,12 +22,17 @@ const DatasetAdapter& adapter(const std::string& name) {
     if (one.info.name == name) return one;
     names += (names.empty() ? "" : ", ") + one.info.name;
   }
-  fail(ErrorCode::kInvalidArgument, "datasets", "expected one of " + names + ", got \"" + name + "\"");
+  fail(ErrorCode::kInvalidArgument, "datasets",
+       "expected one of " + names + ", got \"" + name + "\"");
 }
 
-std::string key_of(const DatasetAdapter& one) { return "datasets/" + one.info.name + "-" + std::to_string(one.revision); }
+std::string key_of(const DatasetAdapter& one) {
+  return "datasets/" + one.info.name + "-" + std::to_string(one.revision);
+}
 
-bool has_manifest(const std::string& dir) { return std::filesystem::exists(dir + "/manifest.jsonl"); }
+bool has_manifest(const std::string& dir) {
+  return std::filesystem::exists(dir + "/manifest.jsonl");
+}
 
 std::vector<std::string> chosen_streams(const DatasetInfo& info, const DatasetOptions& options) {
   std::set<std::string> known;
@@ -46,7 +52,8 @@ std::vector<std::string> chosen_streams(const DatasetInfo& info, const DatasetOp
   return options.streams;
 }
 
-Sample to_sample(const ManifestItem& item, const std::string& dir, const std::vector<std::string>& streams) {
+Sample to_sample(const ManifestItem& item, const std::string& dir,
+                 const std::vector<std::string>& streams) {
   Sample sample;
   sample.id = item.id;
   sample.labels = item.labels;
@@ -73,21 +80,27 @@ const std::vector<DatasetInfo>& list_datasets() {
 
 const DatasetInfo& dataset_info(const std::string& name) { return adapter(name).info; }
 
-bool is_prepared(const std::string& name) { return has_manifest(cache_dir() + "/" + key_of(adapter(name))); }
+bool is_prepared(const std::string& name) {
+  return has_manifest(cache_dir() + "/" + key_of(adapter(name)));
+}
 
-DatasetSplits load_dataset(const std::string& name, const DatasetOptions& options, const Progress& progress) {
+DatasetSplits load_dataset(const std::string& name, const DatasetOptions& options,
+                           const Progress& progress) {
   const DatasetAdapter& one = adapter(name);
   std::vector<std::string> streams = chosen_streams(one.info, options);
   std::string dir = cached_folder(
       key_of(one), has_manifest,
       [&](const std::string& scratch) {
         std::vector<ManifestItem> made = one.prepare(one.info, scratch, progress);
-        if (made.empty()) fail(ErrorCode::kCorruptData, "datasets", "expected items in the packages of " + name + ", got none");
+        if (made.empty())
+          fail(ErrorCode::kCorruptData, "datasets",
+               "expected items in the packages of " + name + ", got none");
         write_manifest(scratch, made);
       },
       progress);
   std::vector<ManifestItem> items = read_manifest(dir);
-  std::vector<int> splits = assign_splits(items, one.info.label, options.seed, options.validation, options.test);
+  std::vector<int> splits =
+      assign_splits(items, one.info.label, options.seed, options.validation, options.test);
   DatasetSplits result{.info = one.info, .dir = dir};
   std::set<std::string> classes;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -95,7 +108,10 @@ DatasetSplits load_dataset(const std::string& name, const DatasetOptions& option
     if (auto label = items[i].labels.find(one.info.label); label != items[i].labels.end()) {
       classes.insert(label->second.as_string());
     }
-    (splits[i] == 0 ? result.train : splits[i] == 1 ? result.validation : result.test).push_back(std::move(sample));
+    (splits[i] == 0   ? result.train
+     : splits[i] == 1 ? result.validation
+                      : result.test)
+        .push_back(std::move(sample));
   }
   result.classes.assign(classes.begin(), classes.end());
   return result;

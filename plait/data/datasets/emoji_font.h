@@ -10,8 +10,8 @@ class EmojiFont {
   /// @throws Error kNotFound; kCorruptData when there are no PNG glyphs in it.
   explicit EmojiFont(const std::string& path);
   ~EmojiFont();
-  /// The PNG of the one glyph that draws the UTF-8 sequence (ligatures as for flags and families included), in its
-  /// largest size; "" when the font has none.
+  /// The PNG of the one glyph that draws the UTF-8 sequence (ligatures as for flags and families
+  /// included), in its largest size; "" when the font has none.
   std::string png(const std::string& sequence) const;
 
  private:

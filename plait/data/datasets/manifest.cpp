@@ -42,7 +42,8 @@ ManifestItem parse_item(const std::string& line, const std::string& where) {
   for (const auto& [key, value] : json.at("labels").members()) item.labels[key] = value;
   for (const auto& [stream, path] : item.files) {
     if (!stays_inside(path)) {
-      fail(ErrorCode::kCorruptData, "manifest", "expected paths inside the folder, got another in " + where + ", " + stream);
+      fail(ErrorCode::kCorruptData, "manifest",
+           "expected paths inside the folder, got another in " + where + ", " + stream);
     }
   }
   return item;
@@ -55,8 +56,13 @@ void write_manifest(const std::string& dir, const std::vector<ManifestItem>& ite
   for (const ManifestItem& item : items) {
     Json labels{Json::Object{}};
     for (const auto& [key, value] : item.labels) labels[key] = value;
-    text += Json::object({{"id", item.id}, {"group", item.group}, {"texts", to_json(item.texts)},
-                          {"files", to_json(item.files)}, {"labels", labels}}).dump() + "\n";
+    text += Json::object({{"id", item.id},
+                          {"group", item.group},
+                          {"texts", to_json(item.texts)},
+                          {"files", to_json(item.files)},
+                          {"labels", labels}})
+                .dump() +
+            "\n";
   }
   write_file_atomic(dir + kFile, text);
 }
@@ -71,17 +77,20 @@ std::vector<ManifestItem> read_manifest(const std::string& dir) {
       items.push_back(parse_item(line, where));
     } catch (const Error& error) {
       std::string why = error.what();
-      fail(ErrorCode::kCorruptData, "manifest", (why.find(where) == std::string::npos ? where + ": " : "") + why);
+      fail(ErrorCode::kCorruptData, "manifest",
+           (why.find(where) == std::string::npos ? where + ": " : "") + why);
     }
   }
-  if (items.empty()) fail(ErrorCode::kCorruptData, "manifest", "expected items in " + dir + kFile + ", got none");
+  if (items.empty())
+    fail(ErrorCode::kCorruptData, "manifest", "expected items in " + dir + kFile + ", got none");
   return items;
 }
 
 std::string caption_group(const std::string& caption) {
   std::string clean;
   for (char c : caption) {
-    bool letter = static_cast<unsigned char>(c) >= 128 || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    bool letter =
+        static_cast<unsigned char>(c) >= 128 || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
     clean += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : letter ? c : ' ';
   }
   std::stringstream words(clean);
@@ -93,9 +102,10 @@ std::string caption_group(const std::string& caption) {
   return group.empty() ? caption : group;
 }
 
-std::vector<int> assign_splits(const std::vector<ManifestItem>& items, const std::string& label, int64_t seed,
-                               double validation, double test) {
-  require(validation >= 0 && test >= 0 && validation + test < 1, "splits", "expected shares that leave items to train on");
+std::vector<int> assign_splits(const std::vector<ManifestItem>& items, const std::string& label,
+                               int64_t seed, double validation, double test) {
+  require(validation >= 0 && test >= 0 && validation + test < 1, "splits",
+          "expected shares that leave items to train on");
   struct Group {
     std::string order;
     std::vector<size_t> members;
@@ -112,7 +122,8 @@ std::vector<int> assign_splits(const std::vector<ManifestItem>& items, const std
   }
   std::vector<int> splits(items.size(), 0);
   for (auto& [name, list] : classes) {
-    std::sort(list.begin(), list.end(), [](const Group* a, const Group* b) { return a->order < b->order; });
+    std::sort(list.begin(), list.end(),
+              [](const Group* a, const Group* b) { return a->order < b->order; });
     size_t total = 0, seen = 0;
     for (const Group* group : list) total += group->members.size();
     for (const Group* group : list) {

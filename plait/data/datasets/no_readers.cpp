@@ -6,7 +6,8 @@
 namespace plait::data {
 namespace {
 [[noreturn]] void missing(const char* what) {
-  fail(ErrorCode::kUnavailable, "datasets", std::string("this build has no ") + what + ": configure with PLAIT_WITH_MEDIA=ON");
+  fail(ErrorCode::kUnavailable, "datasets",
+       std::string("this build has no ") + what + ": configure with PLAIT_WITH_MEDIA=ON");
 }
 }  // namespace
 

@@ -22,7 +22,8 @@ constexpr int kMaxSameTitle = 8;
 
 /// Folders of generated stars, tool icons, playing cards, textures and copies.
 bool is_left_out(const std::string& path) {
-  for (const char* folder : {"shapes/stars/", "computer/icons/", "recreation/games/cards/", "special/", "unsorted/duplicates/"}) {
+  for (const char* folder : {"shapes/stars/", "computer/icons/", "recreation/games/cards/",
+                             "special/", "unsorted/duplicates/"}) {
     if (path.starts_with(folder)) return true;
   }
   return false;
@@ -51,7 +52,9 @@ Drawing read_metadata(const fs::path& root, const std::string& path) {
   std::vector<std::string> stack;
   std::string text;
   auto local = [](const std::string& name) { return name.substr(name.find(':') + 1); };
-  auto inside = [&](size_t up, const char* name) { return stack.size() >= up && stack[stack.size() - up] == name; };
+  auto inside = [&](size_t up, const char* name) {
+    return stack.size() >= up && stack[stack.size() - up] == name;
+  };
   XmlEvents events;
   events.start = [&](const std::string& name, const auto&) {
     stack.push_back(local(name));
@@ -73,16 +76,20 @@ Drawing read_metadata(const fs::path& root, const std::string& path) {
 /// "hats/blue_fedora_02.svg" → "blue fedora"
 std::string title_from_name(const std::string& path) {
   std::string name = squeeze(fs::path(path).stem().string());
-  while (!name.empty() && (name.back() == ' ' || name.back() == '.' || (name.back() >= '0' && name.back() <= '9'))) name.pop_back();
+  while (!name.empty() &&
+         (name.back() == ' ' || name.back() == '.' || (name.back() >= '0' && name.back() <= '9')))
+    name.pop_back();
   return name;
 }
 
 bool is_word(const std::string& keyword) {
   if (keyword.size() < 2 || keyword == "hash" || keyword == "unsorted") return false;
-  return std::none_of(keyword.begin(), keyword.end(), [](char c) { return (c >= '0' && c <= '9') || c == '@' || c == ','; });
+  return std::none_of(keyword.begin(), keyword.end(),
+                      [](char c) { return (c >= '0' && c <= '9') || c == '@' || c == ','; });
 }
 
-std::vector<Drawing> read_drawings(const fs::path& root, const std::string& what, const Progress& progress) {
+std::vector<Drawing> read_drawings(const fs::path& root, const std::string& what,
+                                   const Progress& progress) {
   std::vector<std::string> paths;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     if (entry.path().extension() != ".svg" || entry.file_size() > kMaxSvgBytes) continue;
@@ -100,12 +107,16 @@ std::vector<Drawing> read_drawings(const fs::path& root, const std::string& what
       log_debug("datasets", std::string("left out: ") + error.what());
     }
     if (progress && drawings.size() % 100 == 0) {
-      progress({.step = "read", .what = what, .done = static_cast<int64_t>(drawings.size()),
-                .total = static_cast<int64_t>(paths.size()), .unit = "drawings"});
+      progress({.step = "read",
+                .what = what,
+                .done = static_cast<int64_t>(drawings.size()),
+                .total = static_cast<int64_t>(paths.size()),
+                .unit = "drawings"});
     }
   }
   for (Drawing& drawing : drawings) {
-    bool series = uses[caption_group(drawing.title)] > kMaxSameTitle || drawing.title.starts_with("Clipart by");
+    bool series = uses[caption_group(drawing.title)] > kMaxSameTitle ||
+                  drawing.title.starts_with("Clipart by");
     if (drawing.title.size() < 2 || series) drawing.title = title_from_name(drawing.path);
     std::erase_if(drawing.keywords, [](const std::string& keyword) { return !is_word(keyword); });
   }
@@ -113,7 +124,8 @@ std::vector<Drawing> read_drawings(const fs::path& root, const std::string& what
   return drawings;
 }
 
-std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& dir, const Progress& progress) {
+std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& dir,
+                                  const Progress& progress) {
   fs::path root = fs::path(fetch(info.packages[0], progress)) / kRoot;
   std::vector<Drawing> drawings = read_drawings(root, info.name, progress);
   std::vector<SvgJob> jobs;
@@ -121,10 +133,12 @@ std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& di
   for (const Drawing& drawing : drawings) {
     std::string id = drawing.path.substr(0, drawing.path.size() - 4);
     fs::create_directories(fs::path(dir + "/" + id).parent_path());
-    jobs.push_back({.svg = (root / drawing.path).string(), .png = dir + "/" + id + ".png", .size = kSize});
+    jobs.push_back(
+        {.svg = (root / drawing.path).string(), .png = dir + "/" + id + ".png", .size = kSize});
     ManifestItem item{.id = id, .group = caption_group(drawing.title)};
     item.texts["text"] = drawing.title;
-    for (const std::string& keyword : drawing.keywords) item.texts["keywords"] += (item.texts["keywords"].empty() ? "" : ", ") + keyword;
+    for (const std::string& keyword : drawing.keywords)
+      item.texts["keywords"] += (item.texts["keywords"].empty() ? "" : ", ") + keyword;
     item.files["image"] = id + ".png";
     item.labels["folder"] = drawing.path.substr(0, drawing.path.find('/'));
     items.push_back(std::move(item));
@@ -143,7 +157,9 @@ DatasetAdapter openclipart_dataset() {
   DatasetAdapter adapter;
   adapter.info = {
       .name = "openclipart",
-      .description = "Drawings with English titles, without generated stars, icons and playing cards; rendered at 128 pixels",
+      .description =
+          "Drawings with English titles, without generated stars, icons and playing cards; "
+          "rendered at 128 pixels",
       .licence = "Public Domain Dedication (Creative Commons)",
       .packages = {{.ecosystem = "debian",
                     .name = "openclipart-svg",

@@ -14,7 +14,8 @@
 
 namespace plait::data {
 
-void for_each_parallel(size_t count, const std::function<void(size_t)>& work, const std::function<void(size_t)>& progress) {
+void for_each_parallel(size_t count, const std::function<void(size_t)>& work,
+                       const std::function<void(size_t)>& progress) {
   std::atomic<size_t> next{0}, done{0};
   std::atomic<int> running{0};
   std::exception_ptr problem;
@@ -25,7 +26,8 @@ void for_each_parallel(size_t count, const std::function<void(size_t)>& work, co
     next = count;
   };
   std::vector<std::thread> threads;
-  size_t workers = std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()), std::max<size_t>(count, 1));
+  size_t workers = std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()),
+                                    std::max<size_t>(count, 1));
   running = static_cast<int>(workers);
   for (size_t i = 0; i < workers; ++i) {
     threads.emplace_back([&] {
@@ -52,7 +54,8 @@ void for_each_parallel(size_t count, const std::function<void(size_t)>& work, co
   if (problem) std::rethrow_exception(problem);
 }
 
-std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string& what, const Progress& progress) {
+std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string& what,
+                              const Progress& progress) {
   try {
     run_checked({"rsvg-convert", "--version"});
   } catch (const Error& error) {
@@ -68,11 +71,13 @@ std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string
         try {
           ProcessOptions options;
           options.timeout = std::chrono::seconds(20);
-          ProcessResult result = run_process({"rsvg-convert", "--width", size, "--height", size, "--keep-aspect-ratio",
-                                              "--output", job.png, job.svg}, options);
+          ProcessResult result = run_process({"rsvg-convert", "--width", size, "--height", size,
+                                              "--keep-aspect-ratio", "--output", job.png, job.svg},
+                                             options);
           struct stat info {};
           good[i] = result.status == 0 && ::stat(job.png.c_str(), &info) == 0 && info.st_size > 0;
-          if (!good[i]) log_debug("datasets", "rsvg-convert refuses " + job.svg + ": " + last_words(result));
+          if (!good[i])
+            log_debug("datasets", "rsvg-convert refuses " + job.svg + ": " + last_words(result));
         } catch (const Error& error) {
           if (error.code() != ErrorCode::kResourceLimit) throw;
           log_debug("datasets", "rsvg-convert takes too long for " + job.svg);
@@ -80,8 +85,11 @@ std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string
       },
       [&](size_t done) {
         if (progress) {
-          progress({.step = "render", .what = what, .done = static_cast<int64_t>(done),
-                    .total = static_cast<int64_t>(jobs.size()), .unit = "pictures"});
+          progress({.step = "render",
+                    .what = what,
+                    .done = static_cast<int64_t>(done),
+                    .total = static_cast<int64_t>(jobs.size()),
+                    .unit = "pictures"});
         }
       });
   return {good.begin(), good.end()};

@@ -15,10 +15,13 @@ struct Utterance {
   int pitch = 50;     ///< 0 to 99.
 };
 
-/// Speaks each text with espeak-ng (Debian: espeak-ng; a GPL-3 program that is run, not linked) and gives the WAV files
-/// (mono, 22.05 kHz) in the same order. They are kept in PLAIT_CACHE/speech by content: what was spoken once is not spoken
-/// again. The speech is synthetic: say so wherever a figure made with it is quoted.
-/// @throws Error kUnavailable when espeak-ng is missing or fails (unknown voice), kInvalidArgument for a bad utterance.
-std::vector<std::string> synthesize_speech(const std::vector<Utterance>& utterances, const Progress& progress = {});
+/// Speaks each text with espeak-ng (Debian: espeak-ng; a GPL-3 program that is run, not linked) and
+/// gives the WAV files (mono, 22.05 kHz) in the same order. They are kept in PLAIT_CACHE/speech by
+/// content: what was spoken once is not spoken again. The speech is synthetic: say so wherever a
+/// figure made with it is quoted.
+/// @throws Error kUnavailable when espeak-ng is missing or fails (unknown voice), kInvalidArgument
+/// for a bad utterance.
+std::vector<std::string> synthesize_speech(const std::vector<Utterance>& utterances,
+                                           const Progress& progress = {});
 
 }  // namespace plait::data

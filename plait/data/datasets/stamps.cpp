@@ -17,8 +17,11 @@ constexpr const char* kRoot = "usr/share/tuxpaint/stamps";
 constexpr size_t kLeastSpoken = 27;  ///< A folder with fewer spoken items is no class.
 
 const std::map<std::string, std::string>& speech_streams() {
-  static const std::map<std::string, std::string> kStreams{
-      {"speech", "fr"}, {"speech_es", "es"}, {"speech_ru", "ru"}, {"speech_ca", "ca"}, {"speech_ro", "ro"}};
+  static const std::map<std::string, std::string> kStreams{{"speech", "fr"},
+                                                           {"speech_es", "es"},
+                                                           {"speech_ru", "ru"},
+                                                           {"speech_ca", "ca"},
+                                                           {"speech_ro", "ro"}};
   return kStreams;
 }
 
@@ -66,11 +69,13 @@ std::vector<Stamp> spoken_stamps(const fs::path& root) {
   std::erase_if(stamps, [&](const Stamp& stamp) {
     return stamp.category == "symbols" || counts[stamp.category] < kLeastSpoken;
   });
-  std::sort(stamps.begin(), stamps.end(), [](const Stamp& a, const Stamp& b) { return a.base < b.base; });
+  std::sort(stamps.begin(), stamps.end(),
+            [](const Stamp& a, const Stamp& b) { return a.base < b.base; });
   return stamps;
 }
 
-std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& dir, const Progress& progress) {
+std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& dir,
+                                  const Progress& progress) {
   fs::path root = fs::path(fetch(info.packages[0], progress)) / kRoot;
   std::vector<Stamp> stamps = spoken_stamps(root);
   std::vector<ManifestItem> items;
@@ -104,7 +109,8 @@ std::vector<ManifestItem> prepare(const DatasetInfo& info, const std::string& di
   std::vector<bool> rendered = render_svgs(drawings, info.name, progress);
   for (size_t i = 0; i < rendered.size(); ++i) {
     if (!rendered[i]) {
-      fail(ErrorCode::kCorruptData, "datasets", "expected rsvg-convert to render " + drawings[i].svg + ", got no picture");
+      fail(ErrorCode::kCorruptData, "datasets",
+           "expected rsvg-convert to render " + drawings[i].svg + ", got no picture");
     }
   }
   return items;
@@ -116,7 +122,9 @@ DatasetAdapter stamps_dataset() {
   DatasetAdapter adapter;
   adapter.info = {
       .name = "stamps",
-      .description = "Pictures in nine categories with their English caption and the same caption spoken in French",
+      .description =
+          "Pictures in nine categories with their English caption and the same caption spoken in "
+          "French",
       .licence = "GPL-2",
       .packages = {{.ecosystem = "debian",
                     .name = "tuxpaint-stamps-default",
@@ -125,11 +133,14 @@ DatasetAdapter stamps_dataset() {
                     .licence = "GPL-2",
                     .bytes = 160880444,
                     .only = {kRoot}}},
-      .streams = {{"text", Modality::kText}, {"image", Modality::kImage}, {"speech", Modality::kAudio}},
+      .streams = {{"text", Modality::kText},
+                  {"image", Modality::kImage},
+                  {"speech", Modality::kAudio}},
       .more_streams = {},
       .label = "category",
       .tools = {"rsvg-convert (librsvg2-bin)"}};
-  for (const auto& [stream, language] : text_streams()) adapter.info.more_streams.emplace_back(stream, Modality::kText);
+  for (const auto& [stream, language] : text_streams())
+    adapter.info.more_streams.emplace_back(stream, Modality::kText);
   for (const auto& [stream, language] : speech_streams()) {
     if (stream != "speech") adapter.info.more_streams.emplace_back(stream, Modality::kAudio);
   }

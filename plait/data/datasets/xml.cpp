@@ -21,7 +21,8 @@ struct State {
   bool too_deep = false;
   std::exception_ptr problem = nullptr;
 
-  /// Exceptions must not cross the parser, which is written in C: they are kept and thrown again outside.
+  /// Exceptions must not cross the parser, which is written in C: they are kept and thrown again
+  /// outside.
   template <class F>
   void guarded(F&& call) {
     if (problem) return;
@@ -57,13 +58,15 @@ void on_end(void* data, const XML_Char* name) {
 
 void on_text(void* data, const XML_Char* text, int size) {
   auto& state = *static_cast<State*>(data);
-  if (state.events.text) state.guarded([&] { state.events.text(std::string(text, static_cast<size_t>(size))); });
+  if (state.events.text)
+    state.guarded([&] { state.events.text(std::string(text, static_cast<size_t>(size))); });
 }
 
 }  // namespace
 
 void parse_xml(const std::string& document, const std::string& source, const XmlEvents& events) {
-  std::unique_ptr<std::remove_pointer_t<XML_Parser>, void (*)(XML_Parser)> parser(XML_ParserCreate(nullptr), XML_ParserFree);
+  std::unique_ptr<std::remove_pointer_t<XML_Parser>, void (*)(XML_Parser)> parser(
+      XML_ParserCreate(nullptr), XML_ParserFree);
   if (!parser) fail(ErrorCode::kResourceLimit, "xml", "out of memory");
   State state{parser.get(), events};
   XML_SetUserData(parser.get(), &state);
@@ -73,13 +76,16 @@ void parse_xml(const std::string& document, const std::string& source, const Xml
   constexpr size_t kPiece = size_t{1} << 24;
   for (size_t at = 0; status == XML_STATUS_OK && (at == 0 || at < document.size()); at += kPiece) {
     size_t size = std::min(kPiece, document.size() - at);
-    status = XML_Parse(parser.get(), document.data() + at, static_cast<int>(size), at + size == document.size());
+    status = XML_Parse(parser.get(), document.data() + at, static_cast<int>(size),
+                       at + size == document.size());
   }
   if (state.problem) std::rethrow_exception(state.problem);
   if (status != XML_STATUS_OK) {
-    fail(ErrorCode::kCorruptData, "xml", "expected XML in " + source + ", got at line " +
-         std::to_string(XML_GetCurrentLineNumber(parser.get())) + ": " +
-         (state.too_deep ? "more than 256 levels" : XML_ErrorString(XML_GetErrorCode(parser.get()))));
+    fail(ErrorCode::kCorruptData, "xml",
+         "expected XML in " + source + ", got at line " +
+             std::to_string(XML_GetCurrentLineNumber(parser.get())) + ": " +
+             (state.too_deep ? "more than 256 levels"
+                             : XML_ErrorString(XML_GetErrorCode(parser.get()))));
   }
 }
 

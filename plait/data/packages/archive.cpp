@@ -25,13 +25,14 @@ struct Closer {
 };
 using Reader = std::unique_ptr<archive, Closer>;
 
-/// Splits a name into its parts; "." parts vanish. @throws Error kCorruptData for a name that could leave the tree.
+/// Splits a name into its parts; "." parts vanish. @throws Error kCorruptData for a name that could
+/// leave the tree.
 std::vector<std::string> safe_parts(const std::string& name, const std::string& archive) {
   auto refuse = [&](const char* why) {
     std::string shown;
     for (char c : name.substr(0, 200)) shown += static_cast<unsigned char>(c) < 32 ? '?' : c;
-    fail(ErrorCode::kCorruptData, "archive", "expected a name inside the archive " + archive + ", got \"" + shown +
-         "\" (" + why + ")");
+    fail(ErrorCode::kCorruptData, "archive",
+         "expected a name inside the archive " + archive + ", got \"" + shown + "\" (" + why + ")");
   };
   if (name.empty()) refuse("empty");
   if (name.size() > 1024) refuse("longer than 1024 bytes");
@@ -43,7 +44,8 @@ std::vector<std::string> safe_parts(const std::string& name, const std::string& 
     if (part == "..") refuse("leaves the folder");
     if (part.size() > 255) refuse("a part longer than 255 bytes");
     for (char c : part) {
-      if (static_cast<unsigned char>(c) < 32 || c == 127 || c == '\\') refuse("control character or backslash");
+      if (static_cast<unsigned char>(c) < 32 || c == 127 || c == '\\')
+        refuse("control character or backslash");
     }
     if (!part.empty() && part != ".") parts.push_back(std::move(part));
     start = end + 1;
@@ -61,24 +63,28 @@ std::string join(const std::vector<std::string>& parts) {
 bool wanted(const std::string& path, const std::vector<std::string>& only) {
   if (only.empty()) return true;
   return std::any_of(only.begin(), only.end(), [&](const std::string& prefix) {
-    return path == prefix || (path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '/');
+    return path == prefix ||
+           (path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '/');
   });
 }
 
 class Extraction {
  public:
-  Extraction(const std::string& archive, const std::string& dir, const std::vector<std::string>& only,
-             const ArchiveLimits& limits, const std::function<void(int64_t)>& step)
+  Extraction(const std::string& archive, const std::string& dir,
+             const std::vector<std::string>& only, const ArchiveLimits& limits,
+             const std::function<void(int64_t)>& step)
       : archive_(archive), dir_(dir), only_(only), limits_(limits), step_(step) {
     std::error_code error;
     packed_ = static_cast<int64_t>(fs::file_size(archive, error));
-    if (error) fail(ErrorCode::kNotFound, "archive", "cannot open " + archive + ": " + error.message());
+    if (error)
+      fail(ErrorCode::kNotFound, "archive", "cannot open " + archive + ": " + error.message());
   }
 
   ArchiveReport run() {
     bool debian = archive_.ends_with(".deb");
     Reader outer = open_reader(debian);
-    if (archive_read_open_filename(outer.get(), archive_.c_str(), 1 << 16) != ARCHIVE_OK) broken(outer.get());
+    if (archive_read_open_filename(outer.get(), archive_.c_str(), 1 << 16) != ARCHIVE_OK)
+      broken(outer.get());
     if (debian) {
       unpack_debian(outer.get());
     } else {
@@ -92,7 +98,8 @@ class Extraction {
   [[noreturn]] void broken(archive* reader) {
     const char* why = archive_error_string(reader);
     fail(ErrorCode::kCorruptData, "archive",
-         "expected a whole archive in " + archive_ + ", got: " + (why != nullptr ? why : "unknown format"));
+         "expected a whole archive in " + archive_ +
+             ", got: " + (why != nullptr ? why : "unknown format"));
   }
 
   Reader open_reader(bool debian) {
@@ -123,12 +130,14 @@ class Extraction {
     if (code < ARCHIVE_WARN) broken(reader);
     if (++entries_ > limits_.max_files) {
       fail(ErrorCode::kResourceLimit, "archive",
-           "expected at most " + std::to_string(limits_.max_files) + " entries in " + archive_ + ", got more");
+           "expected at most " + std::to_string(limits_.max_files) + " entries in " + archive_ +
+               ", got more");
     }
     return entry;
   }
 
-  /// A Debian package is an ar archive that holds data.tar.*: that entry is read as an archive of its own.
+  /// A Debian package is an ar archive that holds data.tar.*: that entry is read as an archive of
+  /// its own.
   void unpack_debian(archive* outer) {
     while (archive_entry* entry = next(outer)) {
       const char* name = archive_entry_pathname(entry);
@@ -147,7 +156,8 @@ class Extraction {
         if (n < 0) archive_set_error(inner_reader, EIO, "%s", archive_error_string(from->outer));
         return n;
       };
-      if (archive_read_open(inner.get(), &source, nullptr, read, nullptr) != ARCHIVE_OK) broken(inner.get());
+      if (archive_read_open(inner.get(), &source, nullptr, read, nullptr) != ARCHIVE_OK)
+        broken(inner.get());
       unpack(inner.get());
       return;
     }
@@ -169,8 +179,9 @@ class Extraction {
       } else if (archive_entry_filetype(entry) == AE_IFREG) {
         if (wanted(path, only_)) write_file(reader, path);
       } else {
-        fail(ErrorCode::kCorruptData, "archive", "expected files, folders and links in " + archive_ +
-             ", got a device or pipe at " + path);
+        fail(ErrorCode::kCorruptData, "archive",
+             "expected files, folders and links in " + archive_ + ", got a device or pipe at " +
+                 path);
       }
     }
   }
@@ -182,8 +193,9 @@ class Extraction {
   /// Where a symbolic link at `parts` points to inside the tree.
   std::string resolve(std::vector<std::string> parts, const std::string& target) {
     auto refuse = [&](const char* why) {
-      fail(ErrorCode::kCorruptData, "archive", "expected links inside the archive " + archive_ + ", got " + join(parts) +
-           " (" + why + ")");
+      fail(ErrorCode::kCorruptData, "archive",
+           "expected links inside the archive " + archive_ + ", got " + join(parts) + " (" + why +
+               ")");
     };
     if (target.empty() || target.size() > 1024) refuse("no usable target");
     if (target[0] == '/') refuse("absolute target");
@@ -206,12 +218,14 @@ class Extraction {
     fs::path full = fs::path(dir_) / path;
     std::error_code error;
     fs::create_directories(full.parent_path(), error);
-    int fd = error ? -1 : ::open(full.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = error
+                 ? -1
+                 : ::open(full.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0) {
       bool twice = !error && errno == EEXIST;
       fail(twice ? ErrorCode::kCorruptData : ErrorCode::kIo, "archive",
-           (twice ? "expected each name once in " + archive_ + ", got twice: " : "cannot write ") + path +
-               (twice ? "" : ": " + (error ? error.message() : std::strerror(errno))));
+           (twice ? "expected each name once in " + archive_ + ", got twice: " : "cannot write ") +
+               path + (twice ? "" : ": " + (error ? error.message() : std::strerror(errno))));
     }
     std::unique_ptr<int, void (*)(int*)> closer(&fd, [](int* open_fd) { ::close(*open_fd); });
     Sha256 hash;
@@ -224,7 +238,8 @@ class Extraction {
       for (la_ssize_t done = 0; done < n;) {
         ssize_t wrote = ::write(fd, buffer_.data() + done, static_cast<size_t>(n - done));
         if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) fail(ErrorCode::kIo, "archive", "cannot write " + path + ": " + std::strerror(errno));
+        if (wrote < 0)
+          fail(ErrorCode::kIo, "archive", "cannot write " + path + ": " + std::strerror(errno));
         done += wrote;
       }
     }
@@ -233,19 +248,25 @@ class Extraction {
 
   void count(int64_t bytes) {
     bytes_ += bytes;
-    if (bytes_ > limits_.max_bytes || (bytes_ > limits_.ratio_floor && bytes_ / limits_.max_ratio > packed_)) {
-      fail(ErrorCode::kResourceLimit, "archive", "expected at most " + std::to_string(limits_.max_bytes) + " bytes and " +
-           std::to_string(limits_.max_ratio) + " times its own size in " + archive_ + ", got more");
+    if (bytes_ > limits_.max_bytes ||
+        (bytes_ > limits_.ratio_floor && bytes_ / limits_.max_ratio > packed_)) {
+      fail(ErrorCode::kResourceLimit, "archive",
+           "expected at most " + std::to_string(limits_.max_bytes) + " bytes and " +
+               std::to_string(limits_.max_ratio) + " times its own size in " + archive_ +
+               ", got more");
     }
     if (step_) step_(bytes_);
   }
 
-  /// Links to files of the tree become copies. A link to a folder or to something that was not unpacked is left out.
+  /// Links to files of the tree become copies. A link to a folder or to something that was not
+  /// unpacked is left out.
   void copy_links() {
     for (const auto& [path, first] : links_) {
       std::string target = first;
       for (int hops = 0; links_.count(target) > 0; ++hops) {
-        if (hops > 16) fail(ErrorCode::kCorruptData, "archive", "expected links that end in " + archive_ + ", got a loop");
+        if (hops > 16)
+          fail(ErrorCode::kCorruptData, "archive",
+               "expected links that end in " + archive_ + ", got a loop");
         target = links_.at(target);
       }
       auto found = hashes_.find(target);
@@ -267,7 +288,8 @@ class Extraction {
       tree.update({"\0", 1});
       tree.update(hash + "\n");
     }
-    return {.files = static_cast<int64_t>(hashes_.size()), .bytes = bytes_, .sha256 = tree.finish()};
+    return {
+        .files = static_cast<int64_t>(hashes_.size()), .bytes = bytes_, .sha256 = tree.finish()};
   }
 
   const std::string& archive_;
@@ -285,8 +307,9 @@ class Extraction {
 
 }  // namespace
 
-ArchiveReport extract_archive(const std::string& archive, const std::string& dir, const std::vector<std::string>& only,
-                              const ArchiveLimits& limits, const std::function<void(int64_t)>& step) {
+ArchiveReport extract_archive(const std::string& archive, const std::string& dir,
+                              const std::vector<std::string>& only, const ArchiveLimits& limits,
+                              const std::function<void(int64_t)>& step) {
   return Extraction(archive, dir, only, limits, step).run();
 }
 

@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 void make_folders(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) fail(ErrorCode::kIo, "cache", "cannot make the folder " + path.string() + ": " + error.message());
+  if (error)
+    fail(ErrorCode::kIo, "cache",
+         "cannot make the folder " + path.string() + ": " + error.message());
 }
 
 /// An advisory lock on a file; the system drops it when the process ends, however it ends.
@@ -29,7 +31,9 @@ class FileLock {
  public:
   FileLock(const fs::path& path, const std::string& what, const Progress& progress) {
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail(ErrorCode::kIo, "cache", "cannot open the lock " + path.string() + ": " + std::strerror(errno));
+    if (fd_ < 0)
+      fail(ErrorCode::kIo, "cache",
+           "cannot open the lock " + path.string() + ": " + std::strerror(errno));
     auto start = std::chrono::steady_clock::now();
     while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK && errno != EINTR) {
@@ -40,7 +44,8 @@ class FileLock {
       try {
         auto waited = std::chrono::steady_clock::now() - start;
         if (waited > std::chrono::hours(1)) {
-          fail(ErrorCode::kResourceLimit, "cache", "another process has held " + path.string() + " for an hour");
+          fail(ErrorCode::kResourceLimit, "cache",
+               "another process has held " + path.string() + " for an hour");
         }
         if (progress) progress({.step = "wait for another process", .what = what});
       } catch (...) {
@@ -78,16 +83,23 @@ std::string flat(const std::string& key) {
 }  // namespace
 
 std::string cache_dir() {
-  auto value = [](const char* name) { return std::getenv(name) != nullptr ? std::string(std::getenv(name)) : ""; };
-  if (std::string path = value("PLAIT_CACHE"); !path.empty()) return fs::absolute(path).lexically_normal().string();
+  auto value = [](const char* name) {
+    return std::getenv(name) != nullptr ? std::string(std::getenv(name)) : "";
+  };
+  if (std::string path = value("PLAIT_CACHE"); !path.empty())
+    return fs::absolute(path).lexically_normal().string();
   if (std::string path = value("XDG_CACHE_HOME"); path.starts_with("/")) return path + "/plait";
   if (std::string path = value("HOME"); !path.empty()) return path + "/.cache/plait";
-  fail(ErrorCode::kNotFound, "cache", "expected PLAIT_CACHE or HOME in the environment, got neither");
+  fail(ErrorCode::kNotFound, "cache",
+       "expected PLAIT_CACHE or HOME in the environment, got neither");
 }
 
-std::string cached_folder(const std::string& key, const std::function<bool(const std::string&)>& valid,
-                          const std::function<void(const std::string&)>& make, const Progress& progress) {
-  require(!key.empty() && key[0] != '/' && key.find("..") == std::string::npos, "cache", "expected a relative key");
+std::string cached_folder(const std::string& key,
+                          const std::function<bool(const std::string&)>& valid,
+                          const std::function<void(const std::string&)>& make,
+                          const Progress& progress) {
+  require(!key.empty() && key[0] != '/' && key.find("..") == std::string::npos, "cache",
+          "expected a relative key");
   fs::path root = cache_dir();
   fs::path target = root / key;
   auto usable = [&] { return fs::is_directory(target) && (!valid || valid(target.string())); };
@@ -107,7 +119,9 @@ std::string cached_folder(const std::string& key, const std::function<bool(const
   make_folders(target.parent_path());
   fs::remove_all(target, error);
   fs::rename(scratch.path, target, error);
-  if (error) fail(ErrorCode::kIo, "cache", "cannot move the finished folder to " + target.string() + ": " + error.message());
+  if (error)
+    fail(ErrorCode::kIo, "cache",
+         "cannot move the finished folder to " + target.string() + ": " + error.message());
   return target.string();
 }
 
@@ -117,7 +131,8 @@ void link_or_copy(const std::string& from, const std::string& to) {
   if (!error) return;
   error.clear();
   fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
-  if (error) fail(ErrorCode::kIo, "cache", "cannot copy " + from + " to " + to + ": " + error.message());
+  if (error)
+    fail(ErrorCode::kIo, "cache", "cannot copy " + from + " to " + to + ": " + error.message());
 }
 
 }  // namespace plait::data

@@ -6,11 +6,13 @@
 namespace plait::data {
 namespace {
 [[noreturn]] void missing() {
-  fail(ErrorCode::kUnavailable, "packages", "this build has no libarchive: configure with PLAIT_WITH_MEDIA=ON");
+  fail(ErrorCode::kUnavailable, "packages",
+       "this build has no libarchive: configure with PLAIT_WITH_MEDIA=ON");
 }
 }  // namespace
 
-ArchiveReport extract_archive(const std::string&, const std::string&, const std::vector<std::string>&, const ArchiveLimits&,
+ArchiveReport extract_archive(const std::string&, const std::string&,
+                              const std::vector<std::string>&, const ArchiveLimits&,
                               const std::function<void(int64_t)>&) {
   missing();
 }

@@ -27,13 +27,15 @@ void check_names(const Package& package) {
                   std::string_view(also).find(c) != std::string_view::npos);
     }
     if (!ok || text.find("..") != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument, "packages", std::string("expected a package ") + what + ", got \"" + text + "\"");
+      fail(ErrorCode::kInvalidArgument, "packages",
+           std::string("expected a package ") + what + ", got \"" + text + "\"");
     }
   };
   check(package.name, "name", package.ecosystem == "npm" ? "@/" : "");
   check(package.version, "version", ":~!");
   if (package.ecosystem != "pypi" && package.ecosystem != "debian" && package.ecosystem != "npm") {
-    fail(ErrorCode::kInvalidArgument, "packages", "expected pypi, debian or npm, got \"" + package.ecosystem + "\"");
+    fail(ErrorCode::kInvalidArgument, "packages",
+         "expected pypi, debian or npm, got \"" + package.ecosystem + "\"");
   }
 }
 
@@ -50,7 +52,8 @@ bool matches(const Package& package, const std::string& dir) {
   if (!fs::exists(record)) return false;
   try {
     Json json = Json::read(record.string(), 1 << 20);
-    if (json.get("name", "") != package.name || json.at("only").as_strings() != package.only) return false;
+    if (json.get("name", "") != package.name || json.at("only").as_strings() != package.only)
+      return false;
     bool moved = package.ecosystem == "debian" && json.get("version", "") != package.version;
     return moved || package.sha256.empty() || json.get("sha256", "") == package.sha256;
   } catch (const Error&) {
@@ -74,7 +77,8 @@ std::string python() {
 int64_t bytes_below(const fs::path& dir) {
   int64_t sum = 0;
   std::error_code error;
-  for (fs::recursive_directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(dir, error), end; !error && it != end;
+       it.increment(error)) {
     std::error_code gone;
     if (it->is_regular_file(gone)) {
       auto size = it->file_size(gone);
@@ -95,8 +99,9 @@ class Download {
   fs::path run() {
     if (package_.ecosystem == "pypi") {
       // Wheels only: building from source would run the package's own code.
-      client({python(), "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet",
-              "--disable-pip-version-check", "--dest", dir_.string(), package_.name + "==" + package_.version},
+      client({python(), "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input",
+              "--quiet", "--disable-pip-version-check", "--dest", dir_.string(),
+              package_.name + "==" + package_.version},
              "a network (or pip's mirror settings) is needed the first time");
     } else if (package_.ecosystem == "npm") {
       client({"npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", dir_.string(),
@@ -116,7 +121,8 @@ class Download {
       client({"apt-get", "download", "-q", package_.name + "=" + package_.version}, advice);
     } catch (const Error& error) {
       if (std::string(error.what()).find("was not found") == std::string::npos) throw;
-      log_info("packages", package_.name + " " + package_.version + " is gone from the archive; taking the current version");
+      log_info("packages", package_.name + " " + package_.version +
+                               " is gone from the archive; taking the current version");
       client({"apt-get", "download", "-q", package_.name}, advice);
     }
   }
@@ -128,7 +134,10 @@ class Download {
     options.environment = {{"TMPDIR", temporary_.string()}, {"LC_ALL", "C.UTF-8"}};
     options.tick = [&] {
       if (progress_) {
-        progress_({.step = "download", .what = package_.name, .done = bytes_below(dir_), .total = package_.bytes});
+        progress_({.step = "download",
+                   .what = package_.name,
+                   .done = bytes_below(dir_),
+                   .total = package_.bytes});
       }
     };
     ProcessResult result;
@@ -137,11 +146,14 @@ class Download {
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kUnavailable) throw;
       fail(ErrorCode::kUnavailable, "packages",
-           "cannot fetch " + package_.name + " " + package_.version + ": " + error.what() + " (" + advice + ")");
+           "cannot fetch " + package_.name + " " + package_.version + ": " + error.what() + " (" +
+               advice + ")");
     }
     if (result.status != 0) {
-      fail(ErrorCode::kUnavailable, "packages", "cannot fetch " + package_.name + " " + package_.version + ": " + argv[0] +
-           " ended with status " + std::to_string(result.status) + ": " + last_words(result) + " (" + advice + ")");
+      fail(ErrorCode::kUnavailable, "packages",
+           "cannot fetch " + package_.name + " " + package_.version + ": " + argv[0] +
+               " ended with status " + std::to_string(result.status) + ": " + last_words(result) +
+               " (" + advice + ")");
     }
   }
 
@@ -151,8 +163,9 @@ class Download {
       if (entry.is_regular_file() && !entry.is_symlink()) files.push_back(entry.path());
     }
     if (files.size() != 1) {
-      fail(ErrorCode::kUnavailable, "packages", "expected one file from the client for " + package_.name + ", got " +
-           std::to_string(files.size()));
+      fail(ErrorCode::kUnavailable, "packages",
+           "expected one file from the client for " + package_.name + ", got " +
+               std::to_string(files.size()));
     }
     return files[0];
   }
@@ -168,9 +181,11 @@ std::string version_in(const Package& package, const fs::path& file) {
   std::string name = file.filename().string();
   size_t start = name.find('_');
   size_t end = name.find('_', start + 1);
-  if (package.ecosystem != "debian" || start == std::string::npos || end == std::string::npos) return package.version;
+  if (package.ecosystem != "debian" || start == std::string::npos || end == std::string::npos)
+    return package.version;
   std::string version = name.substr(start + 1, end - start - 1);
-  if (size_t colon = version.find("%3a"); colon != std::string::npos) version.replace(colon, 3, ":");
+  if (size_t colon = version.find("%3a"); colon != std::string::npos)
+    version.replace(colon, 3, ":");
   return version;
 }
 
@@ -200,26 +215,35 @@ void download_and_unpack(const Package& package, const std::string& dir, const P
   say("verify", 0, size);
   std::string got = sha256_file(file.string());
   if (!package.sha256.empty() && !moved && got != package.sha256) {
-    fail(ErrorCode::kCorruptData, "packages", "expected SHA-256 " + package.sha256 + " for " + package.name + " " +
-         package.version + " (" + package.ecosystem + "), got " + got + " (" + std::to_string(size) + " bytes)");
+    fail(ErrorCode::kCorruptData, "packages",
+         "expected SHA-256 " + package.sha256 + " for " + package.name + " " + package.version +
+             " (" + package.ecosystem + "), got " + got + " (" + std::to_string(size) + " bytes)");
   }
   say("unpack", 0, 0);
-  ArchiveReport report =
-      extract_archive(file.string(), dir, package.only, {}, [&](int64_t bytes) { say("unpack", bytes, 0); });
+  ArchiveReport report = extract_archive(file.string(), dir, package.only, {},
+                                         [&](int64_t bytes) { say("unpack", bytes, 0); });
   if (report.files == 0) {
-    fail(ErrorCode::kCorruptData, "packages", "expected files in " + package.name + " " + version + ", got none");
+    fail(ErrorCode::kCorruptData, "packages",
+         "expected files in " + package.name + " " + version + ", got none");
   }
   bool differs = !package.content_sha256.empty() && report.sha256 != package.content_sha256;
   if (moved) {
     log(differs ? LogLevel::kWarning : LogLevel::kInfo, "packages",
         package.name + ": version " + version + " instead of " + package.version +
-            (differs ? "; its content differs from what is known (" + report.sha256 + ")" : "; its content is the known one"));
+            (differs ? "; its content differs from what is known (" + report.sha256 + ")"
+                     : "; its content is the known one"));
   } else if (package.sha256.empty()) {
     log_info("packages", package.name + " " + version + " is not pinned; SHA-256 " + got);
   }
-  Json record = Json::object({{"ecosystem", package.ecosystem}, {"name", package.name}, {"version", version},
-                              {"sha256", got}, {"content_sha256", report.sha256}, {"files", report.files},
-                              {"bytes", report.bytes}, {"licence", package.licence}, {"only", Json(package.only)}});
+  Json record = Json::object({{"ecosystem", package.ecosystem},
+                              {"name", package.name},
+                              {"version", version},
+                              {"sha256", got},
+                              {"content_sha256", report.sha256},
+                              {"files", report.files},
+                              {"bytes", report.bytes},
+                              {"licence", package.licence},
+                              {"only", Json(package.only)}});
   record.write((fs::path(dir) / kRecord).string());
 }
 
@@ -229,7 +253,8 @@ std::string fetch(const Package& package, const Progress& progress) {
   check_names(package);
   return cached_folder(
       key_of(package), [&](const std::string& dir) { return matches(package, dir); },
-      [&](const std::string& scratch) { download_and_unpack(package, scratch, progress); }, progress);
+      [&](const std::string& scratch) { download_and_unpack(package, scratch, progress); },
+      progress);
 }
 
 bool is_fetched(const Package& package) {

@@ -86,12 +86,14 @@ class Child {
   int status_ = 0;
 };
 
-std::vector<std::string> merged_environment(const std::vector<std::pair<std::string, std::string>>& added) {
+std::vector<std::string> merged_environment(
+    const std::vector<std::pair<std::string, std::string>>& added) {
   std::vector<std::string> merged;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     std::string text = *entry;
     std::string name = text.substr(0, text.find('='));
-    bool replaced = std::any_of(added.begin(), added.end(), [&](const auto& pair) { return pair.first == name; });
+    bool replaced = std::any_of(added.begin(), added.end(),
+                                [&](const auto& pair) { return pair.first == name; });
     if (!replaced) merged.push_back(std::move(text));
   }
   for (const auto& [name, value] : added) merged.push_back(name + "=" + value);
@@ -105,13 +107,15 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   return out;
 }
 
-pid_t spawn(const std::vector<std::string>& argv, const ProcessOptions& options, const Pipe& out, const Pipe& err) {
+pid_t spawn(const std::vector<std::string>& argv, const ProcessOptions& options, const Pipe& out,
+            const Pipe& err) {
   SpawnPlan plan;
   posix_spawn_file_actions_addopen(&plan.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&plan.actions, out.write, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&plan.actions, err.write, STDERR_FILENO);
   posix_spawn_file_actions_addclosefrom_np(&plan.actions, 3);
-  if (!options.directory.empty()) posix_spawn_file_actions_addchdir_np(&plan.actions, options.directory.c_str());
+  if (!options.directory.empty())
+    posix_spawn_file_actions_addchdir_np(&plan.actions, options.directory.c_str());
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);
@@ -123,10 +127,11 @@ pid_t spawn(const std::vector<std::string>& argv, const ProcessOptions& options,
   std::vector<std::string> arguments = argv;
   std::vector<std::string> environment = merged_environment(options.environment);
   pid_t pid = 0;
-  int error = ::posix_spawnp(&pid, argv[0].c_str(), &plan.actions, &plan.attributes, pointers(arguments).data(),
-                             pointers(environment).data());
+  int error = ::posix_spawnp(&pid, argv[0].c_str(), &plan.actions, &plan.attributes,
+                             pointers(arguments).data(), pointers(environment).data());
   if (error != 0) {
-    fail(ErrorCode::kUnavailable, "process", "cannot start " + argv[0] + ": " + std::strerror(error));
+    fail(ErrorCode::kUnavailable, "process",
+         "cannot start " + argv[0] + ": " + std::strerror(error));
   }
   return pid;
 }
@@ -155,12 +160,14 @@ ProcessResult run_process(const std::vector<std::string>& argv, const ProcessOpt
   int rounds_after_end = 0;
   while (true) {
     if (child.ended()) {
-      // A grandchild may hold the pipes open: what is buffered is still read, but nobody waits for it.
+      // A grandchild may hold the pipes open: what is buffered is still read, but nobody waits for
+      // it.
       if ((out.read < 0 && err.read < 0) || ++rounds_after_end > 20) break;
     }
     if (Clock::now() > deadline) {
-      fail(ErrorCode::kResourceLimit, "process", "expected " + argv[0] + " to finish within " +
-           std::to_string(options.timeout.count() / 1000.0).substr(0, 6) + " s");
+      fail(ErrorCode::kResourceLimit, "process",
+           "expected " + argv[0] + " to finish within " +
+               std::to_string(options.timeout.count() / 1000.0).substr(0, 6) + " s");
     }
     if (options.tick && Clock::now() >= next_tick) {
       options.tick();
@@ -172,10 +179,12 @@ ProcessResult run_process(const std::vector<std::string>& argv, const ProcessOpt
     }
     pollfd waits[2] = {{out.read, POLLIN, 0}, {err.read, POLLIN, 0}};
     ::poll(waits, 2, rounds_after_end > 0 ? 5 : 50);
-    if (out.read >= 0 && waits[0].revents != 0 && !drain(out.read, result.output, options.max_output)) {
+    if (out.read >= 0 && waits[0].revents != 0 &&
+        !drain(out.read, result.output, options.max_output)) {
       Pipe::close_end(out.read);
     }
-    if (err.read >= 0 && waits[1].revents != 0 && !drain(err.read, result.errors, options.max_output)) {
+    if (err.read >= 0 && waits[1].revents != 0 &&
+        !drain(err.read, result.errors, options.max_output)) {
       Pipe::close_end(err.read);
     }
   }
@@ -187,7 +196,9 @@ ProcessResult run_process(const std::vector<std::string>& argv, const ProcessOpt
 }
 
 std::string last_words(const ProcessResult& result) {
-  const std::string& text = result.errors.find_first_not_of(" \n\r\t") != std::string::npos ? result.errors : result.output;
+  const std::string& text = result.errors.find_first_not_of(" \n\r\t") != std::string::npos
+                                ? result.errors
+                                : result.output;
   std::vector<std::string> lines;
   for (size_t start = 0; start < text.size();) {
     size_t end = std::min(text.find('\n', start), text.size());
@@ -207,8 +218,9 @@ ProcessResult run_checked(const std::vector<std::string>& argv, const ProcessOpt
   ProcessResult result = run_process(argv, options);
   if (result.status != 0) {
     std::string words = last_words(result);
-    fail(ErrorCode::kUnavailable, "process", argv[0] + " ended with status " + std::to_string(result.status) +
-         (words.empty() ? "" : ": " + words));
+    fail(ErrorCode::kUnavailable, "process",
+         argv[0] + " ended with status " + std::to_string(result.status) +
+             (words.empty() ? "" : ": " + words));
   }
   return result;
 }
