@@ -8,6 +8,7 @@
 #include "plait/data/image/image_processor.h"
 #include "plait/data/series/series_processor.h"
 #include "plait/data/table/table_processor.h"
+#include "plait/data/text/text_processor.h"
 
 namespace plait::data {
 namespace {
@@ -39,6 +40,11 @@ std::shared_ptr<const Processor> make_processor(const Json& config, const std::s
     std::filesystem::path file = std::filesystem::path(dir) / "preprocessor_config.json";
     Json published = type.empty() && config.size() > 0 ? config : Json::read(file.string(), size_t{1} << 20);
     return make_processor(translate(published, where), dir, where);
+  }
+  if (type == "text") {
+    Json fields = config;
+    fields.erase("type");
+    return TextProcessor::load(read_config<TextProcessorConfig>(fields, where), dir);
   }
   if (type == "image") return make<ImageProcessor, ImageProcessorConfig>(config, where);
   if (type == "whisper") return make<WhisperProcessor, WhisperConfig>(config, where);

@@ -1,4 +1,5 @@
-// Reads JSON lines from stdin and writes the tokens of each as a JSON line, for comparison with the reference:
+// Reads JSON lines from stdin and writes the tokens of each as a JSON line, for comparison with the
+// reference:
 //   plait_tokenize TOKENIZER [--bench] < lines
 // A line is a text ("...") or an object {"text", "pair", "special", "decode"}.
 #include <chrono>
@@ -22,8 +23,9 @@ Json answer(const plait::data::Tokenizer& tokenizer, const Json& line) {
   options.add_special_tokens = line.get("special", true);
   if (line.contains("max_length")) options.max_length = line.at("max_length").as_int();
   std::string text = line.is_string() ? line.as_string() : line.at("text").as_string();
-  auto encoding = line.contains("pair") ? tokenizer.encode_pair(text, line.at("pair").as_string(), options)
-                                        : tokenizer.encode(text, options);
+  auto encoding = line.contains("pair")
+                      ? tokenizer.encode_pair(text, line.at("pair").as_string(), options)
+                      : tokenizer.encode(text, options);
   out["ids"] = encoding.ids;
   out["type_ids"] = encoding.type_ids;
   std::vector<int64_t> offsets;  // begin, end, begin, end ...
@@ -32,8 +34,10 @@ Json answer(const plait::data::Tokenizer& tokenizer, const Json& line) {
     offsets.push_back(end);
   }
   out["offsets"] = offsets;
-  out["special_mask"] = std::vector<int64_t>(encoding.special_mask.begin(), encoding.special_mask.end());
-  out["attention_mask"] = std::vector<int64_t>(encoding.attention_mask.begin(), encoding.attention_mask.end());
+  out["special_mask"] =
+      std::vector<int64_t>(encoding.special_mask.begin(), encoding.special_mask.end());
+  out["attention_mask"] =
+      std::vector<int64_t>(encoding.attention_mask.begin(), encoding.attention_mask.end());
   return out;
 }
 
@@ -44,7 +48,8 @@ double measure(const plait::data::Tokenizer& tokenizer, const std::vector<std::s
     auto begin = std::chrono::steady_clock::now();
     size_t tokens = 0;
     for (const std::string& line : lines) tokens += tokenizer.encode(line).size();
-    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     best = tokens > 0 ? std::min(best, seconds) : best;
   }
   return best;

@@ -16,9 +16,11 @@ import packages
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PROGRAM = os.environ.get("PLAIT_TOKENIZE", str(ROOT / "build/bin/plait_tokenize"))
 sys.path.insert(0, str(ROOT / "tools/golden"))
+from tokenizer_lines import CHINESE, ENGLISH  # noqa: E402
 from tokenizer_lines import lines as make_lines  # noqa: E402
 
 LINES = make_lines()
+ENGLISH_AND_CHINESE = ENGLISH + CHINESE
 CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 

@@ -42,7 +42,8 @@ bool word_after(std::string_view text, size_t begin) {
 
 }  // namespace
 
-AddedTokens::AddedTokens(const Json& json, const Vocab& vocab, const TextNormalizer* normalizer, const std::string& where) {
+AddedTokens::AddedTokens(const Json& json, const Vocab& vocab, const TextNormalizer* normalizer,
+                         const std::string& where) {
   auto next_id = static_cast<int64_t>(vocab.size());
   for (const Json& item : json.items()) {
     Added added{.content = item.at("content").as_string(),
@@ -53,7 +54,8 @@ AddedTokens::AddedTokens(const Json& json, const Vocab& vocab, const TextNormali
                 .normalized = item.get("normalized", !item.get("special", false))};
     if (added.content.empty()) continue;
     if (added.content.size() > kMaxContent) {
-      fail(ErrorCode::kResourceLimit, "tokenizer", "expected added tokens of at most 4096 bytes at " + where);
+      fail(ErrorCode::kResourceLimit, "tokenizer",
+           "expected added tokens of at most 4096 bytes at " + where);
     }
     int64_t id = by_content_.find(added.content);
     if (id < 0) id = vocab.find(added.content);
@@ -73,7 +75,8 @@ AddedTokens::AddedTokens(const Json& json, const Vocab& vocab, const TextNormali
   }
   std::vector<std::pair<std::string_view, int32_t>> plain, normalized;
   for (const auto& [id, added] : by_id_) {
-    if (!added.shown.empty()) (added.normalized ? normalized : plain).emplace_back(added.shown, static_cast<int32_t>(id));
+    if (!added.shown.empty())
+      (added.normalized ? normalized : plain).emplace_back(added.shown, static_cast<int32_t>(id));
   }
   plain_ = Trie::build(std::move(plain));
   normalized_ = Trie::build(std::move(normalized));
@@ -87,7 +90,8 @@ const std::string* AddedTokens::token(int64_t id) const {
 void AddedTokens::split(std::string_view text, bool normalized, std::vector<Piece>& out) const {
   const Trie& trie = normalized ? normalized_ : plain_;
   auto put = [&](size_t begin, size_t end, int64_t token) {
-    if (begin < end) out.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end), token});
+    if (begin < end)
+      out.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end), token});
   };
   size_t done = 0;
   for (size_t at = 0; !trie.empty() && at < text.size();) {

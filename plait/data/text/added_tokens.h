@@ -7,15 +7,18 @@
 
 namespace plait::data {
 
-/// Tokens that are found in the text before the model sees it: special ones like [CLS] and any that were added.
+/// Tokens that are found in the text before the model sees it: special ones like [CLS] and any that
+/// were added.
 class AddedTokens {
  public:
   AddedTokens() = default;
-  /// The "added_tokens" of a tokenizer.json. Like the reference, a token that the model lacks gets the next free id,
-  /// whatever its entry says. @throws Error kCorruptData.
-  AddedTokens(const Json& json, const Vocab& vocab, const TextNormalizer* normalizer, const std::string& where);
+  /// The "added_tokens" of a tokenizer.json. Like the reference, a token that the model lacks gets
+  /// the next free id, whatever its entry says. @throws Error kCorruptData.
+  AddedTokens(const Json& json, const Vocab& vocab, const TextNormalizer* normalizer,
+              const std::string& where);
 
-  /// Cuts the text at tokens that are matched before normalisation (`normalized` false) or after it.
+  /// Cuts the text at tokens that are matched before normalisation (`normalized` false) or after
+  /// it.
   void split(std::string_view text, bool normalized, std::vector<Piece>& out) const;
   int64_t find(std::string_view content) const { return by_content_.find(content); }
   /// What decoders see for the id, or nullptr.

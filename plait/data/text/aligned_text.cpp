@@ -93,11 +93,13 @@ void Rewriter::copy(size_t length) {
       for (size_t at = cursor_; at < cursor_ + length;) {
         size_t size = char_size(from_.bytes[at]);
         auto begin = static_cast<uint32_t>(from_.shift + at);
-        out_.origin.insert(out_.origin.end(), size, Span{begin, begin + static_cast<uint32_t>(size)});
+        out_.origin.insert(out_.origin.end(), size,
+                           Span{begin, begin + static_cast<uint32_t>(size)});
         at += size;
       }
     } else {
-      out_.origin.insert(out_.origin.end(), from_.origin.begin() + static_cast<std::ptrdiff_t>(cursor_),
+      out_.origin.insert(out_.origin.end(),
+                         from_.origin.begin() + static_cast<std::ptrdiff_t>(cursor_),
                          from_.origin.begin() + static_cast<std::ptrdiff_t>(cursor_ + length));
     }
   }

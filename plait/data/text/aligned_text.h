@@ -15,8 +15,8 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
-/// Text that remembers, for every byte, which bytes of the original it came from. As long as nothing moved, `origin` stays
-/// empty and byte i stands for the character at shift + i.
+/// Text that remembers, for every byte, which bytes of the original it came from. As long as
+/// nothing moved, `origin` stays empty and byte i stands for the character at shift + i.
 struct AlignedText {
   std::string bytes;
   std::vector<Span> origin;
@@ -26,7 +26,9 @@ struct AlignedText {
   /// Where the character that byte `at` belongs to came from.
   Span origin_at(size_t at) const;
   /// Where bytes [begin, end) came from; end > begin.
-  Span origin_of(size_t begin, size_t end) const { return {origin_at(begin).begin, origin_at(end - 1).end}; }
+  Span origin_of(size_t begin, size_t end) const {
+    return {origin_at(begin).begin, origin_at(end - 1).end};
+  }
   /// Appends other's text behind this one.
   void append(const AlignedText& other);
   /// Writes `origin` out.

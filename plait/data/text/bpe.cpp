@@ -7,7 +7,8 @@
 namespace plait::data {
 namespace {
 
-/// Byte pair encoding (Sennrich et al. 2016): characters are merged in the order in which merges were learned.
+/// Byte pair encoding (Sennrich et al. 2016): characters are merged in the order in which merges
+/// were learned.
 class Bpe : public TokenModel {
  public:
   Bpe(const Json& json, const std::string& where)
@@ -17,7 +18,8 @@ class Bpe : public TokenModel {
         byte_fallback_(json.get("byte_fallback", false)),
         ignore_merges_(json.get("ignore_merges", false)) {
     if (json.get("dropout", 0.0) != 0.0) {
-      fail(ErrorCode::kCorruptData, "tokenizer", "expected no dropout (it makes tokens random) at " + where + ".dropout");
+      fail(ErrorCode::kCorruptData, "tokenizer",
+           "expected no dropout (it makes tokens random) at " + where + ".dropout");
     }
     read_vocab(json.at("vocab"), where + ".vocab", vocab_);
     read_merges(json.at("merges").items(), where + ".merges");
@@ -68,14 +70,17 @@ class Bpe : public TokenModel {
         std::string_view line = item.as_string();
         if (line.starts_with("#version")) continue;
         size_t space = line.find(' ');
-        if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
-          fail(ErrorCode::kCorruptData, "tokenizer", "expected two parts in merge " + std::to_string(rank) + " at " + where);
+        if (space == std::string_view::npos ||
+            line.find(' ', space + 1) != std::string_view::npos) {
+          fail(ErrorCode::kCorruptData, "tokenizer",
+               "expected two parts in merge " + std::to_string(rank) + " at " + where);
         }
         left = line.substr(0, space);
         right = line.substr(space + 1);
       } else {
         if (item.items().size() != 2) {
-          fail(ErrorCode::kCorruptData, "tokenizer", "expected two parts in merge " + std::to_string(rank) + " at " + where);
+          fail(ErrorCode::kCorruptData, "tokenizer",
+               "expected two parts in merge " + std::to_string(rank) + " at " + where);
         }
         left = item.at(size_t{0}).as_string();
         right = item.at(size_t{1}).as_string();
@@ -87,7 +92,8 @@ class Bpe : public TokenModel {
         fail(ErrorCode::kCorruptData, "tokenizer",
              "expected merge " + std::to_string(rank) + " of tokens in the vocabulary at " + where);
       }
-      merges_.set(static_cast<uint32_t>(a), static_cast<uint32_t>(b), {rank++, static_cast<uint32_t>(merged)});
+      merges_.set(static_cast<uint32_t>(a), static_cast<uint32_t>(b),
+                  {rank++, static_cast<uint32_t>(merged)});
     }
   }
 
@@ -100,7 +106,8 @@ class Bpe : public TokenModel {
   std::vector<Symbol> split(std::string_view piece) const {
     std::vector<Symbol> symbols;
     symbols.reserve(piece.size());
-    size_t unknown_length = 0;  // of an unknown token that is held back, so that the next can be fused with it
+    size_t unknown_length =
+        0;  // of an unknown token that is held back, so that the next can be fused with it
     std::string text;
     for (size_t at = 0; at < piece.size();) {
       size_t length = char_size(piece[at]);
@@ -125,7 +132,8 @@ class Bpe : public TokenModel {
       }
       if (!has_unknown_) continue;
       if (unknown_ < 0) {
-        fail(ErrorCode::kCorruptData, "tokenizer", "expected the unknown token in the vocabulary, got a text that needs it");
+        fail(ErrorCode::kCorruptData, "tokenizer",
+             "expected the unknown token in the vocabulary, got a text that needs it");
       }
       if (unknown_length > 0 && !fuse_unknown_) {
         push(symbols, unknown_, unknown_length);
@@ -148,13 +156,16 @@ class Bpe : public TokenModel {
     std::vector<Symbol> symbols = split(piece);
     std::vector<Candidate> storage;
     storage.reserve(symbols.size());
-    std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue({}, std::move(storage));
+    std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(
+        {}, std::move(storage));
     auto consider = [&](int32_t left, int32_t right) {
       if (left < 0 || right < 0) return;
-      const auto* found = merges_.find(symbols[static_cast<size_t>(left)].id, symbols[static_cast<size_t>(right)].id);
+      const auto* found = merges_.find(symbols[static_cast<size_t>(left)].id,
+                                       symbols[static_cast<size_t>(right)].id);
       if (found) queue.push({found->rank, left, found->id});
     };
-    for (size_t i = 1; i < symbols.size(); ++i) consider(static_cast<int32_t>(i) - 1, static_cast<int32_t>(i));
+    for (size_t i = 1; i < symbols.size(); ++i)
+      consider(static_cast<int32_t>(i) - 1, static_cast<int32_t>(i));
     while (!queue.empty()) {
       Candidate top = queue.top();
       queue.pop();
@@ -190,6 +201,8 @@ class Bpe : public TokenModel {
 
 }  // namespace
 
-std::unique_ptr<TokenModel> make_bpe(const Json& json, const std::string& where) { return std::make_unique<Bpe>(json, where); }
+std::unique_ptr<TokenModel> make_bpe(const Json& json, const std::string& where) {
+  return std::make_unique<Bpe>(json, where);
+}
 
 }  // namespace plait::data

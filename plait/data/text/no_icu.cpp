@@ -7,12 +7,15 @@ namespace plait::data {
 namespace {
 
 [[noreturn]] void unavailable(const char* what) {
-  fail(ErrorCode::kUnavailable, "tokenizer", std::string(what) + " needs ICU, which this build of Plait lacks");
+  fail(ErrorCode::kUnavailable, "tokenizer",
+       std::string(what) + " needs ICU, which this build of Plait lacks");
 }
 
 }  // namespace
 
-std::shared_ptr<const Regex> compile_regex(const std::string&, const std::string&) { unavailable("a regular expression"); }
+std::shared_ptr<const Regex> compile_regex(const std::string&, const std::string&) {
+  unavailable("a regular expression");
+}
 
 void normalize_unicode(AlignedText& text, NormalForm) {
   for (char c : text.bytes) {

@@ -10,8 +10,9 @@ namespace {
 using NormalizerPtr = std::unique_ptr<TextNormalizer>;
 
 bool is_chinese(char32_t c) {
-  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
-         (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+         (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+         (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
          (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
@@ -40,8 +41,9 @@ class Bert : public TextNormalizer {
         lower_(json.get("lowercase", true)),
         strip_(json.get("strip_accents", lower_)) {}
 
-  /// Everything in one pass. Decomposing character by character leaves out the reordering of marks, which shows only
-  /// when a mark stays that is not Mn: then the text goes through the steps one by one.
+  /// Everything in one pass. Decomposing character by character leaves out the reordering of marks,
+  /// which shows only when a mark stays that is not Mn: then the text goes through the steps one by
+  /// one.
   void apply(AlignedText& text) const override {
     Rewriter out(text);
     std::u32string parts;
@@ -133,7 +135,8 @@ class Form : public TextNormalizer {
 class Lowercase : public TextNormalizer {
  public:
   void apply(AlignedText& text) const override {
-    rewrite(text, [&](Rewriter& out, char32_t c, size_t size) { keep_lower(out, classes_, c, size); });
+    rewrite(text,
+            [&](Rewriter& out, char32_t c, size_t size) { keep_lower(out, classes_, c, size); });
   }
 
  private:
@@ -156,7 +159,8 @@ class StripAccents : public TextNormalizer {
 /// White space off the ends.
 class Strip : public TextNormalizer {
  public:
-  explicit Strip(const Json& json) : left_(json.at("strip_left").as_bool()), right_(json.at("strip_right").as_bool()) {}
+  explicit Strip(const Json& json)
+      : left_(json.at("strip_left").as_bool()), right_(json.at("strip_right").as_bool()) {}
   void apply(AlignedText& text) const override {
     size_t first = text.bytes.size(), last = 0;
     for (size_t at = 0; at < text.bytes.size();) {
@@ -206,7 +210,8 @@ class Replace : public TextNormalizer {
     regex_->find_all(text.bytes, matches);
     if (matches.empty()) return;
     if (matches.size() * content_.size() > kMaxGrowth) {
-      fail(ErrorCode::kResourceLimit, "tokenizer", "expected a replacement that keeps the text under 256 MiB");
+      fail(ErrorCode::kResourceLimit, "tokenizer",
+           "expected a replacement that keeps the text under 256 MiB");
     }
     Rewriter out(text);
     for (const Span& match : matches) {
@@ -229,11 +234,13 @@ class Nmt : public TextNormalizer {
  public:
   void apply(AlignedText& text) const override {
     rewrite(text, [](Rewriter& out, char32_t c, size_t size) {
-      if ((c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F) {
+      if ((c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+          c == 0x9F) {
         return out.drop(size);
       }
-      bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
-                   c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+      bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
+                   (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                   c == 0xFEFF || c == 0xFFFD;
       out.replace(space ? U' ' : c, size);
     });
   }
@@ -244,7 +251,8 @@ class Sequence : public TextNormalizer {
   Sequence(const Json& json, const std::string& where) {
     const Json::Array& items = json.at("normalizers").items();
     for (size_t i = 0; i < items.size(); ++i) {
-      if (auto part = make_normalizer(items[i], where + ".normalizers[" + std::to_string(i) + "]")) {
+      if (auto part =
+              make_normalizer(items[i], where + ".normalizers[" + std::to_string(i) + "]")) {
         parts_.push_back(std::move(part));
       }
     }
@@ -275,10 +283,12 @@ std::unique_ptr<TextNormalizer> make_normalizer(const Json& json, const std::str
   if (type == "Nmt") return std::make_unique<Nmt>();
   if (type == "Precompiled") {
     const Json& map = json.at("precompiled_charsmap");
-    return map.is_null() || map.as_string().empty() ? nullptr : make_precompiled(map.as_string(), where);
+    return map.is_null() || map.as_string().empty() ? nullptr
+                                                    : make_precompiled(map.as_string(), where);
   }
   if (type == "Sequence") return std::make_unique<Sequence>(json, where);
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected a normalizer that Plait has, got \"" + type + "\" at " + where);
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected a normalizer that Plait has, got \"" + type + "\" at " + where);
 }
 
 }  // namespace plait::data

@@ -12,7 +12,9 @@ namespace {
 class ClsSep : public PostProcessor {
  public:
   ClsSep(const Json& json, bool roberta)
-      : cls_(json.at("cls").at(size_t{1}).as_int()), sep_(json.at("sep").at(size_t{1}).as_int()), roberta_(roberta) {
+      : cls_(json.at("cls").at(size_t{1}).as_int()),
+        sep_(json.at("sep").at(size_t{1}).as_int()),
+        roberta_(roberta) {
     if (roberta && json.get("trim_offsets", true)) trim_ = true;
     prefix_space_ = json.get("add_prefix_space", true);
   }
@@ -44,7 +46,8 @@ class ClsSep : public PostProcessor {
 class Template : public PostProcessor {
  public:
   Template(const Json& json, const std::string& where) {
-    for (const auto& [name, token] : json.at("special_tokens").members()) specials_[name] = token.at("ids").as_ints();
+    for (const auto& [name, token] : json.at("special_tokens").members())
+      specials_[name] = token.at("ids").as_ints();
     single_ = read(json.at("single"), where + ".single", 1);
     pair_ = read(json.at("pair"), where + ".pair", 2);
   }
@@ -79,7 +82,9 @@ class Template : public PostProcessor {
 
   std::vector<Item> read(const Json& json, const std::string& where, size_t sequences) const {
     std::vector<Item> items;
-    if (json.size() > 1000) fail(ErrorCode::kCorruptData, "tokenizer", "expected at most 1000 template items at " + where);
+    if (json.size() > 1000)
+      fail(ErrorCode::kCorruptData, "tokenizer",
+           "expected at most 1000 template items at " + where);
     for (const Json& part : json.items()) {
       Item item;
       if (const Json* special = part.find("SpecialToken")) {
@@ -88,7 +93,8 @@ class Template : public PostProcessor {
         auto found = specials_.find(special->at("id").as_string());
         if (found == specials_.end()) {
           fail(ErrorCode::kCorruptData, "tokenizer",
-               "expected \"" + special->at("id").as_string() + "\" among the special_tokens, at " + where);
+               "expected \"" + special->at("id").as_string() + "\" among the special_tokens, at " +
+                   where);
         }
         item.ids = found->second;
       } else {
@@ -96,7 +102,8 @@ class Template : public PostProcessor {
         item.sequence = sequence.at("id").as_string() == "A" ? 0 : 1;
         item.type_id = sequence.at("type_id").as_int();
         if (item.sequence >= sequences) {
-          fail(ErrorCode::kCorruptData, "tokenizer", "expected sequence A only at " + where + ", got B");
+          fail(ErrorCode::kCorruptData, "tokenizer",
+               "expected sequence A only at " + where + ", got B");
         }
       }
       items.push_back(std::move(item));
@@ -110,9 +117,12 @@ class Template : public PostProcessor {
 
 class ByteLevel : public PostProcessor {
  public:
-  explicit ByteLevel(const Json& json) : trim_(json.get("trim_offsets", true)), prefix_space_(json.get("add_prefix_space", true)) {}
+  explicit ByteLevel(const Json& json)
+      : trim_(json.get("trim_offsets", true)), prefix_space_(json.get("add_prefix_space", true)) {}
   size_t added(bool) const override { return 0; }
-  std::vector<Encoding> process(std::vector<Encoding> encodings, bool) const override { return encodings; }
+  std::vector<Encoding> process(std::vector<Encoding> encodings, bool) const override {
+    return encodings;
+  }
   void trims(std::vector<bool>& prefix_space) const override {
     if (trim_) prefix_space.push_back(prefix_space_);
   }
@@ -126,7 +136,8 @@ class Sequence : public PostProcessor {
   Sequence(const Json& json, const std::string& where) {
     const Json::Array& items = json.at("processors").items();
     for (size_t i = 0; i < items.size(); ++i) {
-      if (auto part = make_post_processor(items[i], where + ".processors[" + std::to_string(i) + "]")) {
+      if (auto part =
+              make_post_processor(items[i], where + ".processors[" + std::to_string(i) + "]")) {
         parts_.push_back(std::move(part));
       }
     }
@@ -163,10 +174,12 @@ void append_encoding(Encoding& to, const Encoding& from) {
   to.type_ids.insert(to.type_ids.end(), from.type_ids.begin(), from.type_ids.end());
   to.offsets.insert(to.offsets.end(), from.offsets.begin(), from.offsets.end());
   to.special_mask.insert(to.special_mask.end(), from.special_mask.begin(), from.special_mask.end());
-  to.attention_mask.insert(to.attention_mask.end(), from.attention_mask.begin(), from.attention_mask.end());
+  to.attention_mask.insert(to.attention_mask.end(), from.attention_mask.begin(),
+                           from.attention_mask.end());
 }
 
-void append_token(Encoding& to, int64_t id, int64_t type_id, std::pair<uint32_t, uint32_t> offset, bool special) {
+void append_token(Encoding& to, int64_t id, int64_t type_id, std::pair<uint32_t, uint32_t> offset,
+                  bool special) {
   to.ids.push_back(id);
   to.type_ids.push_back(type_id);
   to.offsets.push_back(offset);
@@ -182,7 +195,8 @@ std::unique_ptr<PostProcessor> make_post_processor(const Json& json, const std::
   if (type == "TemplateProcessing") return std::make_unique<Template>(json, where);
   if (type == "ByteLevel") return std::make_unique<ByteLevel>(json);
   if (type == "Sequence") return std::make_unique<Sequence>(json, where);
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected a post-processor that Plait has, got \"" + type + "\" at " + where);
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected a post-processor that Plait has, got \"" + type + "\" at " + where);
 }
 
 }  // namespace plait::data

@@ -13,11 +13,13 @@ namespace {
 enum class Delimiter { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
 Delimiter delimiter_of(const std::string& name, const std::string& where) {
-  const char* names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+  const char* names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                         "Contiguous"};
   for (int i = 0; i < 5; ++i) {
     if (name == names[i]) return static_cast<Delimiter>(i);
   }
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected a behaviour like \"Isolated\" at " + where + ", got \"" + name + "\"");
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected a behaviour like \"Isolated\" at " + where + ", got \"" + name + "\"");
 }
 
 /// A part of a piece that matches the delimiter, or lies between two that do.
@@ -26,7 +28,8 @@ struct Part {
   bool match;
 };
 
-void add_parts(std::vector<Part>& parts, Delimiter behaviour, uint32_t shift, std::vector<Piece>& out) {
+void add_parts(std::vector<Part>& parts, Delimiter behaviour, uint32_t shift,
+               std::vector<Piece>& out) {
   auto put = [&](uint32_t begin, uint32_t end) {
     if (end > begin) out.push_back({begin + shift, end + shift, -1});
   };
@@ -58,7 +61,8 @@ void add_parts(std::vector<Part>& parts, Delimiter behaviour, uint32_t shift, st
       std::vector<Part> merged;
       bool before = false;
       for (const Part& part : parts) {
-        bool joins = behaviour == Delimiter::kContiguous ? part.match == before : part.match && !before;
+        bool joins =
+            behaviour == Delimiter::kContiguous ? part.match == before : part.match && !before;
         if (joins && !merged.empty()) {
           merged.back().end = part.end;
         } else {
@@ -165,7 +169,9 @@ class Bert : public PreTokenizer {
       }
       std::string_view text = pieces.view(piece);
       auto put = [&](size_t begin, size_t end) {
-        if (end > begin) out.push_back({piece.begin + static_cast<uint32_t>(begin), piece.begin + static_cast<uint32_t>(end), -1});
+        if (end > begin)
+          out.push_back({piece.begin + static_cast<uint32_t>(begin),
+                         piece.begin + static_cast<uint32_t>(end), -1});
       };
       size_t word = 0;
       for (size_t at = 0; at < text.size();) {
@@ -189,20 +195,21 @@ class Bert : public PreTokenizer {
 class Whitespace : public PreTokenizer {
  public:
   void apply(Pieces& pieces) const override {
-    split_pieces(pieces, Delimiter::kIsolated, [&](std::string_view text, std::vector<Part>& parts) {
-      int before = 0;
-      for (size_t at = 0; at < text.size();) {
-        auto begin = static_cast<uint32_t>(at);
-        uint16_t kind = classes_.of(next_char(text, at));
-        int now = kind & kWordChar ? 1 : kind & kSpaceChar ? 0 : 2;
-        if (now != 0 && now == before) {
-          parts.back().end = static_cast<uint32_t>(at);
-        } else if (now != 0) {
-          parts.push_back({begin, static_cast<uint32_t>(at), true});
-        }
-        before = now;
-      }
-    });
+    split_pieces(pieces, Delimiter::kIsolated,
+                 [&](std::string_view text, std::vector<Part>& parts) {
+                   int before = 0;
+                   for (size_t at = 0; at < text.size();) {
+                     auto begin = static_cast<uint32_t>(at);
+                     uint16_t kind = classes_.of(next_char(text, at));
+                     int now = kind & kWordChar ? 1 : kind & kSpaceChar ? 0 : 2;
+                     if (now != 0 && now == before) {
+                       parts.back().end = static_cast<uint32_t>(at);
+                     } else if (now != 0) {
+                       parts.push_back({begin, static_cast<uint32_t>(at), true});
+                     }
+                     before = now;
+                   }
+                 });
   }
 
  private:
@@ -212,7 +219,8 @@ class Whitespace : public PreTokenizer {
 class ByteLevel : public PreTokenizer {
  public:
   explicit ByteLevel(const Json& json)
-      : prefix_space_(json.get("add_prefix_space", true)), regex_(json.get("use_regex", true) ? Regex::gpt2() : nullptr) {}
+      : prefix_space_(json.get("add_prefix_space", true)),
+        regex_(json.get("use_regex", true) ? Regex::gpt2() : nullptr) {}
   void apply(Pieces& pieces) const override {
     if (prefix_space_) {
       rewrite_pieces(pieces, [](Rewriter& out, std::string_view text, const Piece&) {
@@ -225,7 +233,8 @@ class ByteLevel : public PreTokenizer {
       for (size_t at = 0; at < text.size();) {
         size_t size = char_size(text[at]);
         out.replace(byte_to_char(static_cast<unsigned char>(text[at])), size);
-        for (size_t i = 1; i < size; ++i) out.insert(byte_to_char(static_cast<unsigned char>(text[at + i])));
+        for (size_t i = 1; i < size; ++i)
+          out.insert(byte_to_char(static_cast<unsigned char>(text[at + i])));
         at += size;
       }
     });
@@ -238,11 +247,13 @@ class ByteLevel : public PreTokenizer {
 
 class Metaspace : public PreTokenizer {
  public:
-  Metaspace(const Json& json, const std::string& where) : mark_(single_char(json.at("replacement"), where + ".replacement")) {
+  Metaspace(const Json& json, const std::string& where)
+      : mark_(single_char(json.at("replacement"), where + ".replacement")) {
     std::string scheme = json.get("prepend_scheme", "always");
     if (!json.get("add_prefix_space", true)) scheme = "never";
     if (scheme != "always" && scheme != "first" && scheme != "never") {
-      fail(ErrorCode::kCorruptData, "tokenizer", "expected always, first or never at " + where + ".prepend_scheme");
+      fail(ErrorCode::kCorruptData, "tokenizer",
+           "expected always, first or never at " + where + ".prepend_scheme");
     }
     always_ = scheme == "always";
     first_ = scheme == "first";
@@ -278,12 +289,16 @@ class Metaspace : public PreTokenizer {
 class Split : public PreTokenizer {
  public:
   Split(const Json& json, const std::string& where)
-      : behaviour_(delimiter_of(json.at("behavior").as_string(), where + ".behavior")), invert_(json.get("invert", false)) {
+      : behaviour_(delimiter_of(json.at("behavior").as_string(), where + ".behavior")),
+        invert_(json.get("invert", false)) {
     const Json& pattern = json.at("pattern");
-    regex_ = pattern.contains("Regex") ? Regex::compile(pattern.at("Regex").as_string(), where + ".pattern")
-                                       : Regex::literal(pattern.at("String").as_string());
+    regex_ = pattern.contains("Regex")
+                 ? Regex::compile(pattern.at("Regex").as_string(), where + ".pattern")
+                 : Regex::literal(pattern.at("String").as_string());
   }
-  void apply(Pieces& pieces) const override { split_by_regex(pieces, behaviour_, *regex_, invert_); }
+  void apply(Pieces& pieces) const override {
+    split_by_regex(pieces, behaviour_, *regex_, invert_);
+  }
 
  private:
   Delimiter behaviour_;
@@ -302,7 +317,8 @@ class CharDelimiter : public PreTokenizer {
   char32_t c_;
 };
 
-/// A boundary wherever the script changes; what has no script (the space) goes with what is before it.
+/// A boundary wherever the script changes; what has no script (the space) goes with what is before
+/// it.
 class UnicodeScripts : public PreTokenizer {
  public:
   void apply(Pieces& pieces) const override {
@@ -326,15 +342,16 @@ class FixedLength : public PreTokenizer {
  public:
   explicit FixedLength(size_t length) : length_(length) {}
   void apply(Pieces& pieces) const override {
-    split_pieces(pieces, Delimiter::kIsolated, [&](std::string_view text, std::vector<Part>& parts) {
-      size_t count = 0;
-      for (size_t at = 0; at < text.size(); ++count) {
-        auto begin = static_cast<uint32_t>(at);
-        next_char(text, at);
-        if (count % length_ == 0) parts.push_back({begin, begin, true});
-        parts.back().end = static_cast<uint32_t>(at);
-      }
-    });
+    split_pieces(pieces, Delimiter::kIsolated,
+                 [&](std::string_view text, std::vector<Part>& parts) {
+                   size_t count = 0;
+                   for (size_t at = 0; at < text.size(); ++count) {
+                     auto begin = static_cast<uint32_t>(at);
+                     next_char(text, at);
+                     if (count % length_ == 0) parts.push_back({begin, begin, true});
+                     parts.back().end = static_cast<uint32_t>(at);
+                   }
+                 });
   }
 
  private:
@@ -346,7 +363,8 @@ class Sequence : public PreTokenizer {
   Sequence(const Json& json, const std::string& where) {
     const Json::Array& items = json.at("pretokenizers").items();
     for (size_t i = 0; i < items.size(); ++i) {
-      if (auto part = make_pre_tokenizer(items[i], where + ".pretokenizers[" + std::to_string(i) + "]")) {
+      if (auto part =
+              make_pre_tokenizer(items[i], where + ".pretokenizers[" + std::to_string(i) + "]")) {
         parts_.push_back(std::move(part));
       }
     }
@@ -404,21 +422,26 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json& json, const std::st
   if (type == "Metaspace") return std::make_unique<Metaspace>(json, where);
   if (type == "Split") return std::make_unique<Split>(json, where);
   if (type == "Punctuation") {
-    return std::make_unique<ByClass<kPunctuationChar>>(delimiter_of(json.get("behavior", "Isolated"), where));
+    return std::make_unique<ByClass<kPunctuationChar>>(
+        delimiter_of(json.get("behavior", "Isolated"), where));
   }
   if (type == "Digits") {
     bool single = json.get("individual_digits", false);
-    return std::make_unique<ByClass<kNumericChar>>(single ? Delimiter::kIsolated : Delimiter::kContiguous);
+    return std::make_unique<ByClass<kNumericChar>>(single ? Delimiter::kIsolated
+                                                          : Delimiter::kContiguous);
   }
-  if (type == "CharDelimiterSplit") return std::make_unique<CharDelimiter>(single_char(json.at("delimiter"), where));
+  if (type == "CharDelimiterSplit")
+    return std::make_unique<CharDelimiter>(single_char(json.at("delimiter"), where));
   if (type == "UnicodeScripts") return std::make_unique<UnicodeScripts>();
   if (type == "FixedLength") {
     int64_t length = json.get("length", 5);
-    if (length < 1) fail(ErrorCode::kCorruptData, "tokenizer", "expected a length of at least 1 at " + where);
+    if (length < 1)
+      fail(ErrorCode::kCorruptData, "tokenizer", "expected a length of at least 1 at " + where);
     return std::make_unique<FixedLength>(static_cast<size_t>(length));
   }
   if (type == "Sequence") return std::make_unique<Sequence>(json, where);
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected a pre-tokenizer that Plait has, got \"" + type + "\" at " + where);
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected a pre-tokenizer that Plait has, got \"" + type + "\" at " + where);
 }
 
 }  // namespace plait::data

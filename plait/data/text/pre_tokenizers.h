@@ -14,7 +14,8 @@ class PreTokenizer {
   virtual void apply(Pieces& pieces) const = 0;
 };
 
-/// The "pre_tokenizer" of a tokenizer.json; nullptr for null. @throws Error kCorruptData, also for an unsupported type.
+/// The "pre_tokenizer" of a tokenizer.json; nullptr for null. @throws Error kCorruptData, also for
+/// an unsupported type.
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json& json, const std::string& where);
 
 /// GPT-2's printable stand-in for a byte.

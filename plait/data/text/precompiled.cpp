@@ -16,7 +16,8 @@ std::string decode_base64(const std::string& text, const std::string& where) {
   std::array<int8_t, 256> value;
   value.fill(-1);
   const char* letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (int i = 0; i < 64; ++i) value[static_cast<unsigned char>(letters[i])] = static_cast<int8_t>(i);
+  for (int i = 0; i < 64; ++i)
+    value[static_cast<unsigned char>(letters[i])] = static_cast<int8_t>(i);
   std::string out;
   out.reserve(text.size() / 4 * 3);
   uint32_t bits = 0;
@@ -43,7 +44,8 @@ class Precompiled : public TextNormalizer {
     uint32_t size = 0;
     if (bytes.size() < 4) corrupt(where, "a character map");
     std::memcpy(&size, bytes.data(), 4);
-    if (size % 4 != 0 || size == 0 || size > bytes.size() - 4) corrupt(where, "a character map whose trie fits");
+    if (size % 4 != 0 || size == 0 || size > bytes.size() - 4)
+      corrupt(where, "a character map whose trie fits");
     units_.resize(size / 4);
     std::memcpy(units_.data(), bytes.data() + 4, size);
     replacements_ = bytes.substr(4 + size);
@@ -111,7 +113,8 @@ class Precompiled : public TextNormalizer {
     return false;
   }
 
-  /// The first characters stand for the old ones one by one; what is left over is inserted or swallowed.
+  /// The first characters stand for the old ones one by one; what is left over is inserted or
+  /// swallowed.
   static void replace(Rewriter& out, const std::string& old, size_t end, std::string_view to) {
     for (size_t at = 0; at < to.size();) {
       char32_t c = next_char(to, at);
@@ -131,7 +134,8 @@ class Precompiled : public TextNormalizer {
 
 }  // namespace
 
-std::unique_ptr<TextNormalizer> make_precompiled(const std::string& base64, const std::string& where) {
+std::unique_ptr<TextNormalizer> make_precompiled(const std::string& base64,
+                                                 const std::string& where) {
   return std::make_unique<Precompiled>(base64, where);
 }
 

@@ -5,7 +5,8 @@
 namespace plait::data {
 namespace {
 
-constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt2 =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr size_t kMaxPattern = 64 << 10;
 
 class Gpt2Regex : public Regex {
@@ -39,13 +40,16 @@ class Gpt2Regex : public Regex {
       if (!(kind & kSpaceChar)) {
         while (next < text.size()) {
           size_t after = next;
-          if ((classes.of(next_char(text, after)) & (kLetterChar | kNumberChar | kSpaceChar)) != kind) break;
+          if ((classes.of(next_char(text, after)) & (kLetterChar | kNumberChar | kSpaceChar)) !=
+              kind)
+            break;
           next = after;
         }
         return next;
       }
     }
-    // White space: all of it at the end of the text, else all but the last (which goes with what follows).
+    // White space: all of it at the end of the text, else all but the last (which goes with what
+    // follows).
     size_t end = at, last = at;
     while (end < text.size()) {
       size_t after = end;
@@ -62,7 +66,8 @@ class Literal : public Regex {
   explicit Literal(std::string text) : text_(std::move(text)) {}
   void find_all(std::string_view text, std::vector<Span>& matches) const override {
     if (text_.empty()) return;
-    for (size_t at = text.find(text_); at != std::string_view::npos; at = text.find(text_, at + text_.size())) {
+    for (size_t at = text.find(text_); at != std::string_view::npos;
+         at = text.find(text_, at + text_.size())) {
       matches.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at + text_.size())});
     }
   }
@@ -76,13 +81,16 @@ class Literal : public Regex {
 std::shared_ptr<const Regex> Regex::compile(const std::string& pattern, const std::string& where) {
   if (pattern == kGpt2) return gpt2();
   if (pattern.size() > kMaxPattern) {
-    fail(ErrorCode::kResourceLimit, "tokenizer", "expected a regular expression of at most 64 KiB at " + where);
+    fail(ErrorCode::kResourceLimit, "tokenizer",
+         "expected a regular expression of at most 64 KiB at " + where);
   }
   return compile_regex(pattern, where);
 }
 
 std::shared_ptr<const Regex> Regex::gpt2() { return std::make_shared<Gpt2Regex>(); }
 
-std::shared_ptr<const Regex> Regex::literal(std::string text) { return std::make_shared<Literal>(std::move(text)); }
+std::shared_ptr<const Regex> Regex::literal(std::string text) {
+  return std::make_shared<Literal>(std::move(text));
+}
 
 }  // namespace plait::data

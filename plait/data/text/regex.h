@@ -8,7 +8,8 @@
 
 namespace plait::data {
 
-/// A regular expression of a tokenizer.json (Oniguruma's Ruby syntax), run by ICU, or by hand for GPT-2's. Thread-safe.
+/// A regular expression of a tokenizer.json (Oniguruma's Ruby syntax), run by ICU, or by hand for
+/// GPT-2's. Thread-safe.
 class Regex {
  public:
   virtual ~Regex() = default;
@@ -18,7 +19,8 @@ class Regex {
   static std::shared_ptr<const Regex> gpt2();
   /// A literal string.
   static std::shared_ptr<const Regex> literal(std::string text);
-  /// Appends all matches in order, from left to right. @throws Error kResourceLimit when matching takes too long.
+  /// Appends all matches in order, from left to right. @throws Error kResourceLimit when matching
+  /// takes too long.
   virtual void find_all(std::string_view text, std::vector<Span>& matches) const = 0;
 };
 

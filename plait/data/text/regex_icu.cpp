@@ -9,7 +9,8 @@ namespace {
 
 constexpr int32_t kMatchSteps = 20000;  // ICU's unit: some milliseconds each in a time limit
 
-/// Oniguruma's classes in ICU's words: \s knows U+000B and U+0085, \w leaves out the joiners, \h is a hexadecimal digit.
+/// Oniguruma's classes in ICU's words: \s knows U+000B and U+0085, \w leaves out the joiners, \h is
+/// a hexadecimal digit.
 std::string translate(const std::string& pattern) {
   std::string out;
   for (size_t i = 0; i < pattern.size(); ++i) {
@@ -37,19 +38,22 @@ class IcuRegex : public Regex {
     UErrorCode status = U_ZERO_ERROR;
     UParseError position{};
     auto text = icu::UnicodeString::fromUTF8(translate(pattern));
-    pattern_.reset(icu::RegexPattern::compile(text, UREGEX_MULTILINE | UREGEX_UNIX_LINES, position, status));
+    pattern_.reset(
+        icu::RegexPattern::compile(text, UREGEX_MULTILINE | UREGEX_UNIX_LINES, position, status));
     if (U_FAILURE(status)) {
       fail(ErrorCode::kCorruptData, "tokenizer",
-           "expected a regular expression at " + where + ", got one that ICU refuses: " + u_errorName(status));
+           "expected a regular expression at " + where +
+               ", got one that ICU refuses: " + u_errorName(status));
     }
   }
 
   void find_all(std::string_view text, std::vector<Span>& matches) const override {
-    icu::UnicodeString wide =
-        icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
+    icu::UnicodeString wide = icu::UnicodeString::fromUTF8(
+        icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
     UErrorCode status = U_ZERO_ERROR;
     std::unique_ptr<icu::RegexMatcher> matcher(pattern_->matcher(wide, status));
-    if (U_FAILURE(status)) fail(ErrorCode::kInternal, "tokenizer", "cannot start a regular expression");
+    if (U_FAILURE(status))
+      fail(ErrorCode::kInternal, "tokenizer", "cannot start a regular expression");
     matcher->setTimeLimit(kMatchSteps, status);
     int32_t wide_at = 0;
     uint32_t at = 0;
@@ -68,7 +72,8 @@ class IcuRegex : public Regex {
     }
     if (U_FAILURE(status)) {
       fail(ErrorCode::kResourceLimit, "tokenizer",
-           std::string("expected a regular expression that matches in bounded time, got ") + u_errorName(status));
+           std::string("expected a regular expression that matches in bounded time, got ") +
+               u_errorName(status));
     }
   }
 

@@ -25,17 +25,21 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 /// English spacing as BERT's tokenizers restore it.
 void clean_up(std::string& text) {
   constexpr std::pair<const char*, const char*> kRules[] = {
-      {" .", "."},     {" ?", "?"},   {" !", "!"},           {" ,", ","},   {" ' ", "'"},  {" n't", "n't"},
-      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : kRules) replace_all(text, from, to);
 }
 
 class WordPiece : public TokenDecoder {
  public:
-  explicit WordPiece(const Json& json) : prefix_(json.get("prefix", "##")), clean_up_(json.get("cleanup", true)) {}
+  explicit WordPiece(const Json& json)
+      : prefix_(json.get("prefix", "##")), clean_up_(json.get("cleanup", true)) {}
   void apply(std::vector<std::string>& tokens) const override {
     for (size_t i = 0; i < tokens.size(); ++i) {
-      if (i > 0) tokens[i] = tokens[i].starts_with(prefix_) ? tokens[i].substr(prefix_.size()) : " " + tokens[i];
+      if (i > 0)
+        tokens[i] =
+            tokens[i].starts_with(prefix_) ? tokens[i].substr(prefix_.size()) : " " + tokens[i];
       if (clean_up_) clean_up(tokens[i]);
     }
   }
@@ -69,10 +73,12 @@ class Metaspace : public TokenDecoder {
  public:
   Metaspace(const Json& json, const std::string& where) {
     append_utf8(mark_, single_char(json.at("replacement"), where + ".replacement"));
-    drop_first_ = json.get("add_prefix_space", true) && json.get("prepend_scheme", "always") != "never";
+    drop_first_ =
+        json.get("add_prefix_space", true) && json.get("prepend_scheme", "always") != "never";
   }
   void apply(std::vector<std::string>& tokens) const override {
-    for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], mark_, i == 0 && drop_first_ ? "" : " ");
+    for (size_t i = 0; i < tokens.size(); ++i)
+      replace_all(tokens[i], mark_, i == 0 && drop_first_ ? "" : " ");
   }
 
  private:
@@ -84,7 +90,8 @@ class Bpe : public TokenDecoder {
  public:
   explicit Bpe(const Json& json) : suffix_(json.get("suffix", "</w>")) {}
   void apply(std::vector<std::string>& tokens) const override {
-    for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
+    for (size_t i = 0; i < tokens.size(); ++i)
+      replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
   }
 
  private:
@@ -122,7 +129,10 @@ class ByteFallback : public TokenDecoder {
     int value = 0;
     for (size_t i = 3; i < 5; ++i) {
       char c = token[i];
-      int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+      int digit = c >= '0' && c <= '9'   ? c - '0'
+                  : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                  : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                         : -1;
       if (digit < 0) return -1;
       value = value * 16 + digit;
     }
@@ -142,14 +152,19 @@ class Fuse : public TokenDecoder {
 /// At most `start` and `stop` times a character off the ends.
 class Strip : public TokenDecoder {
  public:
-  Strip(const Json& json, const std::string& where) : start_(json.at("start").as_int()), stop_(json.at("stop").as_int()) {
+  Strip(const Json& json, const std::string& where)
+      : start_(json.at("start").as_int()), stop_(json.at("stop").as_int()) {
     append_utf8(content_, single_char(json.at("content"), where + ".content"));
   }
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
       size_t begin = 0, end = token.size();
-      for (int64_t n = 0; n < start_ && std::string_view(token).substr(begin).starts_with(content_); ++n) begin += content_.size();
-      for (int64_t n = 0; n < stop_ && end >= begin + content_.size() && std::string_view(token).substr(0, end).ends_with(content_); ++n) {
+      for (int64_t n = 0; n < start_ && std::string_view(token).substr(begin).starts_with(content_);
+           ++n)
+        begin += content_.size();
+      for (int64_t n = 0; n < stop_ && end >= begin + content_.size() &&
+                          std::string_view(token).substr(0, end).ends_with(content_);
+           ++n) {
         end -= content_.size();
       }
       token = token.substr(begin, end - begin);
@@ -165,8 +180,9 @@ class Replace : public TokenDecoder {
  public:
   Replace(const Json& json, const std::string& where) : content_(json.at("content").as_string()) {
     const Json& pattern = json.at("pattern");
-    regex_ = pattern.contains("Regex") ? Regex::compile(pattern.at("Regex").as_string(), where + ".pattern")
-                                       : Regex::literal(pattern.at("String").as_string());
+    regex_ = pattern.contains("Regex")
+                 ? Regex::compile(pattern.at("Regex").as_string(), where + ".pattern")
+                 : Regex::literal(pattern.at("String").as_string());
   }
   void apply(std::vector<std::string>& tokens) const override {
     std::vector<Span> matches;
@@ -194,7 +210,9 @@ class Replace : public TokenDecoder {
 class Ctc : public TokenDecoder {
  public:
   explicit Ctc(const Json& json)
-      : pad_(json.get("pad_token", "<pad>")), delimiter_(json.get("word_delimiter_token", "|")), clean_up_(json.get("cleanup", true)) {}
+      : pad_(json.get("pad_token", "<pad>")),
+        delimiter_(json.get("word_delimiter_token", "|")),
+        clean_up_(json.get("cleanup", true)) {}
   void apply(std::vector<std::string>& tokens) const override {
     tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
     for (std::string& token : tokens) {
@@ -216,7 +234,8 @@ class Sequence : public TokenDecoder {
   Sequence(const Json& json, const std::string& where) {
     const Json::Array& items = json.at("decoders").items();
     for (size_t i = 0; i < items.size(); ++i) {
-      if (auto part = make_token_decoder(items[i], where + ".decoders[" + std::to_string(i) + "]")) {
+      if (auto part =
+              make_token_decoder(items[i], where + ".decoders[" + std::to_string(i) + "]")) {
         parts_.push_back(std::move(part));
       }
     }
@@ -244,7 +263,8 @@ std::unique_ptr<TokenDecoder> make_token_decoder(const Json& json, const std::st
   if (type == "Replace") return std::make_unique<Replace>(json, where);
   if (type == "CTC") return std::make_unique<Ctc>(json);
   if (type == "Sequence") return std::make_unique<Sequence>(json, where);
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected a decoder that Plait has, got \"" + type + "\" at " + where);
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected a decoder that Plait has, got \"" + type + "\" at " + where);
 }
 
 }  // namespace plait::data

@@ -14,7 +14,8 @@ class TokenDecoder {
   virtual void apply(std::vector<std::string>& tokens) const = 0;
 };
 
-/// The "decoder" of a tokenizer.json; nullptr for null. @throws Error kCorruptData, also for an unsupported type.
+/// The "decoder" of a tokenizer.json; nullptr for null. @throws Error kCorruptData, also for an
+/// unsupported type.
 std::unique_ptr<TokenDecoder> make_token_decoder(const Json& json, const std::string& where);
 
 }  // namespace plait::data

@@ -9,7 +9,8 @@ namespace {
 constexpr int64_t kMaxId = (int64_t{1} << 31) - 1;
 
 [[noreturn]] void missing_unknown() {
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected the unknown token in the vocabulary, got a text that needs it");
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected the unknown token in the vocabulary, got a text that needs it");
 }
 
 /// Greedy longest match from the left; a word that cannot be covered is one unknown token.
@@ -18,7 +19,8 @@ class WordPiece : public TokenModel {
   WordPiece(const Json& json, const std::string& where) {
     read_vocab(json.at("vocab"), where + ".vocab", vocab_);
     unknown_ = vocab_.find(json.get("unk_token", "[UNK]"));
-    max_chars_ = static_cast<size_t>(std::max<int64_t>(0, json.get("max_input_chars_per_word", 100)));
+    max_chars_ =
+        static_cast<size_t>(std::max<int64_t>(0, json.get("max_input_chars_per_word", 100)));
     std::vector<std::pair<std::string_view, int32_t>> keys;
     vocab_.each([&](std::string_view token, uint32_t id) {
       if (!token.empty()) keys.emplace_back(token, static_cast<int32_t>(id));
@@ -45,7 +47,8 @@ class WordPiece : public TokenModel {
         known = false;
         break;
       }
-      out.push_back({static_cast<uint32_t>(best), static_cast<uint32_t>(at), static_cast<uint32_t>(end)});
+      out.push_back(
+          {static_cast<uint32_t>(best), static_cast<uint32_t>(at), static_cast<uint32_t>(end)});
       at = end;
     }
     if (known) return;
@@ -85,7 +88,8 @@ void read_vocab(const Json& json, const std::string& where, Vocab& vocab) {
   for (const auto& [token, id] : json.members()) {
     int64_t value = id.as_int();
     if (value < 0 || value > kMaxId) {
-      fail(ErrorCode::kCorruptData, "tokenizer", "expected ids from 0 to 2147483647 at " + where + ", got " + std::to_string(value));
+      fail(ErrorCode::kCorruptData, "tokenizer",
+           "expected ids from 0 to 2147483647 at " + where + ", got " + std::to_string(value));
     }
     vocab.add(token, static_cast<uint32_t>(value));
   }
@@ -103,12 +107,16 @@ std::array<int64_t, 256> byte_tokens(const Vocab& vocab) {
 
 std::unique_ptr<TokenModel> make_token_model(const Json& json, const std::string& where) {
   std::string type = json.get("type", "");
-  if (type.empty()) type = json.contains("merges") ? "BPE" : json.contains("continuing_subword_prefix") ? "WordPiece" : "";
+  if (type.empty())
+    type = json.contains("merges")                      ? "BPE"
+           : json.contains("continuing_subword_prefix") ? "WordPiece"
+                                                        : "";
   if (type == "WordPiece") return std::make_unique<WordPiece>(json, where);
   if (type == "WordLevel") return std::make_unique<WordLevel>(json, where);
   if (type == "BPE") return make_bpe(json, where);
   if (type == "Unigram") return make_unigram(json, where);
-  fail(ErrorCode::kCorruptData, "tokenizer", "expected a model that Plait has, got \"" + type + "\" at " + where);
+  fail(ErrorCode::kCorruptData, "tokenizer",
+       "expected a model that Plait has, got \"" + type + "\" at " + where);
 }
 
 }  // namespace plait::data

@@ -82,19 +82,22 @@ void truncate(std::vector<Encoding>& texts, size_t max_length, const Truncation&
   } else {
     size_t which = how.strategy == "OnlyFirst" ? 0 : 1;
     if (which >= texts.size() || texts[which].size() <= surplus) {
-      fail(ErrorCode::kInvalidArgument, "tokenizer", "expected a text that can be truncated by strategy " + how.strategy);
+      fail(ErrorCode::kInvalidArgument, "tokenizer",
+           "expected a text that can be truncated by strategy " + how.strategy);
     }
     keep_range(texts[which], texts[which].size() - surplus, how.left);
   }
 }
 
 void pad(Encoding& encoding, const Padding& padding) {
-  auto target = static_cast<size_t>(padding.fixed > 0 ? padding.fixed : static_cast<int64_t>(encoding.size()));
+  auto target = static_cast<size_t>(padding.fixed > 0 ? padding.fixed
+                                                      : static_cast<int64_t>(encoding.size()));
   auto multiple = static_cast<size_t>(padding.multiple);
   if (multiple > 0 && target % multiple > 0) target += multiple - target % multiple;
   if (encoding.size() >= target) return;
   Encoding fill;
-  for (size_t n = encoding.size(); n < target; ++n) append_token(fill, padding.id, padding.type_id, {0, 0}, true);
+  for (size_t n = encoding.size(); n < target; ++n)
+    append_token(fill, padding.id, padding.type_id, {0, 0}, true);
   std::fill(fill.attention_mask.begin(), fill.attention_mask.end(), 0);
   if (padding.left) {
     append_encoding(fill, encoding);
@@ -104,7 +107,8 @@ void pad(Encoding& encoding, const Padding& padding) {
   }
 }
 
-/// Takes white space off a token's offsets, as byte-level post-processors do: one character of `text` for each.
+/// Takes white space off a token's offsets, as byte-level post-processors do: one character of
+/// `text` for each.
 void trim_offset(std::string_view text, std::string_view token, bool first, bool prefix_space,
                  std::pair<uint32_t, uint32_t>& offset) {
   const CharClasses& classes = CharClasses::instance();
@@ -147,11 +151,14 @@ struct Tokenizer::Impl {
     added.split(text, false, rough);
     Pieces pieces;
     for (const Piece& part : rough) {
-      AlignedText piece{.bytes = std::string(text.substr(part.begin, part.end - part.begin)), .origin = {}, .shift = part.begin};
+      AlignedText piece{.bytes = std::string(text.substr(part.begin, part.end - part.begin)),
+                        .origin = {},
+                        .shift = part.begin};
       auto shift = static_cast<uint32_t>(pieces.text.bytes.size());
       if (part.token < 0 && normalizer) normalizer->apply(piece);
       if (part.token >= 0) {
-        pieces.list.push_back({shift, shift + static_cast<uint32_t>(piece.bytes.size()), part.token});
+        pieces.list.push_back(
+            {shift, shift + static_cast<uint32_t>(piece.bytes.size()), part.token});
       } else {
         size_t first = pieces.list.size();
         added.split(piece.bytes, true, pieces.list);
@@ -173,7 +180,8 @@ struct Tokenizer::Impl {
   Encoding encode_one(std::string_view text, int64_t type_id) const {
     if (text.size() > kMaxText) {
       fail(ErrorCode::kResourceLimit, "tokenizer",
-           "expected a text of at most " + std::to_string(kMaxText) + " bytes, got " + std::to_string(text.size()));
+           "expected a text of at most " + std::to_string(kMaxText) + " bytes, got " +
+               std::to_string(text.size()));
     }
     std::string fixed;
     if (!is_utf8(text)) {
@@ -198,7 +206,10 @@ struct Tokenizer::Impl {
           offset = {origin.begin, origin.end};
         }
         for (bool prefix_space : trims) {
-          trim_offset(text, view.substr(std::min<size_t>(token.begin, view.size()), token.end - token.begin), out.ids.empty(), prefix_space, offset);
+          trim_offset(
+              text,
+              view.substr(std::min<size_t>(token.begin, view.size()), token.end - token.begin),
+              out.ids.empty(), prefix_space, offset);
         }
         append_token(out, token.id, type_id, offset, false);
       }
@@ -208,21 +219,25 @@ struct Tokenizer::Impl {
 
   Encoding finish(std::vector<Encoding> texts, const EncodeOptions& options) const {
     bool pair = texts.size() == 2;
-    Truncation how = truncation.value_or(Truncation{.max_length = 0, .strategy = "LongestFirst", .left = false});
+    Truncation how =
+        truncation.value_or(Truncation{.max_length = 0, .strategy = "LongestFirst", .left = false});
     bool limited = truncation.has_value();
     if (options.max_length) {
       how.max_length = *options.max_length;
       limited = how.max_length > 0;
     }
     if (limited) {
-      auto special = static_cast<int64_t>(options.add_special_tokens && post_processor ? post_processor->added(pair) : 0);
+      auto special = static_cast<int64_t>(
+          options.add_special_tokens && post_processor ? post_processor->added(pair) : 0);
       if (how.max_length < special) {
         fail(ErrorCode::kInvalidArgument, "tokenizer",
-             "expected a max_length of at least " + std::to_string(special) + " (the special tokens), got " + std::to_string(how.max_length));
+             "expected a max_length of at least " + std::to_string(special) +
+                 " (the special tokens), got " + std::to_string(how.max_length));
       }
       truncate(texts, static_cast<size_t>(how.max_length - special), how);
     }
-    if (post_processor) texts = post_processor->process(std::move(texts), options.add_special_tokens);
+    if (post_processor)
+      texts = post_processor->process(std::move(texts), options.add_special_tokens);
     Encoding out = std::move(texts[0]);
     for (size_t i = 1; i < texts.size(); ++i) append_encoding(out, texts[i]);
     if (padding && options.padding) pad(out, *padding);
@@ -231,20 +246,28 @@ struct Tokenizer::Impl {
 
   void read_settings(const Json& root, const std::string& name) {
     if (const Json* t = root.find("truncation"); t && !t->is_null()) {
-      truncation = Truncation{.max_length = t->at("max_length").as_int(), .strategy = t->get("strategy", "LongestFirst"),
+      truncation = Truncation{.max_length = t->at("max_length").as_int(),
+                              .strategy = t->get("strategy", "LongestFirst"),
                               .left = t->get("direction", "Right") == "Left"};
       const std::string& s = truncation->strategy;
-      if (truncation->max_length < 0 || (s != "LongestFirst" && s != "OnlyFirst" && s != "OnlySecond")) {
-        fail(ErrorCode::kCorruptData, "tokenizer", "expected a known strategy and a length in " + name + ":truncation");
+      if (truncation->max_length < 0 ||
+          (s != "LongestFirst" && s != "OnlyFirst" && s != "OnlySecond")) {
+        fail(ErrorCode::kCorruptData, "tokenizer",
+             "expected a known strategy and a length in " + name + ":truncation");
       }
     }
     if (const Json* p = root.find("padding"); p && !p->is_null()) {
       const Json& strategy = p->at("strategy");
-      padding = Padding{.fixed = strategy.is_object() ? strategy.at("Fixed").as_int() : 0, .multiple = p->get("pad_to_multiple_of", 0),
-                        .id = p->get("pad_id", 0), .type_id = p->get("pad_type_id", 0), .left = p->get("direction", "Right") == "Left"};
+      padding = Padding{.fixed = strategy.is_object() ? strategy.at("Fixed").as_int() : 0,
+                        .multiple = p->get("pad_to_multiple_of", 0),
+                        .id = p->get("pad_id", 0),
+                        .type_id = p->get("pad_type_id", 0),
+                        .left = p->get("direction", "Right") == "Left"};
       auto limit = static_cast<int64_t>(kMaxPadding);
-      if (padding->fixed < 0 || padding->fixed > limit || padding->multiple < 0 || padding->multiple > limit) {
-        fail(ErrorCode::kCorruptData, "tokenizer", "expected a padding of at most 16777216 tokens in " + name + ":padding");
+      if (padding->fixed < 0 || padding->fixed > limit || padding->multiple < 0 ||
+          padding->multiple > limit) {
+        fail(ErrorCode::kCorruptData, "tokenizer",
+             "expected a padding of at most 16777216 tokens in " + name + ":padding");
       }
     }
   }
@@ -256,15 +279,19 @@ Tokenizer::~Tokenizer() = default;
 std::shared_ptr<const Tokenizer> Tokenizer::parse(std::string json, const std::string& name) {
   auto impl = std::make_unique<Impl>();
   Json root = Json::parse(json, name);
-  if (!root.is_object()) fail(ErrorCode::kCorruptData, "tokenizer", "expected an object in " + name);
+  if (!root.is_object())
+    fail(ErrorCode::kCorruptData, "tokenizer", "expected an object in " + name);
   impl->json = std::move(json);
   const Json none;
-  auto member = [&](const char* key) -> const Json& { return root.contains(key) ? root.at(key) : none; };
+  auto member = [&](const char* key) -> const Json& {
+    return root.contains(key) ? root.at(key) : none;
+  };
   auto make = [&](const char* key, auto maker) {
     std::string where = name + ":" + key;
     return within(where, [&] { return maker(member(key), where); });
   };
-  if (!root.contains("model")) fail(ErrorCode::kCorruptData, "tokenizer", "expected a member \"model\" in " + name);
+  if (!root.contains("model"))
+    fail(ErrorCode::kCorruptData, "tokenizer", "expected a member \"model\" in " + name);
   impl->model = make("model", make_token_model);
   impl->normalizer = make("normalizer", make_normalizer);
   impl->pre_tokenizer = make("pre_tokenizer", make_pre_tokenizer);
@@ -283,9 +310,12 @@ std::shared_ptr<const Tokenizer> Tokenizer::parse(std::string json, const std::s
 std::shared_ptr<const Tokenizer> Tokenizer::from_file(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-    std::string json = path + "/tokenizer.json", lines = path + "/vocab.txt", config = path + "/tokenizer_config.json";
-    if (::stat(json.c_str(), &info) == 0 || ::stat(lines.c_str(), &info) != 0) return from_file(json);
-    bool lower = ::stat(config.c_str(), &info) != 0 || Json::read(config).get("do_lower_case", true);
+    std::string json = path + "/tokenizer.json", lines = path + "/vocab.txt",
+                config = path + "/tokenizer_config.json";
+    if (::stat(json.c_str(), &info) == 0 || ::stat(lines.c_str(), &info) != 0)
+      return from_file(json);
+    bool lower =
+        ::stat(config.c_str(), &info) != 0 || Json::read(config).get("do_lower_case", true);
     return from_vocab(read_file(lines, kMaxFile), lower, lines);
   }
   std::string text = read_file(path, kMaxFile);
@@ -293,7 +323,8 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_file(const std::string& path) {
   return parse(std::move(text), path);
 }
 
-std::shared_ptr<const Tokenizer> Tokenizer::from_vocab(std::string_view lines, bool lower_case, const std::string& name) {
+std::shared_ptr<const Tokenizer> Tokenizer::from_vocab(std::string_view lines, bool lower_case,
+                                                       const std::string& name) {
   if (!is_utf8(lines)) fail(ErrorCode::kCorruptData, "tokenizer", "expected UTF-8 in " + name);
   Json::Object vocab;
   Json::Array special;
@@ -303,28 +334,44 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_vocab(std::string_view lines, b
     size_t end = std::min(lines.find('\n'), lines.size());
     std::string token(lines.substr(0, end));
     lines.remove_prefix(std::min(end + 1, lines.size()));
-    while (!token.empty() && classes.is(static_cast<unsigned char>(token.back()), kSpaceChar)) token.pop_back();
+    while (!token.empty() && classes.is(static_cast<unsigned char>(token.back()), kSpaceChar))
+      token.pop_back();
     if (token == "[CLS]") cls = id;
     if (token == "[SEP]") sep = id;
-    if (token == "[PAD]" || token == "[UNK]" || token == "[CLS]" || token == "[SEP]" || token == "[MASK]") {
-      special.push_back(Json::object({{"id", id}, {"content", token}, {"single_word", false}, {"lstrip", false},
-                                      {"rstrip", false}, {"normalized", false}, {"special", true}}));
+    if (token == "[PAD]" || token == "[UNK]" || token == "[CLS]" || token == "[SEP]" ||
+        token == "[MASK]") {
+      special.push_back(Json::object({{"id", id},
+                                      {"content", token},
+                                      {"single_word", false},
+                                      {"lstrip", false},
+                                      {"rstrip", false},
+                                      {"normalized", false},
+                                      {"special", true}}));
     }
     vocab.emplace_back(std::move(token), id);
   }
-  if (cls < 0 || sep < 0) fail(ErrorCode::kCorruptData, "tokenizer", "expected [CLS] and [SEP] in " + name);
+  if (cls < 0 || sep < 0)
+    fail(ErrorCode::kCorruptData, "tokenizer", "expected [CLS] and [SEP] in " + name);
   Json root = Json::object(
       {{"version", "1.0"},
        {"truncation", Json()},
        {"padding", Json()},
        {"added_tokens", special},
-       {"normalizer", Json::object({{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true},
-                                    {"strip_accents", Json()}, {"lowercase", lower_case}})},
+       {"normalizer", Json::object({{"type", "BertNormalizer"},
+                                    {"clean_text", true},
+                                    {"handle_chinese_chars", true},
+                                    {"strip_accents", Json()},
+                                    {"lowercase", lower_case}})},
        {"pre_tokenizer", Json::object({{"type", "BertPreTokenizer"}})},
-       {"post_processor", Json::object({{"type", "BertProcessing"}, {"sep", Json::array({"[SEP]", sep})}, {"cls", Json::array({"[CLS]", cls})}})},
+       {"post_processor", Json::object({{"type", "BertProcessing"},
+                                        {"sep", Json::array({"[SEP]", sep})},
+                                        {"cls", Json::array({"[CLS]", cls})}})},
        {"decoder", Json::object({{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}})},
-       {"model", Json::object({{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"continuing_subword_prefix", "##"},
-                               {"max_input_chars_per_word", 100}, {"vocab", std::move(vocab)}})}});
+       {"model", Json::object({{"type", "WordPiece"},
+                               {"unk_token", "[UNK]"},
+                               {"continuing_subword_prefix", "##"},
+                               {"max_input_chars_per_word", 100},
+                               {"vocab", std::move(vocab)}})}});
   return parse(root.dump(2), name);
 }
 
@@ -334,7 +381,8 @@ Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) 
   return impl_->finish(std::move(texts), options);
 }
 
-Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options) const {
+Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
+                                const EncodeOptions& options) const {
   std::vector<Encoding> texts;
   texts.push_back(impl_->encode_one(first, 0));
   texts.push_back(impl_->encode_one(second, 1));
@@ -346,7 +394,8 @@ std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special
   const Vocab& vocab = impl_->model->vocab();
   for (int64_t id : ids) {
     const std::string* added = impl_->added.token(id);
-    if (!added && (id < 0 || id > UINT32_MAX || !vocab.contains(static_cast<uint32_t>(id)))) continue;
+    if (!added && (id < 0 || id > UINT32_MAX || !vocab.contains(static_cast<uint32_t>(id))))
+      continue;
     std::string token = added ? *added : std::string(vocab.token(static_cast<uint32_t>(id)));
     if (!skip_special || !impl_->added.is_special(token)) tokens.push_back(std::move(token));
   }
@@ -368,12 +417,15 @@ std::string Tokenizer::token_of(int64_t id) const {
   if (const std::string* added = impl_->added.token(id)) return *added;
   const Vocab& vocab = impl_->model->vocab();
   if (id < 0 || id > UINT32_MAX || !vocab.contains(static_cast<uint32_t>(id))) {
-    fail(ErrorCode::kInvalidArgument, "tokenizer", "expected an id of the vocabulary, got " + std::to_string(id));
+    fail(ErrorCode::kInvalidArgument, "tokenizer",
+         "expected an id of the vocabulary, got " + std::to_string(id));
   }
   return std::string(vocab.token(static_cast<uint32_t>(id)));
 }
 
-int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(impl_->model->vocab().size()) + impl_->added.extra(); }
+int64_t Tokenizer::vocab_size() const {
+  return static_cast<int64_t>(impl_->model->vocab().size()) + impl_->added.extra();
+}
 
 int64_t Tokenizer::pad_id() const {
   if (impl_->padding) return impl_->padding->id;

@@ -8,7 +8,8 @@
 namespace plait::data {
 namespace {
 
-/// Length of the well-formed sequence at `at`, or 0; then `bad` is the length of the ill-formed part to replace.
+/// Length of the well-formed sequence at `at`, or 0; then `bad` is the length of the ill-formed
+/// part to replace.
 size_t sequence_length(std::string_view text, size_t at, size_t& bad) {
   auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   unsigned first = byte(at);
@@ -115,7 +116,8 @@ void append_utf8(std::string& out, char32_t c) {
 }
 
 size_t count_chars(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 bool is_utf8(std::string_view text) {

@@ -6,7 +6,8 @@
 
 namespace plait::data {
 
-/// Classes of a code point as the reference `tokenizers` package sees them (its tables are of several Unicode versions).
+/// Classes of a code point as the reference `tokenizers` package sees them (its tables are of
+/// several Unicode versions).
 enum CharClass : uint16_t {
   kControlChar = 1,         ///< Removed by BertNormalizer: Cc, Cf, Co, U+0000, U+FFFD.
   kSpaceChar = 2,           ///< White_Space.

@@ -14,15 +14,19 @@ namespace {
 
 const icu::Normalizer2& instance(bool compatible) {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* found =
-      compatible ? icu::Normalizer2::getNFKCInstance(status) : icu::Normalizer2::getNFCInstance(status);
-  if (U_FAILURE(status) || !found) fail(ErrorCode::kUnavailable, "tokenizer", "ICU's normalisation data is missing");
+  const icu::Normalizer2* found = compatible ? icu::Normalizer2::getNFKCInstance(status)
+                                             : icu::Normalizer2::getNFCInstance(status);
+  if (U_FAILURE(status) || !found)
+    fail(ErrorCode::kUnavailable, "tokenizer", "ICU's normalisation data is missing");
   return *found;
 }
 
-bool stands_for_itself(char32_t c) { return c < 0xA0 || (c >= 0x3400 && c < 0xA000 && (c < 0x4DC0 || c >= 0x4E00)); }
+bool stands_for_itself(char32_t c) {
+  return c < 0xA0 || (c >= 0x3400 && c < 0xA000 && (c < 0x4DC0 || c >= 0x4E00));
+}
 
-/// The reference's tables of normalisation and scripts are those of Unicode 9: younger characters are left alone.
+/// The reference's tables of normalisation and scripts are those of Unicode 9: younger characters
+/// are left alone.
 constexpr uint8_t kReferenceVersion = 9;
 
 bool known(char32_t c) {
@@ -41,7 +45,8 @@ bool decompose_with(const icu::Normalizer2& data, char32_t c, std::u32string& ou
   return true;
 }
 
-/// A character of the new text: `change` 0 stands for one of the old text, 1 is new, -n swallows the n that follow.
+/// A character of the new text: `change` 0 stands for one of the old text, 1 is new, -n swallows
+/// the n that follow.
 struct Item {
   char32_t c;
   int change;
@@ -71,7 +76,8 @@ std::vector<Item> decompose_all(std::string_view text, const icu::Normalizer2& d
     }
     size_t end = i;
     while (end < items.size() && items[end].order != 0) ++end;
-    std::stable_sort(items.begin() + static_cast<std::ptrdiff_t>(i), items.begin() + static_cast<std::ptrdiff_t>(end),
+    std::stable_sort(items.begin() + static_cast<std::ptrdiff_t>(i),
+                     items.begin() + static_cast<std::ptrdiff_t>(end),
                      [](const Item& a, const Item& b) { return a.order < b.order; });
     i = end;
   }
@@ -85,7 +91,8 @@ void compose_all(std::vector<Item>& items, const icu::Normalizer2& data) {
   int last_order = -1;  // of the last character kept since the starter
   for (const Item& item : items) {
     if (starter != kNone && (last_order < item.order || last_order == -1)) {
-      UChar32 composed = data.composePair(static_cast<UChar32>(items[starter].c), static_cast<UChar32>(item.c));
+      UChar32 composed =
+          data.composePair(static_cast<UChar32>(items[starter].c), static_cast<UChar32>(item.c));
       if (composed >= 0) {
         items[starter].c = static_cast<char32_t>(composed);
         items[starter].change += item.change - 1;
@@ -140,8 +147,12 @@ void normalize_unicode(AlignedText& text, NormalForm form) {
 
 size_t grapheme_end(std::string_view text, size_t begin) {
   size_t at = begin;
-  auto property = [](char32_t c) { return u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_GRAPHEME_CLUSTER_BREAK); };
-  auto pictographic = [](char32_t c) { return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_EXTENDED_PICTOGRAPHIC); };
+  auto property = [](char32_t c) {
+    return u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_GRAPHEME_CLUSTER_BREAK);
+  };
+  auto pictographic = [](char32_t c) {
+    return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_EXTENDED_PICTOGRAPHIC);
+  };
   char32_t c = next_char(text, at);
   if (at < text.size() && c < 0x80 && static_cast<unsigned char>(text[at]) < 0x80) {
     return c == '\r' && text[at] == '\n' ? at + 1 : at;
@@ -156,12 +167,15 @@ size_t grapheme_end(std::string_view text, size_t begin) {
     auto control = [](int p) { return p == U_GCB_CONTROL || p == U_GCB_CR || p == U_GCB_LF; };
     if (before == U_GCB_CR && after == U_GCB_LF) return next;
     if (control(before) || control(after)) return at;
-    bool keep = after == U_GCB_EXTEND || after == U_GCB_ZWJ || after == U_GCB_SPACING_MARK || before == U_GCB_PREPEND;
-    keep |= before == U_GCB_L && (after == U_GCB_L || after == U_GCB_V || after == U_GCB_LV || after == U_GCB_LVT);
+    bool keep = after == U_GCB_EXTEND || after == U_GCB_ZWJ || after == U_GCB_SPACING_MARK ||
+                before == U_GCB_PREPEND;
+    keep |= before == U_GCB_L &&
+            (after == U_GCB_L || after == U_GCB_V || after == U_GCB_LV || after == U_GCB_LVT);
     keep |= (before == U_GCB_LV || before == U_GCB_V) && (after == U_GCB_V || after == U_GCB_T);
     keep |= (before == U_GCB_LVT || before == U_GCB_T) && after == U_GCB_T;
     keep |= joined && pictographic(c);
-    keep |= before == U_GCB_REGIONAL_INDICATOR && after == U_GCB_REGIONAL_INDICATOR && flags % 2 == 1;
+    keep |=
+        before == U_GCB_REGIONAL_INDICATOR && after == U_GCB_REGIONAL_INDICATOR && flags % 2 == 1;
     if (!keep) return at;
     if (after == U_GCB_REGIONAL_INDICATOR) ++flags;
     joined = emoji && after == U_GCB_ZWJ;

@@ -17,7 +17,8 @@ uint8_t combining_class(char32_t c);
 /// End of the extended grapheme cluster (UAX #29) that begins at `begin` of valid UTF-8.
 size_t grapheme_end(std::string_view text, size_t begin);
 
-/// A class that is the same for all characters of one script: -1 for the space and what has none; kana count as Han.
+/// A class that is the same for all characters of one script: -1 for the space and what has none;
+/// kana count as Han.
 int script_class(char32_t c);
 
 }  // namespace plait::data

@@ -13,8 +13,9 @@ namespace {
 
 constexpr double kUnknownPenalty = 10.0;
 
-/// The score as the reference reads it from JSON: its digits as an integer, divided by a power of ten. That may differ from
-/// the nearest double in the last bit, which decides between segmentations whose scores would tie.
+/// The score as the reference reads it from JSON: its digits as an integer, divided by a power of
+/// ten. That may differ from the nearest double in the last bit, which decides between
+/// segmentations whose scores would tie.
 double as_reference_reads(double score) {
   char text[64];
   auto [end, error] = std::to_chars(text, text + sizeof(text), score);
@@ -46,7 +47,8 @@ double as_reference_reads(double score) {
 /// The unigram language model (Kudo 2018): the segmentation with the highest sum of scores.
 class Unigram : public TokenModel {
  public:
-  Unigram(const Json& json, const std::string& where) : byte_fallback_(json.get("byte_fallback", false)) {
+  Unigram(const Json& json, const std::string& where)
+      : byte_fallback_(json.get("byte_fallback", false)) {
     const Json::Array& items = json.at("vocab").items();
     scores_.reserve(items.size());
     double lowest = std::numeric_limits<double>::infinity();
@@ -63,7 +65,9 @@ class Unigram : public TokenModel {
     if (unknown && !unknown->is_null()) {
       unknown_ = unknown->as_int();
       if (unknown_ < 0 || unknown_ >= static_cast<int64_t>(scores_.size())) {
-        fail(ErrorCode::kCorruptData, "tokenizer", "expected an id in the vocabulary at " + where + ".unk_id, got " + std::to_string(unknown_));
+        fail(ErrorCode::kCorruptData, "tokenizer",
+             "expected an id in the vocabulary at " + where + ".unk_id, got " +
+                 std::to_string(unknown_));
       }
     }
     std::vector<std::pair<std::string_view, int32_t>> keys;
@@ -86,7 +90,8 @@ class Unigram : public TokenModel {
       if (unknown && !path.empty() && path.back().id == kUnknown) {
         path.back().begin = begin;
       } else {
-        path.push_back({unknown ? kUnknown : static_cast<uint32_t>(node.id), begin, static_cast<uint32_t>(end)});
+        path.push_back({unknown ? kUnknown : static_cast<uint32_t>(node.id), begin,
+                        static_cast<uint32_t>(end)});
       }
       end = begin;
     }
@@ -128,7 +133,8 @@ class Unigram : public TokenModel {
       }
       if (!single) {
         if (unknown_ < 0) {
-          fail(ErrorCode::kCorruptData, "tokenizer", "expected an unk_id in the vocabulary, got a text that needs it");
+          fail(ErrorCode::kCorruptData, "tokenizer",
+               "expected an unk_id in the vocabulary, got a text that needs it");
         }
         offer(begin, begin + length, unknown_, unknown_score_ + here);
       }
@@ -143,8 +149,12 @@ class Unigram : public TokenModel {
       out.push_back({static_cast<uint32_t>(id), token.begin, token.end});
       return;
     }
-    if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char c) { return bytes_[static_cast<unsigned char>(c)] >= 0; })) {
-      for (char c : text) out.push_back({static_cast<uint32_t>(bytes_[static_cast<unsigned char>(c)]), token.begin, token.end});
+    if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char c) {
+          return bytes_[static_cast<unsigned char>(c)] >= 0;
+        })) {
+      for (char c : text)
+        out.push_back(
+            {static_cast<uint32_t>(bytes_[static_cast<unsigned char>(c)]), token.begin, token.end});
       return;
     }
     out.push_back({static_cast<uint32_t>(unknown_), token.begin, token.end});
@@ -160,6 +170,8 @@ class Unigram : public TokenModel {
 
 }  // namespace
 
-std::unique_ptr<TokenModel> make_unigram(const Json& json, const std::string& where) { return std::make_unique<Unigram>(json, where); }
+std::unique_ptr<TokenModel> make_unigram(const Json& json, const std::string& where) {
+  return std::make_unique<Unigram>(json, where);
+}
 
 }  // namespace plait::data

@@ -70,11 +70,12 @@ void Vocab::finish(const std::string& where) {
   for (const Entry& entry : entries_) highest = std::max(highest, entry.id);
   if (highest > entries_.size() * 4 + 65536) {
     fail(ErrorCode::kResourceLimit, "tokenizer",
-         "expected ids of about the number of tokens (" + std::to_string(entries_.size()) + ") at " + where + ", got " +
-             std::to_string(highest));
+         "expected ids of about the number of tokens (" + std::to_string(entries_.size()) +
+             ") at " + where + ", got " + std::to_string(highest));
   }
   by_id_.assign(entries_.empty() ? 0 : size_t{highest} + 1, 0);
-  for (size_t i = 0; i < entries_.size(); ++i) by_id_[entries_[i].id] = static_cast<uint32_t>(i + 1);
+  for (size_t i = 0; i < entries_.size(); ++i)
+    by_id_[entries_[i].id] = static_cast<uint32_t>(i + 1);
 }
 
 int64_t Vocab::find(std::string_view token) const {
@@ -96,7 +97,8 @@ int32_t Trie::walk(int32_t node, std::string_view bytes) const {
 }
 
 Trie Trie::build(std::vector<std::pair<std::string_view, int32_t>> keys) {
-  std::stable_sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(keys.begin(), keys.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   Trie trie;
   std::vector<Unit>& units = trie.units_;
   struct Range {
@@ -120,10 +122,12 @@ Trie Trie::build(std::vector<std::pair<std::string_view, int32_t>> keys) {
       auto label = static_cast<unsigned char>(keys[i].first[range.depth]);
       if (labels.empty() || labels.back().first != label) labels.emplace_back(label, i);
     }
-    // Look for a base whose slots are all free; after a run of failures the search starts further on for good.
+    // Look for a base whose slots are all free; after a run of failures the search starts further
+    // on for good.
     auto used = [&](size_t i) { return i < units.size() && units[i].parent >= 0; };
     while (used(first_free)) ++first_free;
-    size_t base = std::max<size_t>(1, first_free > labels[0].first ? first_free - labels[0].first : 1);
+    size_t base =
+        std::max<size_t>(1, first_free > labels[0].first ? first_free - labels[0].first : 1);
     size_t tried = 0;
     for (;; ++base) {
       bool fits = true;
@@ -142,7 +146,8 @@ Trie Trie::build(std::vector<std::pair<std::string_view, int32_t>> keys) {
       open.push_back({static_cast<int32_t>(child), labels[i].second, end, range.depth + 1});
     }
   }
-  // A leaf's base of 0 points into the root's children, whose parent is another node: no false child but the root's own.
+  // A leaf's base of 0 points into the root's children, whose parent is another node: no false
+  // child but the root's own.
   units.shrink_to_fit();
   return trie;
 }

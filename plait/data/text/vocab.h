@@ -15,7 +15,8 @@ class Vocab {
  public:
   /// A token that is there already gets the new id.
   void add(std::string_view token, uint32_t id);
-  /// To be called after the last add. @throws Error kResourceLimit when the ids are far beyond the number of tokens.
+  /// To be called after the last add. @throws Error kResourceLimit when the ids are far beyond the
+  /// number of tokens.
   void finish(const std::string& where);
   /// The id, or -1.
   int64_t find(std::string_view token) const;
@@ -36,7 +37,9 @@ class Vocab {
     uint32_t length;
     uint32_t id;
   };
-  std::string_view text(const Entry& entry) const { return std::string_view(bytes_).substr(entry.begin, entry.length); }
+  std::string_view text(const Entry& entry) const {
+    return std::string_view(bytes_).substr(entry.begin, entry.length);
+  }
   size_t slot_of(std::string_view token, uint64_t hash) const;
   void grow();
 
