@@ -156,6 +156,9 @@ TEST(Published, KnowsEfficientNetLiteByItsWeights) {
               EfficientNetLite::Config::lite(variant).width_coefficient);
   }
   EXPECT_THROW(translate_published({}, {{"other", at::zeros({2})}}, "other.pth"), Error);
+  TensorMap odd = {{"x.#", at::zeros({2})}, {std::string(600, 'a'), at::zeros({2})}};
+  EXPECT_THROW(translate_published(Json::object({{"model_type", "resnet"}}), odd, "odd.pth"),
+               Error);
 }
 
 }  // namespace
