@@ -37,10 +37,12 @@ Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int
   at::Tensor power = at::fft_rfft(frames * at::hann_window(size)).abs().square();  // [F, K]
   // Three frames together: single ones of pure noise scatter too far.
   at::Tensor mean3 = power.unfold(0, 3, 1).mean(-1);
-  at::Tensor mean = power.mean(0), floor = at::quantile(mean3, 0.1, 0) / 0.37;
+  at::Tensor mean = power.mean(0), floor = at::quantile(mean3, 0.04, 0) / 0.3;
+  // Broad noise shows first where speech is weak, so every frequency counts alike in one half of the estimate.
   double level = mean.sum().item<double>(), under = floor.sum().item<double>();
-  double ratio = level / (under + 1e-9 * level + 1e-20);
-  out.snr_db = 10 * std::log10(std::max(ratio - 1, 1e-3));
+  double total = 10 * std::log10(std::max(level / (under + 1e-9 * level + 1e-20) - 1, 1e-3));
+  at::Tensor each = 10 * at::log10((mean + 1e-12 * level + 1e-20) / (floor + 1e-12 * level + 1e-20));
+  out.snr_db = 0.5 * total + 0.5 * each.clamp(0, 50).mean().item<double>();
 
   at::Tensor frame_db = 10 * at::log10(power.sum(1) + 1e-12);
   double loud = at::quantile(frame_db, 0.95).item<double>();
@@ -111,7 +113,7 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   double lost = find_dropouts(x, sample_rate, rms, &keep);
   Spectrum s = analyse(x, keep, sample_rate);
   double rms_db = 20 * std::log10(rms + 1e-9);
-  out.parts["noise"] = std::clamp((s.snr_db + 8) / 48, 0.02, 1.0);
+  out.parts["noise"] = std::clamp((s.snr_db + 8) / 43, 0.02, 1.0);
   out.parts["clipping"] = 0.1 + 0.9 * std::exp(-18 * std::max(0.0, clipped_share(x, peak) - 2e-4));
   out.parts["dropout"] = std::pow(1 - lost, 1.5) * (lost > 0 ? 0.9 : 1.0);
   out.parts["level"] = std::clamp((rms_db + 80) / 50, 0.02, 1.0);

@@ -119,11 +119,11 @@ Quality image_quality(const at::Tensor& image) {
 
   double noise = h > 10 && w > 10 ? noise_level(p, h, w) : 0;
   double slope = edge_slope(p, h, w, noise);
-  double sharpness = slope < 0 ? 0.3 : std::clamp((slope - 0.05) / 0.5, 0.02, 1.0);
+  double sharpness = slope < 0 ? 0.3 : std::clamp((slope - 0.05) / 0.75, 0.02, 1.0);
   double calm = std::exp(-noise / 14);
   double exposure = std::clamp(0.15 + range / 0.5, 0.0, 1.0) * (1 - 0.5 * black) * (1 - 0.35 * white);
   double rich = std::clamp(0.25 + entropy / 5, 0.0, 1.0);
-  double score = std::sqrt(sharpness) * calm * std::sqrt(exposure) * std::sqrt(rich);
+  double score = std::pow(sharpness, 0.7) * calm * std::sqrt(exposure) * std::sqrt(rich);
   return {std::clamp(score, 0.0, 1.0), {{"sharpness", sharpness}, {"noise", calm}, {"exposure", exposure}, {"entropy", rich}}};
 }
 

@@ -127,7 +127,7 @@ Quality series_quality(const at::Tensor& values) {
     out.parts["spikes"] += part * q.spikes;
     out.parts["drift"] += part * q.drift;
     out.parts["noise"] += part * q.noise;
-    out.score += part * q.dropout * q.stuck * q.spikes * std::sqrt(q.drift) * q.noise;
+    out.score += part * q.dropout * q.stuck * q.spikes * std::sqrt(q.drift) * std::sqrt(q.noise);
   }
   out.score = std::clamp(out.score, 0.0, 1.0);
   return out;

@@ -102,7 +102,7 @@ double order_of(const TextModel& model, const std::vector<std::string>& words) {
   double sum = 0;
   for (size_t i = 0; i + 1 < ids.size(); ++i) {
     sum += std::clamp(model.near(ids[i], ids[i + 1]), -4.0, 1.5);
-    if (i + 2 < ids.size()) sum += 0.5 * std::clamp(model.skip(ids[i], ids[i + 2]), -3.0, 1.0);
+    if (i + 2 < ids.size()) sum += 0.8 * std::clamp(model.skip(ids[i], ids[i + 2]), -3.0, 1.5);
   }
   return sum / (static_cast<double>(words.size()) + 3);
 }
@@ -154,7 +154,7 @@ Quality text_quality(std::string_view text) {
   double han_order = (han_known + 1.5) / (static_cast<double>(t.han.size()) + 3);
   double han_share = units ? static_cast<double>(t.han_characters) / static_cast<double>(units) : 0;
 
-  double order = (1 - han_share) * logistic(4.0 * english_order) + han_share * logistic(12 * (han_order - 0.5));
+  double order = (1 - han_share) * logistic(3.0 * english_order) + han_share * logistic(12 * (han_order - 0.5));
   double correct = (1 - han_share) * std::pow(spelling, 2) + han_share * 1.0;
   double completeness = 0.85 + 0.15 * t.ends_sentence;
   double length = static_cast<double>(words) + static_cast<double>(t.han_characters) / 1.7 + static_cast<double>(t.other) / 4;

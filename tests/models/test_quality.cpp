@@ -1,0 +1,106 @@
+// Basic behaviour of quality scores and of damage; figures on real data: benchmarks/quality/measure.py.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "plait/core/error.h"
+#include "plait/data/augment/augment.h"
+#include "plait/models/quality/quality.h"
+
+namespace plait::models {
+namespace {
+
+const char* kSentence = "The old man walked slowly to the station because he wanted to see his friend before the train left.";
+
+Value example(Modality modality) {
+  at::Tensor t = at::arange(16000, at::kFloat) / 16000;
+  switch (modality) {
+    case Modality::kText:
+      return std::string(kSentence);
+    case Modality::kImage: {
+      // Bars and a gradient: sharp edges beside calm areas.
+      at::Tensor y = at::arange(160, at::kFloat).view({160, 1, 1}), x = at::arange(160, at::kFloat).view({1, 160, 1});
+      at::Tensor bars = at::floor(x / 23).remainder(2) * 120 + at::floor(y / 31).remainder(2) * 60 + y / 4;
+      return bars.expand({160, 160, 3}).clamp(0, 255).to(at::kByte).contiguous();
+    }
+    case Modality::kAudio:
+      // A tone with harmonics that comes in syllables.
+      return Waveform{(at::sin(t * 2 * M_PI * 180) + 0.5 * at::sin(t * 2 * M_PI * 1340)) * 0.3 *
+                          at::sin(t * 2 * M_PI * 2).clamp_min(0).square(),
+                      16000};
+    default:
+      return at::sin(at::arange(400, at::kFloat) / 15).unsqueeze(1) + at::sin(at::arange(400, at::kFloat) / 41).unsqueeze(1);
+  }
+}
+
+const std::pair<Modality, std::vector<const char*>> kMeasured[] = {
+    {Modality::kText, {"typos", "shuffle", "blank"}},
+    {Modality::kImage, {"gaussian_blur", "gaussian_noise", "salt_and_pepper"}},
+    {Modality::kAudio, {"white_noise", "clipping", "dropouts"}},
+    {Modality::kSeries, {"dropout", "stuck", "spikes", "drift", "noise"}},
+};
+
+TEST(Quality, FallsWithDamage) {
+  for (const auto& [modality, kinds] : kMeasured) {
+    Value value = example(modality);
+    double clean = assess(value, modality).score;
+    EXPECT_GT(clean, 0.3) << to_string(modality);
+    EXPECT_LE(clean, 1.0);
+    for (const char* kind : kinds) {
+      double mild = assess(data::damage(value, modality, kind, 0.35, 3), modality).score;
+      double severe = assess(data::damage(value, modality, kind, 1.0, 3), modality).score;
+      EXPECT_LT(mild, clean) << to_string(modality) << " " << kind;
+      EXPECT_LT(severe, mild) << to_string(modality) << " " << kind;
+      EXPECT_GE(severe, 0);
+    }
+  }
+}
+
+TEST(Quality, EmptyAndHostileInputsScoreZeroOrFail) {
+  EXPECT_EQ(text_quality("").score, 0);
+  EXPECT_EQ(text_quality(" \n\t").score, 0);
+  for (const char* odd : {"\xff\xfe\x80", "\xe4\xb8", "!!!", "12345"}) {
+    double score = text_quality(odd).score;
+    EXPECT_TRUE(score >= 0 && score <= 1) << odd;
+  }
+  EXPECT_EQ(image_quality(at::zeros({0, 0, 3}, at::kByte)).score, 0);
+  EXPECT_LT(image_quality(at::full({64, 64, 3}, 200, at::kByte)).score, 0.3);
+  EXPECT_THROW(image_quality(at::zeros({4})), Error);
+  EXPECT_EQ(audio_quality(at::zeros({8000}), 16000).score, 0);
+  EXPECT_EQ(audio_quality(at::zeros({0}), 16000).score, 0);
+  EXPECT_THROW(audio_quality(at::zeros({2, 3, 4}), 16000), Error);
+  double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(series_quality(at::full({50, 2}, nan)).score, 0);
+  EXPECT_EQ(series_quality(at::ones({50, 2})).score, 0);
+  EXPECT_EQ(series_quality(at::zeros({0, 2})).score, 0);
+  EXPECT_THROW(assess(std::string("text"), Modality::kImage), Error);
+  EXPECT_THROW(assess(std::string("text"), Modality::kGraph), Error);
+}
+
+TEST(Quality, TableRowsAreJudgedByTheirPresentFields) {
+  Json row = Json::object({{"age", 31}, {"name", ""}, {"city", nullptr}, {"height", 1.8}});
+  EXPECT_EQ(assess(row, Modality::kTable).score, 0.5);
+}
+
+TEST(Damage, IsSeededAndLeavesTheOriginalAlone) {
+  for (const auto& [modality, measured] : kMeasured) {
+    for (const std::string& kind : data::damage_kinds(modality)) {
+      Value value = example(modality);
+      double before = assess(value, modality).score;
+      double a = assess(data::damage(value, modality, kind, 0.7, 5), modality).score;
+      double b = assess(data::damage(value, modality, kind, 0.7, 5), modality).score;
+      EXPECT_EQ(a, b) << kind;
+      EXPECT_EQ(assess(value, modality).score, before) << kind;
+      EXPECT_EQ(assess(data::damage(value, modality, kind, 0, 5), modality).score, before) << kind;
+    }
+  }
+  EXPECT_THROW(data::damage(std::string("a"), Modality::kText, "no_such_kind", 0.5, 1), Error);
+  EXPECT_THROW(data::damage(std::string("a"), Modality::kText, "typos", 1.5, 1), Error);
+  EXPECT_THROW(data::damage(at::zeros({3}), Modality::kText, "typos", 0.5, 1), Error);
+  EXPECT_THROW(data::damage(std::string("a"), Modality::kGraph, "typos", 0.5, 1), Error);
+}
+
+}  // namespace
+}  // namespace plait::models
