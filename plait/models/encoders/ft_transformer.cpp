@@ -15,8 +15,10 @@ void FtTransformer::Config::visit(ConfigVisitor& v) {
   v.field("hidden_size", hidden_size, "Width D of the tokens", {.min = 1, .max = 65536});
   v.field("num_hidden_layers", num_hidden_layers, "Transformer layers", {.min = 1, .max = 1024});
   v.field("num_attention_heads", num_attention_heads, "Attention heads", {.min = 2, .max = 1024});
-  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers", {.min = 1, .max = 262144});
-  v.field("dropout", dropout, "Dropout of the feed-forward layers while training", {.min = 0, .max = 0.99});
+  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
+  v.field("dropout", dropout, "Dropout of the feed-forward layers while training",
+          {.min = 0, .max = 0.99});
 }
 
 FtTransformer::Config FtTransformer::Config::tiny() {
@@ -31,8 +33,10 @@ FtTransformer::Config FtTransformer::Config::tiny() {
 }
 
 void FtTransformer::Config::validate() const {
-  require(numeric_fields > 0 || !cardinalities.empty(), "ft_transformer", "expected at least one field");
-  require(cardinalities.size() <= 65536, "ft_transformer", "expected at most 65536 categorical fields");
+  require(numeric_fields > 0 || !cardinalities.empty(), "ft_transformer",
+          "expected at least one field");
+  require(cardinalities.size() <= 65536, "ft_transformer",
+          "expected at most 65536 categorical fields");
   for (int64_t n : cardinalities) {
     require(n > 0 && n <= 10'000'000, "ft_transformer", "expected cardinalities in [1, 10000000]");
   }
@@ -48,8 +52,12 @@ void uniform(at::Tensor weight, int64_t width, at::Generator& generator) {
 }
 
 struct FieldEmbedding : Module {
-  FieldEmbedding(int64_t count, int64_t width) { weight = add_parameter("weight", at::zeros({count, width})); }
-  void reset_parameters(at::Generator& generator) override { uniform(weight, weight.size(1), generator); }
+  FieldEmbedding(int64_t count, int64_t width) {
+    weight = add_parameter("weight", at::zeros({count, width}));
+  }
+  void reset_parameters(at::Generator& generator) override {
+    uniform(weight, weight.size(1), generator);
+  }
   at::Tensor weight;
 };
 
@@ -115,7 +123,9 @@ class FtBackbone : public Module {
 
 struct FtTransformer::Cls : Module {
   explicit Cls(int64_t width) { weight = add_parameter("weight", at::zeros({width})); }
-  void reset_parameters(at::Generator& generator) override { uniform(weight, weight.size(0), generator); }
+  void reset_parameters(at::Generator& generator) override {
+    uniform(weight, weight.size(0), generator);
+  }
   at::Tensor weight;
 };
 
@@ -125,7 +135,9 @@ struct FtTransformer::Numeric : Module {
     weight = add_parameter("weight", at::zeros({fields, width}));
     bias = add_parameter("bias", at::zeros({fields, width}));
   }
-  at::Tensor operator()(const at::Tensor& x) const { return at::addcmul(bias, x.unsqueeze(-1), weight); }
+  at::Tensor operator()(const at::Tensor& x) const {
+    return at::addcmul(bias, x.unsqueeze(-1), weight);
+  }
   void reset_parameters(at::Generator& generator) override {
     uniform(weight, weight.size(1), generator);
     uniform(bias, bias.size(1), generator);
@@ -147,7 +159,9 @@ struct FtTransformer::Categorical : Module {
     }
     return at::stack(tokens, 1) + bias;
   }
-  void reset_parameters(at::Generator& generator) override { uniform(bias, bias.size(1), generator); }
+  void reset_parameters(at::Generator& generator) override {
+    uniform(bias, bias.size(1), generator);
+  }
   std::shared_ptr<ModuleList<FieldEmbedding>> tables;
   at::Tensor bias;
 };
@@ -166,9 +180,11 @@ FtTransformer::FtTransformer(Config config) : config_(std::move(config)) {
 
 at::Tensor FtTransformer::numeric_tokens(const TensorMap& inputs, at::Tensor& mask) const {
   at::Tensor x = get(inputs, "numeric", "ft_transformer");
-  if (x.dim() != 2 || x.size(0) == 0 || x.size(1) != config_.numeric_fields || !x.is_floating_point()) {
+  if (x.dim() != 2 || x.size(0) == 0 || x.size(1) != config_.numeric_fields ||
+      !x.is_floating_point()) {
     fail(ErrorCode::kInvalidArgument, "ft_transformer",
-         "expected numeric [B, " + std::to_string(config_.numeric_fields) + "] of a floating-point type, got " + describe(x));
+         "expected numeric [B, " + std::to_string(config_.numeric_fields) +
+             "] of a floating-point type, got " + describe(x));
   }
   mask = check_mask(inputs, "numeric_mask", x.size(0), x.size(1), "ft_transformer");
   if (mask.defined()) x = x.masked_fill(mask.logical_not(), 0);
@@ -178,16 +194,19 @@ at::Tensor FtTransformer::numeric_tokens(const TensorMap& inputs, at::Tensor& ma
 at::Tensor FtTransformer::categorical_tokens(const TensorMap& inputs, at::Tensor& mask) const {
   at::Tensor ids = get(inputs, "categorical", "ft_transformer");
   auto fields = static_cast<int64_t>(config_.cardinalities.size());
-  if (ids.dim() != 2 || ids.size(0) == 0 || ids.size(1) != fields || !at::isIntegralType(ids.scalar_type(), false)) {
+  if (ids.dim() != 2 || ids.size(0) == 0 || ids.size(1) != fields ||
+      !at::isIntegralType(ids.scalar_type(), false)) {
     fail(ErrorCode::kInvalidArgument, "ft_transformer",
-         "expected categorical [B, " + std::to_string(fields) + "] of an integer type, got " + describe(ids));
+         "expected categorical [B, " + std::to_string(fields) + "] of an integer type, got " +
+             describe(ids));
   }
   mask = check_mask(inputs, "categorical_mask", ids.size(0), fields, "ft_transformer");
   if (mask.defined()) ids = ids.masked_fill(mask.logical_not(), 0);
   if (ids.is_cpu()) {
     at::Tensor counts = at::tensor(config_.cardinalities, at::kLong);
     if (at::logical_or(ids.lt(0), ids.ge(counts)).any().item<bool>()) {
-      fail(ErrorCode::kInvalidArgument, "ft_transformer", "expected categorical values in [0, cardinality)");
+      fail(ErrorCode::kInvalidArgument, "ft_transformer",
+           "expected categorical values in [0, cardinality)");
     }
   }
   return (*categorical_)(ids.to(at::kLong));
@@ -200,7 +219,8 @@ EncoderOutput FtTransformer::encode(const TensorMap& inputs) {
     at::Tensor mask;
     parts.push_back(numeric ? numeric_tokens(inputs, mask) : categorical_tokens(inputs, mask));
     masks.push_back(mask);
-    require(parts.back().size(0) == parts[1].size(0), "ft_transformer", "expected as many numeric as categorical rows");
+    require(parts.back().size(0) == parts[1].size(0), "ft_transformer",
+            "expected as many numeric as categorical rows");
   }
   int64_t batch = parts[1].size(0);
   parts[0] = cls_->weight.expand({batch, 1, -1});
@@ -210,7 +230,8 @@ EncoderOutput FtTransformer::encode(const TensorMap& inputs) {
   for (const at::Tensor& mask : masks) masked = masked || mask.defined();
   if (masked) {
     for (size_t i = 0; i < parts.size(); ++i) {
-      if (!masks[i].defined()) masks[i] = at::ones({batch, parts[i].size(1)}, parts[i].options().dtype(at::kBool));
+      if (!masks[i].defined())
+        masks[i] = at::ones({batch, parts[i].size(1)}, parts[i].options().dtype(at::kBool));
     }
     out.mask = at::cat(masks, 1);
   }

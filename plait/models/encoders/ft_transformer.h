@@ -10,13 +10,14 @@ namespace plait::models {
 
 class FtBackbone;
 
-/// FT-Transformer (Gorishniy et al. 2021, https://arxiv.org/abs/2106.11959): each field of a table row becomes a token, a
-/// pre-norm Transformer with ReGLU mixes them, a token of its own stands for the row. Weight names of FTTransformer in
-/// the package rtdl_revisiting_models.
-/// Inputs: numeric [B, F], categorical [B, G] int64 (each only when the config has such fields), numeric_mask [B, F] and
-/// categorical_mask [B, G] (optional; false: the field is missing and its value, NaN included, does not matter).
-/// tokens [B, 1 + F + G, D]: the row's token, then the fields in order. In the last block the reference updates the row's
-/// token only; here the fields get their own update too, which the pooled vector does not see.
+/// FT-Transformer (Gorishniy et al. 2021, https://arxiv.org/abs/2106.11959): each field of a table
+/// row becomes a token, a pre-norm Transformer with ReGLU mixes them, a token of its own stands for
+/// the row. Weight names of FTTransformer in the package rtdl_revisiting_models. Inputs: numeric
+/// [B, F], categorical [B, G] int64 (each only when the config has such fields), numeric_mask [B,
+/// F] and categorical_mask [B, G] (optional; false: the field is missing and its value, NaN
+/// included, does not matter). tokens [B, 1 + F + G, D]: the row's token, then the fields in order.
+/// In the last block the reference updates the row's token only; here the fields get their own
+/// update too, which the pooled vector does not see.
 class FtTransformer : public Encoder {
  public:
   struct Config {

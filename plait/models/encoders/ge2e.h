@@ -10,11 +10,12 @@ namespace plait::models {
 class Lstm;
 
 /// Speaker encoder (Wan et al. 2018, "Generalized End-to-End Loss for Speaker Verification",
-/// https://arxiv.org/abs/1710.10467) as the package resemblyzer has it: an LSTM over windows of a mel spectrogram, its
-/// last state projected, cut at zero and scaled to length 1. Weight names of resemblyzer's VoiceEncoder.
-/// Inputs: input_features [B, mels, frames] (mel power, no logarithm), attention_mask [B, frames] (optional, real frames
-/// first). One token per window; the last window is kept when real frames fill enough of it. The pooled vector, the
-/// windows' mean scaled to length 1, is resemblyzer's embed_utterance.
+/// https://arxiv.org/abs/1710.10467) as the package resemblyzer has it: an LSTM over windows of a
+/// mel spectrogram, its last state projected, cut at zero and scaled to length 1. Weight names of
+/// resemblyzer's VoiceEncoder. Inputs: input_features [B, mels, frames] (mel power, no logarithm),
+/// attention_mask [B, frames] (optional, real frames first). One token per window; the last window
+/// is kept when real frames fill enough of it. The pooled vector, the windows' mean scaled to
+/// length 1, is resemblyzer's embed_utterance.
 class Ge2e : public Encoder {
  public:
   struct Config {

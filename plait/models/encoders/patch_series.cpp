@@ -11,12 +11,14 @@ void PatchSeries::Config::visit(ConfigVisitor& v) {
   v.field("channels", channels, "Channels C of the series", {.min = 1, .max = 65536});
   v.field("patch_length", patch_length, "Samples per token", {.min = 1, .max = 65536});
   v.field("max_length", max_length, "Longest input in samples", {.min = 1, .max = 1e7});
-  v.field("kernel_size", kernel_size, "Kernel of the convolution before the patches, odd", {.min = 1, .max = 1023});
+  v.field("kernel_size", kernel_size, "Kernel of the convolution before the patches, odd",
+          {.min = 1, .max = 1023});
   v.field("stem_size", stem_size, "Channels after the convolution", {.min = 1, .max = 65536});
   v.field("hidden_size", hidden_size, "Width D of the tokens", {.min = 1, .max = 65536});
   v.field("num_hidden_layers", num_hidden_layers, "Transformer layers", {.min = 1, .max = 1024});
   v.field("num_attention_heads", num_attention_heads, "Attention heads", {.min = 1, .max = 1024});
-  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers", {.min = 1, .max = 262144});
+  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
   v.field("dropout", dropout, "Dropout while training", {.min = 0, .max = 0.99});
 }
 
@@ -77,7 +79,8 @@ PatchSeries::PatchSeries(Config config) : config_(std::move(config)) {
   patches_ = add<Conv>("patches", c.stem_size, c.hidden_size,
                        ConvOptions{.kernel = {c.patch_length}, .stride = {c.patch_length}});
   statistics_ = add<Linear>("statistics", 3 * c.channels, c.hidden_size);
-  positions_ = add<Embedding>("positions", (c.max_length + c.patch_length - 1) / c.patch_length, c.hidden_size);
+  positions_ = add<Embedding>("positions", (c.max_length + c.patch_length - 1) / c.patch_length,
+                              c.hidden_size);
   dropout_ = add<Dropout>("dropout", c.dropout);
   layers_ = add<PatchLayers>("layers");
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) layers_->append(c);
@@ -86,17 +89,18 @@ PatchSeries::PatchSeries(Config config) : config_(std::move(config)) {
 
 EncoderOutput PatchSeries::encode(const TensorMap& inputs) {
   const at::Tensor& given = get(inputs, "values", "patch_series");
-  if (given.dim() != 3 || given.size(0) == 0 || given.size(1) == 0 || given.size(1) > config_.max_length ||
-      given.size(2) != config_.channels) {
+  if (given.dim() != 3 || given.size(0) == 0 || given.size(1) == 0 ||
+      given.size(1) > config_.max_length || given.size(2) != config_.channels) {
     fail(ErrorCode::kInvalidArgument, "patch_series",
-         "expected values [B, 1 to " + std::to_string(config_.max_length) + ", " + std::to_string(config_.channels) +
-             "], got " + describe(given));
+         "expected values [B, 1 to " + std::to_string(config_.max_length) + ", " +
+             std::to_string(config_.channels) + "], got " + describe(given));
   }
   int64_t length = given.size(1);
   at::Tensor mask = check_mask(inputs, "attention_mask", given.size(0), length, "patch_series");
   auto dtype = norm_->weight.scalar_type();
 
-  // Sensor values may be large beside their changes, so the scaling is done in fp32 whatever the weights are.
+  // Sensor values may be large beside their changes, so the scaling is done in fp32 whatever the
+  // weights are.
   at::Tensor wide = given.to(at::kFloat);
   at::Tensor seen = at::isfinite(wide);
   if (mask.defined()) seen = at::logical_and(seen, mask.unsqueeze(-1));
@@ -106,8 +110,11 @@ EncoderOutput PatchSeries::encode(const TensorMap& inputs) {
   at::Tensor centred = (wide - mean).masked_fill(hidden, 0);
   at::Tensor spread = (centred.square().sum(1, true) / count).sqrt();
   at::Tensor scaled = centred / (spread + kEpsilon);
-  at::Tensor share = seen.to(at::kFloat).sum(1, true) / (mask.defined() ? mask.sum(1).clamp_min(1).view({-1, 1, 1}) : at::scalar_tensor(length, wide.options()));
-  at::Tensor statistics = at::cat({mean.sign() * mean.abs().log1p(), (spread + kEpsilon).log(), share}, -1);
+  at::Tensor share = seen.to(at::kFloat).sum(1, true) /
+                     (mask.defined() ? mask.sum(1).clamp_min(1).view({-1, 1, 1})
+                                     : at::scalar_tensor(length, wide.options()));
+  at::Tensor statistics =
+      at::cat({mean.sign() * mean.abs().log1p(), (spread + kEpsilon).log(), share}, -1);
 
   at::Tensor x = at::cat({scaled, seen.to(at::kFloat)}, -1).to(dtype).transpose(1, 2);
   x = at::gelu((*stem_)(x));
@@ -119,7 +126,8 @@ EncoderOutput PatchSeries::encode(const TensorMap& inputs) {
 
   EncoderOutput out;
   if (mask.defined()) {
-    at::Tensor filled = at::constant_pad_nd(mask, {0, tail}).view({x.size(0), -1, config_.patch_length}).any(2);
+    at::Tensor filled =
+        at::constant_pad_nd(mask, {0, tail}).view({x.size(0), -1, config_.patch_length}).any(2);
     out.mask = at::cat({at::ones_like(filled.narrow(1, 0, 1)), filled}, 1);
   }
   at::Tensor keys = attention_mask_or_none(out.mask);

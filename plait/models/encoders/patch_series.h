@@ -9,11 +9,13 @@ namespace plait::models {
 
 class PatchLayers;
 
-/// Encoder of sensor series of our own: per-row scaling (Kim et al. 2022, "RevIN"), a 1-D convolution over all channels,
-/// patches as tokens of a pre-norm Transformer (after Nie et al. 2023, "PatchTST", https://arxiv.org/abs/2211.14730; there
-/// channels stay apart, here they mix). The first token holds what the scaling took away, each channel's mean and spread.
-/// Inputs: values [B, T, C] with T up to max_length, attention_mask [B, T] (optional, false: no sample). A value that is
-/// NaN is missing in its channel only. Trailing padding is invisible: a row gives what its real samples give alone.
+/// Encoder of sensor series of our own: per-row scaling (Kim et al. 2022, "RevIN"), a 1-D
+/// convolution over all channels, patches as tokens of a pre-norm Transformer (after Nie et al.
+/// 2023, "PatchTST", https://arxiv.org/abs/2211.14730; there channels stay apart, here they mix).
+/// The first token holds what the scaling took away, each channel's mean and spread. Inputs: values
+/// [B, T, C] with T up to max_length, attention_mask [B, T] (optional, false: no sample). A value
+/// that is NaN is missing in its channel only. Trailing padding is invisible: a row gives what its
+/// real samples give alone.
 class PatchSeries : public Encoder {
  public:
   struct Config {

@@ -10,10 +10,14 @@ namespace plait::models {
 void TemporalAudio::Config::visit(ConfigVisitor& v) {
   v.field("num_mel_bins", num_mel_bins, "Mel bands of the spectrogram", {.min = 1, .max = 1024});
   v.field("hidden_size", hidden_size, "Width D of the tokens", {.min = 1, .max = 65536});
-  v.field("num_hidden_layers", num_hidden_layers, "Blocks of attention, convolution and feed-forward", {.min = 1, .max = 1024});
-  v.field("num_attention_heads", num_attention_heads, "Attention heads, also of the pooling", {.min = 1, .max = 1024});
-  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers", {.min = 1, .max = 262144});
-  v.field("kernel_size", kernel_size, "Kernel of the blocks' convolutions in tokens, odd", {.min = 1, .max = 1023});
+  v.field("num_hidden_layers", num_hidden_layers,
+          "Blocks of attention, convolution and feed-forward", {.min = 1, .max = 1024});
+  v.field("num_attention_heads", num_attention_heads, "Attention heads, also of the pooling",
+          {.min = 1, .max = 1024});
+  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
+  v.field("kernel_size", kernel_size, "Kernel of the blocks' convolutions in tokens, odd",
+          {.min = 1, .max = 1023});
   v.field("max_frames", max_frames, "Longest input in frames", {.min = 1, .max = 1e7});
   v.field("dropout", dropout, "Dropout while training", {.min = 0, .max = 0.99});
 }
@@ -40,7 +44,8 @@ namespace {
 /// Depthwise over time (at half the rate), then across channels. [B, T, in] → [B, ⌈T/2⌉, out].
 struct StemLayer : Module {
   StemLayer(int64_t in, int64_t out) {
-    depthwise = add<Conv>("depthwise", in, in, ConvOptions{.kernel = {5}, .stride = {2}, .padding = {2}, .groups = in});
+    depthwise = add<Conv>("depthwise", in, in,
+                          ConvOptions{.kernel = {5}, .stride = {2}, .padding = {2}, .groups = in});
     pointwise = add<Linear>("pointwise", in, out);
     norm = add<LayerNorm>("norm", out);
   }
@@ -73,8 +78,9 @@ struct Convolution : Module {
     int64_t d = c.hidden_size;
     norm = add<LayerNorm>("norm", d);
     in = add<Linear>("in", d, 2 * d);
-    depthwise = add<Conv>("depthwise", d, d,
-                          ConvOptions{.kernel = {c.kernel_size}, .padding = {c.kernel_size / 2}, .groups = d});
+    depthwise = add<Conv>(
+        "depthwise", d, d,
+        ConvOptions{.kernel = {c.kernel_size}, .padding = {c.kernel_size / 2}, .groups = d});
     inner_norm = add<LayerNorm>("inner_norm", d);
     out = add<Linear>("out", d, d);
   }
@@ -106,7 +112,8 @@ struct Block : Module {
     feed_forward = add<FeedForward>("feed_forward", c);
     dropout = add<Dropout>("dropout", c.dropout);
   }
-  at::Tensor operator()(const at::Tensor& in, const at::Tensor& mask, const at::Tensor& keys) const {
+  at::Tensor operator()(const at::Tensor& in, const at::Tensor& mask,
+                        const at::Tensor& keys) const {
     at::Tensor x = in + (*dropout)((*attention)(in, keys));
     x = x + (*dropout)((*convolution)(x, mask));
     return x + (*dropout)((*feed_forward)(x));
@@ -146,7 +153,8 @@ EncoderOutput TemporalAudio::encode(const TensorMap& inputs) {
              std::to_string(config_.max_frames) + "], got " + describe(features));
   }
   EncoderOutput out;
-  out.mask = check_mask(inputs, "attention_mask", features.size(0), features.size(2), "temporal_audio");
+  out.mask =
+      check_mask(inputs, "attention_mask", features.size(0), features.size(2), "temporal_audio");
   at::Tensor x = features.to(norm_->weight.scalar_type()).transpose(1, 2);
   for (const auto& layer : *stem_) {
     x = (*layer)(zero_padding(x, out.mask));

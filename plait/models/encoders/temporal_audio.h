@@ -10,12 +10,13 @@ namespace plait::models {
 class TemporalStem;
 class TemporalBlocks;
 
-/// Temporal audio extractor of our own, for prosody and events: depthwise-separable convolutions take a log-mel
-/// spectrogram to a quarter of its frames, blocks of attention, convolution and feed-forward (after Gulati et al. 2020,
-/// "Conformer", https://arxiv.org/abs/2005.08100) look near and far, attention pooling with several heads weighs the
-/// moments. About one million parameters by default.
-/// Inputs: input_features [B, mels, frames], attention_mask [B, frames] (optional, real frames first). Tokens come every
-/// four frames; padding is invisible: a row gives what its real frames give alone.
+/// Temporal audio extractor of our own, for prosody and events: depthwise-separable convolutions
+/// take a log-mel spectrogram to a quarter of its frames, blocks of attention, convolution and
+/// feed-forward (after Gulati et al. 2020, "Conformer", https://arxiv.org/abs/2005.08100) look near
+/// and far, attention pooling with several heads weighs the moments. About one million parameters
+/// by default. Inputs: input_features [B, mels, frames], attention_mask [B, frames] (optional, real
+/// frames first). Tokens come every four frames; padding is invisible: a row gives what its real
+/// frames give alone.
 class TemporalAudio : public Encoder {
  public:
   struct Config {

@@ -11,21 +11,26 @@ void Wav2Vec2::Config::visit(ConfigVisitor& v) {
   v.field("hidden_size", hidden_size, "Width D of the tokens", {.min = 1, .max = 65536});
   v.field("num_hidden_layers", num_hidden_layers, "Transformer layers", {.min = 1, .max = 1024});
   v.field("num_attention_heads", num_attention_heads, "Attention heads", {.min = 1, .max = 1024});
-  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers", {.min = 1, .max = 262144});
+  v.field("intermediate_size", intermediate_size, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
   v.field("hidden_act", hidden_act, "Activation of the feed-forward layers");
   v.field("hidden_dropout", hidden_dropout, "Dropout while training", {.min = 0, .max = 0.99});
-  v.field("layer_norm_eps", layer_norm_eps, "Epsilon of the Transformer's normalisation", {.min = 0, .max = 1});
-  v.field("feat_extract_norm", feat_extract_norm, "Normalisation of the convolutions: the first one's by channel, or all by layer",
+  v.field("layer_norm_eps", layer_norm_eps, "Epsilon of the Transformer's normalisation",
+          {.min = 0, .max = 1});
+  v.field("feat_extract_norm", feat_extract_norm,
+          "Normalisation of the convolutions: the first one's by channel, or all by layer",
           {.one_of = {"group", "layer"}});
   v.field("feat_extract_activation", feat_extract_activation, "Activation of the convolutions");
   v.field("conv_dim", conv_dim, "Channels of each convolution");
   v.field("conv_stride", conv_stride, "Stride of each convolution");
   v.field("conv_kernel", conv_kernel, "Kernel of each convolution");
   v.field("conv_bias", conv_bias, "Whether the convolutions have a bias");
-  v.field("num_conv_pos_embeddings", num_conv_pos_embeddings, "Kernel of the positional convolution", {.min = 1, .max = 4096});
-  v.field("num_conv_pos_embedding_groups", num_conv_pos_embedding_groups, "Groups of the positional convolution",
-          {.min = 1, .max = 4096});
-  v.field("do_stable_layer_norm", do_stable_layer_norm, "Normalise before each Transformer step, not after it");
+  v.field("num_conv_pos_embeddings", num_conv_pos_embeddings,
+          "Kernel of the positional convolution", {.min = 1, .max = 4096});
+  v.field("num_conv_pos_embedding_groups", num_conv_pos_embedding_groups,
+          "Groups of the positional convolution", {.min = 1, .max = 4096});
+  v.field("do_stable_layer_norm", do_stable_layer_norm,
+          "Normalise before each Transformer step, not after it");
 }
 
 Wav2Vec2::Config Wav2Vec2::Config::tiny() {
@@ -54,9 +59,10 @@ void Wav2Vec2::Config::validate() const {
               conv_dim.size() == conv_kernel.size(),
           "wav2vec2", "expected conv_dim, conv_stride and conv_kernel of one length, 1 to 64");
   for (size_t i = 0; i < conv_dim.size(); ++i) {
-    require(conv_dim[i] > 0 && conv_dim[i] <= 65536 && conv_stride[i] > 0 && conv_stride[i] <= 4096 &&
-                conv_kernel[i] > 0 && conv_kernel[i] <= 4096,
-            "wav2vec2", "expected conv_dim in [1, 65536], conv_stride and conv_kernel in [1, 4096]");
+    require(conv_dim[i] > 0 && conv_dim[i] <= 65536 && conv_stride[i] > 0 &&
+                conv_stride[i] <= 4096 && conv_kernel[i] > 0 && conv_kernel[i] <= 4096,
+            "wav2vec2",
+            "expected conv_dim in [1, 65536], conv_stride and conv_kernel in [1, 4096]");
   }
   check_activation(hidden_act);
   check_activation(feat_extract_activation);
@@ -66,7 +72,8 @@ namespace {
 
 enum class Norm { kNone, kGroup, kLayer };
 
-/// Mean and variance of each channel over the real frames only. x [B, C, T], mask [B, T] or undefined.
+/// Mean and variance of each channel over the real frames only. x [B, C, T], mask [B, T] or
+/// undefined.
 at::Tensor normalise_channels(const GroupNorm& norm, const at::Tensor& x, const at::Tensor& mask) {
   if (!mask.defined()) return norm(x);
   at::Tensor real = mask.unsqueeze(1);
@@ -75,13 +82,16 @@ at::Tensor normalise_channels(const GroupNorm& norm, const at::Tensor& x, const 
   at::Tensor mean = wide.masked_fill(real.logical_not(), 0).sum(2, true) / count;
   at::Tensor centred = (wide - mean).masked_fill(real.logical_not(), 0);
   at::Tensor scale = at::rsqrt(centred.square().sum(2, true) / count + norm.eps);
-  return (centred * scale).to(x.scalar_type()) * norm.weight.unsqueeze(-1) + norm.bias.unsqueeze(-1);
+  return (centred * scale).to(x.scalar_type()) * norm.weight.unsqueeze(-1) +
+         norm.bias.unsqueeze(-1);
 }
 
 struct ConvLayer : Module {
   ConvLayer(const Wav2Vec2::Config& c, size_t i, Norm norm) : act(c.feat_extract_activation) {
-    conv = add<Conv>("conv", i == 0 ? 1 : c.conv_dim[i - 1], c.conv_dim[i],
-                     ConvOptions{.kernel = {c.conv_kernel[i]}, .stride = {c.conv_stride[i]}, .bias = c.conv_bias});
+    conv = add<Conv>(
+        "conv", i == 0 ? 1 : c.conv_dim[i - 1], c.conv_dim[i],
+        ConvOptions{
+            .kernel = {c.conv_kernel[i]}, .stride = {c.conv_stride[i]}, .bias = c.conv_bias});
     if (norm == Norm::kGroup) group = add<GroupNorm>("layer_norm", c.conv_dim[i], c.conv_dim[i]);
     if (norm == Norm::kLayer) layer = add<LayerNorm>("layer_norm", c.conv_dim[i]);
   }
@@ -97,7 +107,8 @@ struct ConvLayer : Module {
   std::string act;
 };
 
-/// A convolution whose weight is direction times length, per kernel position (weight normalisation over dimension 2).
+/// A convolution whose weight is direction times length, per kernel position (weight normalisation
+/// over dimension 2).
 struct NormalisedConv : Module {
   explicit NormalisedConv(const Wav2Vec2::Config& c)
       : groups(c.num_conv_pos_embedding_groups), padding(c.num_conv_pos_embeddings / 2) {
@@ -118,11 +129,13 @@ struct NormalisedConv : Module {
   struct Weight : Module {
     explicit Weight(const Wav2Vec2::Config& c) {
       length = add_parameter("original0", at::ones({1, 1, c.num_conv_pos_embeddings}));
-      direction = add_parameter("original1", at::ones({c.hidden_size, c.hidden_size / c.num_conv_pos_embedding_groups,
-                                                       c.num_conv_pos_embeddings}));
+      direction = add_parameter(
+          "original1", at::ones({c.hidden_size, c.hidden_size / c.num_conv_pos_embedding_groups,
+                                 c.num_conv_pos_embeddings}));
     }
     void reset_parameters(at::Generator& generator) override {
-      direction.normal_(0, 2 / std::sqrt(static_cast<double>(direction.size(2) * direction.size(0))), generator);
+      direction.normal_(
+          0, 2 / std::sqrt(static_cast<double>(direction.size(2) * direction.size(0))), generator);
       length.copy_(direction.norm(2, {0, 1}, /*keepdim=*/true));
     }
     at::Tensor length, direction;
@@ -132,7 +145,8 @@ struct NormalisedConv : Module {
 };
 
 struct PositionalConv : Module {
-  explicit PositionalConv(const Wav2Vec2::Config& c) : conv(add<NormalisedConv>("conv", c)), act(c.feat_extract_activation) {}
+  explicit PositionalConv(const Wav2Vec2::Config& c)
+      : conv(add<NormalisedConv>("conv", c)), act(c.feat_extract_activation) {}
   at::Tensor operator()(const at::Tensor& x) const {
     at::Tensor y = (*conv)(x.transpose(1, 2));
     // An even kernel gives one token more than it got.
@@ -203,9 +217,12 @@ at::Tensor mask_of(const at::Tensor& lengths, int64_t count) {
 
 class Wav2Vec2Features : public Module {
  public:
-  explicit Wav2Vec2Features(const Wav2Vec2::Config& c) : layers_(add<ModuleList<ConvLayer>>("conv_layers")), config_(c) {
+  explicit Wav2Vec2Features(const Wav2Vec2::Config& c)
+      : layers_(add<ModuleList<ConvLayer>>("conv_layers")), config_(c) {
     for (size_t i = 0; i < c.conv_dim.size(); ++i) {
-      Norm norm = c.feat_extract_norm == "layer" ? Norm::kLayer : i == 0 ? Norm::kGroup : Norm::kNone;
+      Norm norm = c.feat_extract_norm == "layer" ? Norm::kLayer
+                  : i == 0                       ? Norm::kGroup
+                                                 : Norm::kNone;
       layers_->append(c, i, norm);
     }
   }
@@ -215,9 +232,11 @@ class Wav2Vec2Features : public Module {
     for (size_t i = 0; i < layers_->size(); ++i) {
       at::Tensor mask;
       if (lengths.defined()) {
-        lengths = (at::floor_divide(lengths - config_.conv_kernel[i], config_.conv_stride[i]) + 1).clamp_min(0);
+        lengths = (at::floor_divide(lengths - config_.conv_kernel[i], config_.conv_stride[i]) + 1)
+                      .clamp_min(0);
         if (i == 0 && config_.feat_extract_norm == "group") {
-          mask = mask_of(lengths, conv_length(x.size(2), config_.conv_kernel[i], config_.conv_stride[i]));
+          mask = mask_of(lengths,
+                         conv_length(x.size(2), config_.conv_kernel[i], config_.conv_stride[i]));
         }
       }
       x = (*layers_)[i](x, mask);
@@ -287,10 +306,12 @@ int64_t Wav2Vec2::token_count(int64_t samples) const {
 EncoderOutput Wav2Vec2::encode(const TensorMap& inputs) {
   const at::Tensor& samples = get(inputs, "input_values", "wav2vec2");
   if (samples.dim() != 2 || samples.size(0) == 0 || token_count(samples.size(1)) == 0) {
-    fail(ErrorCode::kInvalidArgument, "wav2vec2",
-         "expected input_values [B, N] with enough samples for one token, got " + describe(samples));
+    fail(
+        ErrorCode::kInvalidArgument, "wav2vec2",
+        "expected input_values [B, N] with enough samples for one token, got " + describe(samples));
   }
-  at::Tensor real = check_mask(inputs, "attention_mask", samples.size(0), samples.size(1), "wav2vec2");
+  at::Tensor real =
+      check_mask(inputs, "attention_mask", samples.size(0), samples.size(1), "wav2vec2");
   at::Tensor lengths = real.defined() ? real.sum(1) : at::Tensor();
   at::Tensor x = samples.to(projection_->parameters().front().scalar_type());
   if (real.defined()) x = x.masked_fill(real.logical_not(), 0);

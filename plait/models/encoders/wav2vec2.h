@@ -13,11 +13,12 @@ class Wav2Vec2Features;
 class Wav2Vec2Projection;
 class Wav2Vec2Layers;
 
-/// wav2vec 2.0 (Baevski et al. 2020, https://arxiv.org/abs/2006.11477): convolutions over the waveform, convolutional
-/// positions, Transformer. Weight names of transformers' Wav2Vec2Model without its training-only masked_spec_embed.
-/// Inputs: input_values [B, N] at 16 kHz, attention_mask [B, N] (optional, real samples first).
-/// A row gives what its real samples give alone: with feat_extract_norm "layer" that is what the reference gives too;
-/// with "group" the reference lets the padding into the statistics of the first normalisation, this does not.
+/// wav2vec 2.0 (Baevski et al. 2020, https://arxiv.org/abs/2006.11477): convolutions over the
+/// waveform, convolutional positions, Transformer. Weight names of transformers' Wav2Vec2Model
+/// without its training-only masked_spec_embed. Inputs: input_values [B, N] at 16 kHz,
+/// attention_mask [B, N] (optional, real samples first). A row gives what its real samples give
+/// alone: with feat_extract_norm "layer" that is what the reference gives too; with "group" the
+/// reference lets the padding into the statistics of the first normalisation, this does not.
 class Wav2Vec2 : public Encoder {
  public:
   struct Config {

@@ -13,12 +13,14 @@ void Whisper::Config::visit(ConfigVisitor& v) {
   v.field("num_mel_bins", num_mel_bins, "Mel bands of the spectrogram", {.min = 1, .max = 1024});
   v.field("d_model", d_model, "Width D of the tokens", {.min = 4, .max = 65536});
   v.field("encoder_layers", encoder_layers, "Transformer layers", {.min = 1, .max = 1024});
-  v.field("encoder_attention_heads", encoder_attention_heads, "Attention heads", {.min = 1, .max = 1024});
-  v.field("encoder_ffn_dim", encoder_ffn_dim, "Width of the feed-forward layers", {.min = 1, .max = 262144});
+  v.field("encoder_attention_heads", encoder_attention_heads, "Attention heads",
+          {.min = 1, .max = 1024});
+  v.field("encoder_ffn_dim", encoder_ffn_dim, "Width of the feed-forward layers",
+          {.min = 1, .max = 262144});
   v.field("activation_function", activation_function, "Activation of the feed-forward layers");
   v.field("dropout", dropout, "Dropout while training", {.min = 0, .max = 0.99});
-  v.field("max_source_positions", max_source_positions, "Longest input in tokens, of two frames each",
-          {.min = 1, .max = 1e6});
+  v.field("max_source_positions", max_source_positions,
+          "Longest input in tokens, of two frames each", {.min = 1, .max = 1e6});
 }
 
 Whisper::Config Whisper::Config::tiny() {
@@ -76,7 +78,8 @@ struct Layer : Module {
   std::string act;
 };
 
-/// Sines in the first half of the channels, cosines in the second, wavelengths from 2π to 10000 · 2π.
+/// Sines in the first half of the channels, cosines in the second, wavelengths from 2π to 10000 ·
+/// 2π.
 at::Tensor sinusoids(int64_t length, int64_t channels) {
   double step = std::log(10000.0) / std::max<int64_t>(channels / 2 - 1, 1);
   at::Tensor rate = at::exp(at::arange(channels / 2, at::kDouble) * -step);
@@ -102,7 +105,8 @@ class WhisperLayers : public ModuleList<Layer> {};
 
 Whisper::Whisper(Config config) : config_(std::move(config)) {
   config_.validate();
-  conv1_ = add<Conv>("conv1", config_.num_mel_bins, config_.d_model, ConvOptions{.kernel = {3}, .padding = {1}});
+  conv1_ = add<Conv>("conv1", config_.num_mel_bins, config_.d_model,
+                     ConvOptions{.kernel = {3}, .padding = {1}});
   conv2_ = add<Conv>("conv2", config_.d_model, config_.d_model,
                      ConvOptions{.kernel = {3}, .stride = {2}, .padding = {1}});
   auto positions = add<Positions>("embed_positions", config_);
@@ -122,7 +126,8 @@ EncoderOutput Whisper::encode(const TensorMap& inputs) {
          "expected input_features [B, " + std::to_string(config_.num_mel_bins) + ", 1 to " +
              std::to_string(2 * config_.max_source_positions) + "], got " + describe(features));
   }
-  at::Tensor frames = check_mask(inputs, "attention_mask", features.size(0), features.size(2), "whisper");
+  at::Tensor frames =
+      check_mask(inputs, "attention_mask", features.size(0), features.size(2), "whisper");
 
   EncoderOutput out;
   at::Tensor x = zero_frames(features.to(conv1_->weight.scalar_type()), frames);

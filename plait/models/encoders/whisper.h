@@ -10,11 +10,12 @@ namespace plait::models {
 
 class WhisperLayers;
 
-/// The encoder of Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356): two convolutions over the log-mel
-/// spectrogram, fixed positions, pre-norm Transformer. Weight names of transformers' WhisperEncoder.
-/// Inputs: input_features [B, mels, frames] with any number of frames up to 2 · max_source_positions, attention_mask
-/// [B, frames] (optional). The reference wants full windows and lets tokens attend to the silence that fills them; so
-/// does this without a mask. With one, padding is invisible: a row gives what its real frames give alone.
+/// The encoder of Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356): two convolutions
+/// over the log-mel spectrogram, fixed positions, pre-norm Transformer. Weight names of
+/// transformers' WhisperEncoder. Inputs: input_features [B, mels, frames] with any number of frames
+/// up to 2 · max_source_positions, attention_mask [B, frames] (optional). The reference wants full
+/// windows and lets tokens attend to the silence that fills them; so does this without a mask. With
+/// one, padding is invisible: a row gives what its real frames give alone.
 class Whisper : public Encoder {
  public:
   struct Config {
