@@ -1,39 +1,40 @@
 # make demo   train a fused model on real pictures, captions and speech, and see it answer
-# make test   everything that CI runs: build, ctest, pytest, format, layers
+# make test   everything that CI runs: build, format, layers, ctest, pytest
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
-setup: ## Debian packages, .venv, build, Python package
-	@tools/setup.sh packages venv build install
-
-build: setup ## the same as setup
+setup: ## Debian packages, .venv, the libraries, the command line and the Python package
+	@tools/setup.sh packages venv app install
 
 demo: setup ## train, evaluate and report on real data (about 20 minutes from nothing)
 	@.venv/bin/plait demo --output build/demo
 
-dev: ## everything that the tests need besides
+dev: ## the same as setup, with tests, their requirements and their data
 	@tools/setup.sh packages venv_dev build install
 	@tools/test_data.sh
 
-test: dev ## build, ctest, pytest, format and layer checks
+build: dev ## the same as dev
+
+checks: ## format, layers, repository
 	@tools/check_layers.py
+	@tools/check_repo.py
 	@tools/check_format.sh
+
+test: dev checks ## build, checks, ctest, pytest
 	@ctest --test-dir build --output-on-failure -LE slow
 	@.venv/bin/python -m pytest -q tests/python -m "not slow"
 
-test-all: dev ## with the slow tests
-	@tools/check_layers.py
-	@tools/check_format.sh
+test-all: dev checks ## with the slow tests
 	@ctest --test-dir build --output-on-failure
 	@.venv/bin/python -m pytest -q tests/python
 
 format: ## rewrite the sources in the house style
 	@tools/check_format.sh --fix
 
-lint: ## clang-tidy, and every header compiled alone
+lint: dev ## every header compiled alone, and clang-tidy
 	@tools/lint.sh
 
 sanitize: ## unit tests and fuzz targets under ASan and UBSan
@@ -45,4 +46,4 @@ docs: ## API reference (Doxygen) into build/docs
 clean: ## remove the build tree
 	@rm -rf build
 
-.PHONY: help setup build demo dev test test-all format lint sanitize docs clean
+.PHONY: help setup demo dev build checks test test-all format lint sanitize docs clean
