@@ -11,7 +11,8 @@ from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
 ROOT = pathlib.Path(__file__).resolve().parent
-BUILD = pathlib.Path(os.environ.get("PLAIT_BUILD", ROOT / "build"))
+BUILD = pathlib.Path(os.environ.get("PLAIT_BUILD", ROOT / "build")).resolve()
+STAGE = BUILD / "python" / "package"
 
 
 def torch_folder():
@@ -29,24 +30,28 @@ def build_tree():
         subprocess.run(["cmake", "--build", BUILD], check=True)
 
 
+def stage_libraries(package):
+    """The component "python" of the build tree, each library once and under the name that it is loaded by."""
+    subprocess.run(["cmake", "--install", BUILD, "--prefix", package, "--component", "python"], check=True,
+                   stdout=subprocess.DEVNULL)
+    # A wheel has no links: it would hold the file behind each of them once more.
+    for link in [path for path in (package / "lib").iterdir() if path.is_symlink()]:
+        file = link.resolve()
+        link.unlink()
+        file.rename(link)
+
+
 class BuildWithLibraries(build_py):
     """Adds the extension module, the libraries, the program and the shipped model to the package."""
 
     def run(self):
+        shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         build_tree()
-        package = pathlib.Path(self.build_lib) / "plait"
-        subprocess.run(["cmake", "--install", BUILD, "--prefix", package / "_install", "--component", "python"], check=True,
-                       stdout=subprocess.DEVNULL)
-        for item in (package / "_install").iterdir():
-            target = package / item.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            shutil.move(item, target)
-        shutil.rmtree(package / "_install")
-        models = ROOT / "pretrained"
-        if models.is_dir():
-            shutil.copytree(models, package / "models", dirs_exist_ok=True)
+        package = pathlib.Path(self.build_lib).resolve() / "plait"
+        stage_libraries(package)
+        if (ROOT / "pretrained").is_dir():
+            shutil.copytree(ROOT / "pretrained", package / "models", dirs_exist_ok=True)
 
 
 class BinaryDistribution(Distribution):
@@ -54,6 +59,10 @@ class BinaryDistribution(Distribution):
         return True
 
 
-setup(packages=["plait", "deepseek"], package_dir={"": "python"},
+STAGE.mkdir(parents=True, exist_ok=True)
+readme = ROOT / "README.md"
+setup(long_description=readme.read_text() if readme.exists() else "", long_description_content_type="text/markdown",
+      packages=["plait", "deepseek"], package_dir={"": "python"},
       package_data={"plait": ["*.pyi", "py.typed"], "deepseek": ["*.pyi", "py.typed"]},
+      options={"build": {"build_base": str(STAGE)}, "egg_info": {"egg_base": str(STAGE)}},
       cmdclass={"build_py": BuildWithLibraries}, distclass=BinaryDistribution)

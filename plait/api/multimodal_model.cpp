@@ -51,6 +51,16 @@ std::vector<std::string> labels_of(const Json& task, int64_t classes) {
   return out;
 }
 
+/// Changes whenever one of the tensors is written to or replaced, without reading them.
+std::string stamp_of(const std::vector<at::Tensor>& tensors) {
+  std::string out;
+  for (const at::Tensor& t : tensors) {
+    const std::pair<const void*, int64_t> state{t.data_ptr(), t._version()};
+    out.append(reinterpret_cast<const char*>(&state), sizeof state);
+  }
+  return out;
+}
+
 void check_format(const Json& config, const std::string& dir) {
   if (config.get("model_type", "") != "plait") {
     fail(ErrorCode::kInvalidArgument, "model",
@@ -208,6 +218,15 @@ std::vector<Prediction> MultimodalModel::predict_batch(const std::vector<Sample>
       fail(ErrorCode::kInvalidArgument, "predict", "expected at least one stream of: " + join(network_->stream_names()));
     }
   }
+  for (size_t i = 0; cache_ && i < samples.size(); ++i) {
+    auto start = std::chrono::steady_clock::now();
+    std::vector<Feature> features;
+    for (const auto& [stream, value] : samples[i].streams) features.push_back(encode(stream, value));
+    models::FusedOutput output = fuse(features);
+    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    out.push_back(answer(output, options, ms).front());
+  }
+  if (cache_) return out;
   for (size_t begin = 0; begin < samples.size(); begin += static_cast<size_t>(max_batch_)) {
     auto start = std::chrono::steady_clock::now();
     size_t end = std::min(samples.size(), begin + static_cast<size_t>(max_batch_));
@@ -221,18 +240,39 @@ std::vector<Prediction> MultimodalModel::predict_batch(const std::vector<Sample>
 
 Feature MultimodalModel::encode(const std::string& stream, const Value& value) {
   at::NoGradGuard no_grad;
+  Feature out;
+  out.stream = stream;
+  out.content_hash = feature_key(content_bytes(value), fingerprint(stream));
+  if (auto found = cache_ ? cache_->get(out.content_hash) : std::nullopt) {
+    // What somebody else put under this key, in another form, does not count.
+    if (found->count("tokens") && found->count("mask") && found->count("pooled") && found->count("quality")) {
+      out.encoded.tokens = found->at("tokens").to(device_, dtype_).unsqueeze(0);
+      out.encoded.mask = found->at("mask").to(device_).unsqueeze(0);
+      out.encoded.pooled = found->at("pooled").to(device_, dtype_).unsqueeze(0);
+      out.quality = found->at("quality").item<double>();
+      return out;
+    }
+  }
   Sample sample;
   sample.streams[stream] = value;
   Batch batch = prepare({sample});
-  Feature out;
-  out.stream = stream;
   out.encoded = network_->encode(stream, batch.streams.at(stream));
   out.quality = batch.streams.at(stream).quality[0].item<double>();
-  out.content_hash = feature_key(content_bytes(value), fingerprint(stream));
+  if (cache_) {
+    cache_->put(out.content_hash, {{"tokens", out.encoded.tokens[0].to(at::kCPU)}, {"mask", out.encoded.mask[0].to(at::kCPU)},
+                                   {"pooled", out.encoded.pooled[0].to(at::kCPU)}, {"quality", at::scalar_tensor(out.quality)}});
+  }
   return out;
 }
 
 std::string MultimodalModel::fingerprint(const std::string& stream) const {
+  processor(stream);
+  const std::string stamp = stamp_of(network_->encoder(stream).parameters());
+  {
+    std::lock_guard lock(fingerprints_mutex_);
+    auto known = fingerprints_.find(stream);
+    if (known != fingerprints_.end() && known->second.first == stamp) return known->second.second;
+  }
   TensorMap weights;
   const std::string prefix = "streams." + stream + ".encoder.";
   for (const auto& [name, tensor] : network_->state_dict()) {
@@ -240,12 +280,21 @@ std::string MultimodalModel::fingerprint(const std::string& stream) const {
   }
   Json what = config_.at("streams").at(stream);
   what["processor"] = processor(stream).config();
-  return encoder_fingerprint(what.dump(), weights);
+  std::string digest = encoder_fingerprint(what.dump(), weights);
+  std::lock_guard lock(fingerprints_mutex_);
+  fingerprints_[stream] = {stamp, digest};
+  return digest;
 }
 
 Prediction MultimodalModel::decode(const std::vector<Feature>& features, const PredictOptions& options) {
   at::NoGradGuard no_grad;
   auto start = std::chrono::steady_clock::now();
+  models::FusedOutput output = fuse(features);
+  double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return answer(output, options, ms).front();
+}
+
+models::FusedOutput MultimodalModel::fuse(const std::vector<Feature>& features) {
   const auto& names = network_->stream_names();
   std::map<std::string, models::EncoderOutput> encoded;
   at::Tensor present = at::zeros({1, static_cast<int64_t>(names.size())}, at::kBool);
@@ -259,9 +308,7 @@ Prediction MultimodalModel::decode(const std::vector<Feature>& features, const P
     present[0][m] = true;
     quality[0][m] = feature.quality;
   }
-  models::FusedOutput output = network_->decode(encoded, present.to(device_), quality.to(device_));
-  double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return answer(output, options, ms).front();
+  return network_->decode(encoded, present.to(device_), quality.to(device_));
 }
 
 at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& labels, const std::string& task) {

@@ -1,9 +1,11 @@
 #pragma once
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "plait/api/prediction.h"
+#include "plait/core/feature_store.h"
 #include "plait/core/sample.h"
 #include "plait/data/processor.h"
 #include "plait/models/fused_network.h"
@@ -69,7 +71,11 @@ class MultimodalModel {
   /// Decoded, assessed, processed and padded: what the network takes.
   Batch prepare(const std::vector<Sample>& samples) const;
 
-  /// Digest of a stream's encoder and processor; changes with any weight. Reads all weights: keep it.
+  /// Looked up before a stream is encoded, and given what was; null = none. Set it before other threads use the model.
+  void set_cache(std::shared_ptr<FeatureStore> cache) { cache_ = std::move(cache); }
+
+  /// Digest of a stream's encoder and processor; changes with any weight. Reads all weights when they changed since the
+  /// last call. Thread-safe beside `predict`.
   std::string fingerprint(const std::string& stream) const;
 
   models::FusedNetwork& network() { return *network_; }
@@ -91,6 +97,7 @@ class MultimodalModel {
 
  private:
   MultimodalModel() = default;
+  models::FusedOutput fuse(const std::vector<Feature>& features);
   std::vector<Prediction> answer(const models::FusedOutput& output, const PredictOptions& options, double milliseconds);
   at::Tensor label_embeddings(const std::vector<std::string>& labels, const std::string& task);
 
@@ -103,6 +110,9 @@ class MultimodalModel {
   c10::ScalarType dtype_ = c10::ScalarType::Float;
   std::shared_ptr<models::FusedNetwork> network_;
   std::map<std::string, std::shared_ptr<const data::Processor>> processors_;
+  std::shared_ptr<FeatureStore> cache_;
+  mutable std::mutex fingerprints_mutex_;
+  mutable std::map<std::string, std::pair<std::string, std::string>> fingerprints_;  ///< Stamp of the weights, digest
 };
 
 }  // namespace plait::api

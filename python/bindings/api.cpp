@@ -13,6 +13,7 @@ namespace {
 using api::AutoModel;
 using api::Feature;
 using api::MultimodalModel;
+using runtime::FeatureCache;
 
 api::ModelOptions model_options(const py::dict& given) {
   api::ModelOptions out;
@@ -33,6 +34,12 @@ api::PredictOptions predict_options(const py::dict& given) {
   out.coverage = json.get("coverage", out.coverage);
   if (const Json* labels = json.find("labels"); labels && !labels->is_null()) out.labels = labels->as_strings();
   return out;
+}
+
+template <class F>
+auto released(F f) {
+  py::gil_scoped_release release;
+  return f();
 }
 
 Sample to_sample(const MultimodalModel& model, const py::dict& streams) {
@@ -92,6 +99,30 @@ py::dict train_on(MultimodalModel& model, const py::list& train, const py::list&
 }  // namespace
 
 void bind_api(py::module_& m) {
+  py::class_<FeatureCache, std::shared_ptr<FeatureCache>>(m, "FeatureCache")
+      .def(py::init<int64_t, const std::string&>(), py::arg("max_size") = 1024, py::arg("path") = "")
+      .def("get",
+           [](FeatureCache& self, const std::string& key) -> py::object {
+             auto found = released([&] { return self.get(key); });
+             if (!found) return py::none();
+             return from_tensors(*found);
+           })
+      .def("put", [](FeatureCache& self, const std::string& key, const py::dict& tensors) {
+        TensorMap features = to_tensors(tensors);
+        released([&] { self.put(key, features); });
+      })
+      .def("__contains__", [](FeatureCache& self, const std::string& key) { return self.contains(key); })
+      .def("__len__", &FeatureCache::size)
+      .def("clear", &FeatureCache::clear, py::call_guard<py::gil_scoped_release>())
+      .def("stats", [](const FeatureCache& self) {
+        auto s = self.stats();
+        py::dict out;
+        out["hits"] = s.hits;
+        out["misses"] = s.misses;
+        out["evictions"] = s.evictions;
+        return out;
+      });
+
   py::class_<Feature>(m, "Feature", "A stream's feature")
       .def_readonly("stream", &Feature::stream)
       .def_readonly("quality", &Feature::quality)
@@ -100,9 +131,15 @@ void bind_api(py::module_& m) {
       .def_property_readonly("pooled", [](const Feature& f) { return f.encoded.pooled[0]; });
 
   py::class_<MultimodalModel, std::shared_ptr<MultimodalModel>>(m, "MultimodalModel")
-      .def_static("load_default", [](const py::dict& options) { return MultimodalModel::load_default(model_options(options)); })
+      .def_static("load_default", [](const py::dict& options) {
+        api::ModelOptions how = model_options(options);
+        return released([&] { return MultimodalModel::load_default(how); });
+      })
       .def_static("from_pretrained",
-                  [](const std::string& name, const py::dict& options) { return MultimodalModel::from_pretrained(name, model_options(options)); })
+                  [](const std::string& name, const py::dict& options) {
+                    api::ModelOptions how = model_options(options);
+                    return released([&] { return MultimodalModel::from_pretrained(name, how); });
+                  })
       .def_static("build",
                   [](const py::dict& recipe, const std::vector<std::string>& classes) {
                     data::DatasetSplits splits;
@@ -125,7 +162,10 @@ void bind_api(py::module_& m) {
       .def("predict_batch",
            [](MultimodalModel& self, const py::list& items, const py::dict& options) {
              std::vector<Sample> samples;
-             for (auto item : items) samples.push_back(to_sample(self, item.cast<py::dict>()));
+             for (auto item : items) {
+               samples.push_back(to_sample(self, item.cast<py::dict>()));
+               samples.back().id = "item " + std::to_string(samples.size() - 1);
+             }
              api::PredictOptions how = predict_options(options);
              Json out = Json::array();
              {
@@ -152,6 +192,7 @@ void bind_api(py::module_& m) {
              return from_json(out);
            })
       .def("save_pretrained", &MultimodalModel::save_pretrained, py::arg("dir"), py::arg("half") = false, py::call_guard<py::gil_scoped_release>())
+      .def("set_cache", [](MultimodalModel& self, const std::shared_ptr<runtime::FeatureCache>& cache) { self.set_cache(cache); })
       .def("config", [](const MultimodalModel& self) { return from_json(self.config()); })
       .def("calibration", [](const MultimodalModel& self) { return from_json(self.calibration()); })
       .def_property_readonly("card", &MultimodalModel::card)
@@ -174,7 +215,10 @@ void bind_api(py::module_& m) {
 
   py::class_<AutoModel, std::shared_ptr<AutoModel>>(m, "AutoModel")
       .def_static("from_pretrained",
-                  [](const std::string& name, const py::dict& options) { return AutoModel::from_pretrained(name, model_options(options)); })
+                  [](const std::string& name, const py::dict& options) {
+                    api::ModelOptions how = model_options(options);
+                    return released([&] { return AutoModel::from_pretrained(name, how); });
+                  })
       .def("__call__",
            [](const AutoModel& self, const py::list& values) {
              std::vector<Value> converted;
@@ -197,36 +241,19 @@ void bind_api(py::module_& m) {
            })
       .def("process",
            [](const AutoModel& self, const py::list& values) {
-             std::vector<Value> decoded;
-             for (auto value : values) decoded.push_back(data::decode(to_value(value, self.encoder()->modality(), "input"), self.encoder()->modality(), "input"));
-             std::vector<const Value*> rows;
-             for (const Value& v : decoded) rows.push_back(&v);
-             return from_tensors(self.processor()->process(rows, "input"));
+             std::vector<Value> given;
+             for (auto value : values) given.push_back(to_value(value, self.encoder()->modality(), "input"));
+             return from_tensors(released([&] {
+               std::vector<const Value*> rows;
+               for (Value& v : given) {
+                 v = data::decode(v, self.encoder()->modality(), "input");
+                 rows.push_back(&v);
+               }
+               return self.processor()->process(rows, "input");
+             }));
            })
       .def_property_readonly("modality", [](const AutoModel& self) { return to_string(self.encoder()->modality()); })
       .def_property_readonly("config", [](const AutoModel& self) { return from_json(self.encoder_config()); });
-
-  using runtime::FeatureCache;
-  py::class_<FeatureCache, std::shared_ptr<FeatureCache>>(m, "FeatureCache")
-      .def(py::init<int64_t, const std::string&>(), py::arg("max_size") = 1024, py::arg("path") = "")
-      .def("get",
-           [](FeatureCache& self, const std::string& key) -> py::object {
-             auto found = self.get(key);
-             if (!found) return py::none();
-             return from_tensors(*found);
-           })
-      .def("put", [](FeatureCache& self, const std::string& key, const py::dict& tensors) { self.put(key, to_tensors(tensors)); })
-      .def("__contains__", [](FeatureCache& self, const std::string& key) { return self.contains(key); })
-      .def("__len__", &FeatureCache::size)
-      .def("clear", &FeatureCache::clear)
-      .def("stats", [](const FeatureCache& self) {
-        auto s = self.stats();
-        py::dict out;
-        out["hits"] = s.hits;
-        out["misses"] = s.misses;
-        out["evictions"] = s.evictions;
-        return out;
-      });
 }
 
 }  // namespace plait::python

@@ -1,4 +1,5 @@
 #pragma once
+#include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "plait/core/sample.h"

@@ -50,7 +50,7 @@ void bind_data(py::module_& m) {
              data::Encoding e;
              {
                py::gil_scoped_release release;
-               e = self.encode(text, special);
+               e = self.encode(text, {.add_special_tokens = special});
              }
              return e.ids;
            },
@@ -79,8 +79,13 @@ void bind_data(py::module_& m) {
   m.def("damage",
         [](const py::object& value, const std::string& modality, const std::string& kind, double severity, uint64_t seed) {
           Modality of = modality_from_string(modality);
-          Value decoded = data::decode(to_value(value, of, modality), of, modality);
-          return from_value(data::damage(decoded, of, kind, severity, seed));
+          Value given = to_value(value, of, modality);
+          Value damaged;
+          {
+            py::gil_scoped_release release;
+            damaged = data::damage(data::decode(given, of, modality), of, kind, severity, seed);
+          }
+          return from_value(damaged);
         },
         py::arg("value"), py::arg("modality"), py::arg("kind"), py::arg("severity"), py::arg("seed") = 0);
 

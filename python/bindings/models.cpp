@@ -25,11 +25,11 @@ py::dict buffers_of(const Model& model) {
 
 py::object quality_of(const py::object& value, const std::string& modality) {
   Modality kind = modality_from_string(modality);
-  Value decoded = data::decode(to_value(value, kind, modality), kind, modality);
+  Value given = to_value(value, kind, modality);
   models::Quality q;
   {
     py::gil_scoped_release release;
-    q = models::assess(decoded, kind);
+    q = models::assess(data::decode(given, kind, modality), kind);
   }
   py::dict parts;
   for (const auto& [name, part] : q.parts) parts[py::str(name)] = part;
@@ -53,7 +53,7 @@ void bind_models(py::module_& m) {
       .def("parameters", &parameters_of)
       .def("buffers", &buffers_of)
       .def("train", [](Model& self, bool on) { self.train(on); })
-      .def("initialize", &Model::initialize)
+      .def("initialize", &Model::initialize, py::call_guard<py::gil_scoped_release>())
       .def("load_state_dict", [](Model& self, const py::dict& weights) { self.load_state_dict(to_tensors(weights)); });
   m.def("create_model", [](const py::dict& config) { return models::create(to_json(config), "config"); });
   m.def("registry", [] {

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <filesystem>
+
 #include "plait/core/device.h"
 #include "plait/core/error.h"
 #include "plait/core/log.h"
@@ -7,10 +9,31 @@
 
 namespace plait::python {
 
+namespace {
+
+std::string type_name(const py::handle& object) { return py::str(py::type::of(object).attr("__name__")).cast<std::string>(); }
+
+/// PCM as float32 in [-1, 1]: integers by their full scale.
+at::Tensor to_pcm(const at::Tensor& samples) {
+  switch (samples.scalar_type()) {
+    case at::kByte: return (samples.to(at::kFloat) - 128.0) / 128.0;
+    case at::kShort: return samples.to(at::kFloat) / 32768.0;
+    case at::kInt: return samples.to(at::kFloat) / 2147483648.0;
+    default: return samples.to(at::kFloat);
+  }
+}
+
+}  // namespace
+
 Json to_json(const py::handle& object) {
   if (object.is_none()) return {};
   if (py::isinstance<py::bool_>(object)) return object.cast<bool>();
-  if (py::isinstance<py::int_>(object)) return object.cast<int64_t>();
+  if (py::isinstance<py::int_>(object)) {
+    int overflow = 0;
+    auto number = static_cast<int64_t>(PyLong_AsLongLongAndOverflow(object.ptr(), &overflow));
+    require(overflow == 0, "python", "expected an integer of at most 64 bits");
+    return number;
+  }
   if (py::isinstance<py::float_>(object)) return object.cast<double>();
   if (py::isinstance<py::str>(object)) return object.cast<std::string>();
   if (py::isinstance<py::dict>(object)) {
@@ -25,7 +48,7 @@ Json to_json(const py::handle& object) {
   }
   if (py::hasattr(object, "item")) return to_json(object.attr("item")());  // NumPy and torch scalars
   fail(ErrorCode::kInvalidArgument, "python",
-       "expected None, bool, number, str, list or dict, got " + py::str(py::type::of(object).attr("__name__")).cast<std::string>());
+       "expected None, bool, number, str, list or dict, got " + type_name(object));
 }
 
 py::object from_json(const Json& json) {
@@ -58,7 +81,9 @@ Value to_value(const py::handle& object, Modality modality, const std::string& s
   if (py::isinstance<py::tuple>(object) && py::len(object) == 2 && modality == Modality::kAudio) {
     py::tuple pair = object.cast<py::tuple>();
     Value samples = to_value(pair[0], modality, stream);
-    if (auto* tensor = std::get_if<at::Tensor>(&samples)) return Waveform{tensor->to(at::kFloat), pair[1].cast<int64_t>()};
+    int64_t rate = PyLong_Check(pair[1].ptr()) || py::hasattr(pair[1], "__index__") ? pair[1].cast<int64_t>() : 0;
+    if (auto* tensor = std::get_if<at::Tensor>(&samples); tensor && rate > 0) return Waveform{to_pcm(*tensor), rate};
+    fail(ErrorCode::kInvalidArgument, "python", stream + ": expected (samples, rate) with a rate in Hz as a positive int");
   }
   if (py::isinstance<py::dict>(object)) return to_json(object);
   bool picture = py::hasattr(object, "mode") && py::hasattr(object, "convert");  // PIL.Image
@@ -73,7 +98,7 @@ Value to_value(const py::handle& object, Modality modality, const std::string& s
   }
   fail(ErrorCode::kInvalidArgument, "python",
        stream + ": expected str, path, bytes, dict, array, tensor, picture or (samples, rate), got " +
-           py::str(py::type::of(object).attr("__name__")).cast<std::string>());
+           type_name(object));
 }
 
 py::object from_value(const Value& value) {
@@ -135,6 +160,10 @@ PYBIND11_MODULE(_C, m) {
       if (p) std::rethrow_exception(p);
     } catch (const Error& e) {
       set_python_error(e);
+    } catch (const c10::Error& e) {
+      PyErr_SetString(PyExc_RuntimeError, e.what_without_backtrace());
+    } catch (const std::filesystem::filesystem_error& e) {
+      PyErr_SetString(PyExc_OSError, e.what());
     }
   });
   m.def("available_backends", &available_backends);

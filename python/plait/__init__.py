@@ -7,6 +7,8 @@
 """
 import torch as _torch  # loads the libraries that the extension links to
 
+from typing import Any as _Any
+
 from . import _C
 from ._C import DataError, LimitError
 from . import cache, data, fusion, quality
@@ -18,17 +20,17 @@ from .training import AdamW, Trainer, TrainingArguments
 __version__ = "0.1.0"
 
 
-def available_backends():
+def available_backends() -> list[str]:
     """The back ends that would work now, best first, e.g. ["cuda", "cpu"]."""
     return _C.available_backends()
 
 
-def doctor():
+def doctor() -> dict[str, _Any]:
     """What this machine has: {"cpu": ..., "cuda": ..., "torch": ...}."""
     return _C.describe_devices()
 
 
-def registered_models():
+def registered_models() -> list[dict[str, _Any]]:
     """Every encoder, fusion layer and head: [{"name", "kind", "options", "tiny"}, ...]."""
     return _C.registry()
 

@@ -1,7 +1,13 @@
 """The user's face: a ready model that answers from any subset of its streams."""
 import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional, Union
+
+from torch import Tensor
 
 from . import _C
+from ._C import Feature
+from .cache import FeatureCache
 
 _SIZES = ("tiny", "base", "large")
 
@@ -12,11 +18,17 @@ class Prediction(dict):
     Always: modality_weights, quality, missing, confidence, prediction_set, abstain, latency_ms, model_version.
     """
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
             raise AttributeError(f"a prediction has no {name!r}; it has: {', '.join(self)}") from None
+
+
+def _options(task: Optional[str], coverage: float, labels: Optional[Sequence[str]]) -> dict[str, Any]:
+    if isinstance(labels, str):
+        raise ValueError("labels: expected a list of texts, got one str")
+    return {"task": task or "", "coverage": float(coverage), "labels": list(labels) if labels else None}
 
 
 class MultimodalModel:
@@ -24,67 +36,77 @@ class MultimodalModel:
 
     backend: one of available_backends(); dtype: "float32", "bfloat16" or "float16"; task: the task that predict answers
     (default: the model's first); batch_size: "dynamic" or a number, at most max_batch_size; untrained: accept a model
-    with untrained parts. predict and encode may be called from several threads; training needs exclusive access.
+    with untrained parts; cache: a plait.cache.FeatureCache that is looked up before anything is encoded. predict and
+    encode may be called from several threads; training needs exclusive access.
     """
 
-    def __init__(self, backend="cpu", model_size="base", task=None, batch_size="dynamic", max_batch_size=32, endpoint=None,
-                 cache=None, dtype="float32", untrained=False, _handle=None):
+    def __init__(self, backend: str = "cpu", model_size: str = "base", task: Optional[str] = None,
+                 batch_size: Union[str, int] = "dynamic", max_batch_size: int = 32, endpoint: Optional[str] = None,
+                 cache: Optional[FeatureCache] = None, dtype: str = "float32", untrained: bool = False, _handle: Any = None):
         if endpoint is not None:
             raise ValueError("endpoint: this version answers in the process; leave it out")
         if model_size not in _SIZES:
             raise ValueError(f"model_size: expected one of {', '.join(_SIZES)}, got {model_size!r}")
         if batch_size != "dynamic" and not (isinstance(batch_size, int) and 1 <= batch_size <= max_batch_size):
             raise ValueError(f'batch_size: expected "dynamic" or 1 to {max_batch_size}, got {batch_size!r}')
-        options = {"backend": backend, "model_size": model_size, "task": task or "", "dtype": dtype, "untrained": untrained,
+        options = {"backend": str(backend), "model_size": model_size, "task": task or "",
+                   "dtype": str(dtype).removeprefix("torch."), "untrained": untrained,
                    "max_batch_size": max_batch_size if batch_size == "dynamic" else batch_size}
         self._handle = _handle or _C.MultimodalModel.load_default(options)
-        self._cache = cache
+        if cache is not None:
+            if not isinstance(cache, FeatureCache):
+                raise ValueError(f"cache: expected a plait.cache.FeatureCache, got {type(cache).__name__}")
+            self._handle.set_cache(cache._handle)
 
     @staticmethod
-    def available_backends():
+    def available_backends() -> list[str]:
         """The back ends that would work now, best first; never one that would fail."""
         return _C.available_backends()
 
     @classmethod
-    def from_pretrained(cls, name_or_path, device="cpu", dtype="float32", task=None, max_batch_size=32, untrained=False, cache=None):
-        """A folder in the layout of save_pretrained, or a name of the model cache."""
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike], device: Any = "cpu", dtype: Any = "float32",
+                        task: Optional[str] = None, max_batch_size: int = 32, untrained: bool = False,
+                        cache: Optional[FeatureCache] = None) -> "MultimodalModel":
+        """A folder in the layout of save_pretrained, or a name of the model cache; device and dtype as in torch."""
         options = {"backend": str(device), "dtype": str(dtype).removeprefix("torch."), "task": task or "",
                    "max_batch_size": max_batch_size, "untrained": untrained}
         return cls(cache=cache, _handle=_C.MultimodalModel.from_pretrained(os.fspath(name_or_path), options))
 
     @classmethod
-    def from_config(cls, model, classes=(), seed=0):
+    def from_config(cls, model: Mapping[str, Any], classes: Sequence[str] = (), seed: int = 0) -> "MultimodalModel":
         """An untrained model from its config: streams, fusion, tasks; {"encoder": {"pretrained": "minilm"}} loads a
-        published encoder. `classes` are the labels of classification tasks that name none."""
-        recipe = {"dataset": "", "model": model, "seed": seed}
+        published encoder (a name, or a folder of yours). `classes` are the labels of classification tasks that name none."""
+        recipe = {"dataset": "", "model": dict(model), "seed": seed}
         return cls(_handle=_C.MultimodalModel.build(recipe, list(classes)))
 
-    def save_pretrained(self, directory, half=False):
+    def save_pretrained(self, directory: Union[str, os.PathLike], half: bool = False) -> None:
         """config.json, model.safetensors, streams/, calibration.json and the model card; half stores float16."""
         self._handle.save_pretrained(os.fspath(directory), half)
 
-    def predict(self, inputs=None, *, task=None, coverage=0.9, labels=None, **streams):
+    def predict(self, inputs: Union[Mapping[str, Any], Sequence[Mapping[str, Any]], None] = None, *, task: Optional[str] = None,
+                coverage: float = 0.9, labels: Optional[Sequence[str]] = None, **streams: Any) -> Union[Prediction, list[Prediction]]:
         """Answers from any non-empty subset of the streams: predict(text=..., image=...) or predict({stream: value}).
 
-        A value is text, a path, encoded bytes, an array, a tensor, a PIL picture or, for sound, (samples, rate).
+        A value is text, a path, encoded bytes, an array, a tensor, a PIL picture or, for sound, (samples, rate): pictures
+        [H, W, 3] uint8 or [3, H, W] float in [0, 1], sound [N], series [T, C], a table row as a dict. None: the stream is
+        missing.
         labels: choose among these texts instead of the trained classes (needs a retrieval task and a text stream).
         coverage: of the prediction set, between 0 and 1. A list of dicts gives a list of predictions.
         """
-        options = {"task": task or "", "coverage": float(coverage), "labels": list(labels) if labels else None}
+        options = _options(task, coverage, labels)
         if isinstance(inputs, (list, tuple)):
-            return [Prediction(p) for p in self._handle.predict_batch(list(inputs), options)]
+            if streams:
+                raise ValueError("expected a list of dicts or streams by name, got both")
+            return [Prediction(p) for p in self._handle.predict_batch([dict(item) for item in inputs], options)]
         return Prediction(self._handle.predict({**(inputs or {}), **streams}, options))
 
     __call__ = predict
 
-    def encode(self, stream, value):
+    def encode(self, stream: str, value: Any) -> Feature:
         """The stream's feature: tokens [T, D], pooled [D], quality, content_hash."""
-        feature = self._handle.encode(stream, value)
-        if self._cache is not None:
-            self._cache[feature.content_hash] = {"tokens": feature.tokens, "pooled": feature.pooled}
-        return feature
+        return self._handle.encode(stream, value)
 
-    def _encode_modality(self, modality, value, stream=None):
+    def _encode_modality(self, modality: str, value: Any, stream: Optional[str] = None) -> Feature:
         names = [n for n, m in self.streams.items() if m == modality]
         if stream is None:
             if not names:
@@ -92,55 +114,68 @@ class MultimodalModel:
             stream = names[0]
         return self.encode(stream, value)
 
-    def encode_text(self, value, stream=None):
+    def encode_text(self, value: Any, stream: Optional[str] = None) -> Feature:
+        """A text or a file of it. The first text stream, unless told otherwise."""
         return self._encode_modality("text", value, stream)
 
-    def encode_image(self, value, stream=None):
+    def encode_image(self, value: Any, stream: Optional[str] = None) -> Feature:
+        """A picture: path, bytes, PIL, [H, W, 3] uint8 or [3, H, W] float in [0, 1]. The first image stream, unless told otherwise."""
         return self._encode_modality("image", value, stream)
 
-    def encode_audio(self, value, stream=None):
+    def encode_audio(self, value: Any, stream: Optional[str] = None) -> Feature:
+        """Sound: path, bytes, (samples, rate) or samples [N] at 16 kHz. The first audio stream, unless told otherwise."""
         return self._encode_modality("audio", value, stream)
 
-    def encode_series(self, value, stream=None):
+    def encode_series(self, value: Any, stream: Optional[str] = None) -> Feature:
+        """Sensor values [T, C], or a CSV file. The first series stream, unless told otherwise."""
         return self._encode_modality("series", value, stream)
 
-    def encode_table(self, value, stream=None):
+    def encode_table(self, value: Any, stream: Optional[str] = None) -> Feature:
+        """A row, as a dict. The first table stream, unless told otherwise."""
         return self._encode_modality("table", value, stream)
 
-    def fuse(self, features):
+    def fuse(self, features: Iterable[Feature]) -> list[Feature]:
         """Features of different streams, checked to fit this model; decode answers from them."""
+        features = list(features)
         for feature in features:
             if feature.stream not in self.streams:
                 raise ValueError(f"this model has no stream {feature.stream!r}; it has: {', '.join(self.streams)}")
-        return list(features)
+        return features
 
-    def decode(self, features, task=None, coverage=0.9, labels=None):
+    def decode(self, features: Iterable[Feature], task: Optional[str] = None, coverage: float = 0.9,
+               labels: Optional[Sequence[str]] = None) -> Prediction:
         """The same answer as predict, from features."""
-        options = {"task": task or "", "coverage": float(coverage), "labels": list(labels) if labels else None}
-        return Prediction(self._handle.decode(list(features), options))
+        return Prediction(self._handle.decode(list(features), _options(task, coverage, labels)))
 
     @property
-    def streams(self):
+    def streams(self) -> dict[str, str]:
         """{name: modality}"""
         return self._handle.streams()
 
     @property
-    def tasks(self):
+    def tasks(self) -> list[str]:
+        """The first one is what predict answers unless told otherwise."""
         return self._handle.tasks()
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
+        """Every option, defaults included, as config.json holds it."""
         return self._handle.config()
 
     @property
-    def calibration(self):
+    def calibration(self) -> dict[str, Any]:
+        """By task: temperatures per set of present streams, and the confidence below which it abstains."""
         return self._handle.calibration()
 
     @property
-    def card(self):
+    def version(self) -> str:
+        return self._handle.version
+
+    @property
+    def card(self) -> str:
         """The model card (Markdown): data, licences, figures."""
         return self._handle.card
 
-    def named_parameters(self):
+    def named_parameters(self) -> dict[str, Tensor]:
         """{name: tensor}, shared with the C++ model."""
         return self._handle.parameters()

@@ -1,28 +1,35 @@
 """How far an input can be trusted, judged from itself alone: a score in [0, 1] and its parts."""
+from collections.abc import Mapping
+from typing import Any
+
 from . import _C
 
 
-def assess(value, modality):
+def assess(value: Any, modality: str) -> tuple[float, dict[str, float]]:
     """(score, parts) of a text, picture, sound or series; paths, bytes and arrays are accepted."""
     return _C.assess_quality(value, modality)
 
 
-def text(value):
+def text(value: Any) -> float:
+    """A text's score."""
     return assess(value, "text")[0]
 
 
-def image(value):
+def image(value: Any) -> float:
+    """A picture's score: [H, W, 3] uint8, [3, H, W] float in [0, 1], a file, bytes or PIL."""
     return assess(value, "image")[0]
 
 
-def audio(value):
+def audio(value: Any) -> float:
+    """A sound's score: (samples [N], rate), samples at 16 kHz, a file or bytes."""
     return assess(value, "audio")[0]
 
 
-def series(value):
+def series(value: Any) -> float:
+    """A series' score: [T, C]."""
     return assess(value, "series")[0]
 
 
-def all_streams(streams, modalities):
+def all_streams(streams: Mapping[str, Any], modalities: Mapping[str, str]) -> dict[str, tuple[float, dict[str, float]]]:
     """{stream: (score, parts)} for {stream: value} and {stream: modality}."""
     return {name: assess(value, modalities[name]) for name, value in streams.items()}
