@@ -32,15 +32,18 @@ Path resolve(const std::string& dir, const std::string& given, const std::string
   return {(std::filesystem::path(dir) / path).string()};
 }
 
-Value stream_value(const Json& json, Modality modality, const std::string& dir, const std::string& where) {
-  bool values = modality == Modality::kSeries || modality == Modality::kTable || modality == Modality::kGraph;
+Value stream_value(const Json& json, Modality modality, const std::string& dir,
+                   const std::string& where) {
+  bool values =
+      modality == Modality::kSeries || modality == Modality::kTable || modality == Modality::kGraph;
   if (values && !json.is_string()) return json;
   if (!json.is_string()) fail(ErrorCode::kCorruptData, kUnit, where + ": expected a string");
   if (modality == Modality::kText) return json.as_string();
   return resolve(dir, json.as_string(), where);
 }
 
-Sample manifest_sample(const Json& line, const ManifestStreams& streams, const std::string& dir, const std::string& where) {
+Sample manifest_sample(const Json& line, const ManifestStreams& streams, const std::string& dir,
+                       const std::string& where) {
   Sample sample;
   for (const auto& [key, value] : line.members()) {
     auto stream = streams.find(key);
@@ -50,14 +53,17 @@ Sample manifest_sample(const Json& line, const ManifestStreams& streams, const s
     } else if (stream == streams.end()) {
       sample.labels.emplace(key, value);
     } else {
-      sample.streams.emplace(key, stream_value(value, stream->second, dir, where + ", stream " + key));
+      sample.streams.emplace(key,
+                             stream_value(value, stream->second, dir, where + ", stream " + key));
     }
   }
   if (sample.id.empty()) sample.id = where;
   return sample;
 }
 
-std::string folder_of(const std::string& file) { return std::filesystem::path(file).parent_path().string(); }
+std::string folder_of(const std::string& file) {
+  return std::filesystem::path(file).parent_path().string();
+}
 
 std::string_view view(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
@@ -71,14 +77,16 @@ at::Tensor label_tensor(const std::vector<Sample>& samples, const std::string& l
     auto found = sample.labels.find(label);
     bool missing = found == sample.labels.end() || found->second.is_null();
     if (!missing && !found->second.is_number() && !found->second.is_bool()) {
-      fail(ErrorCode::kInvalidArgument, kUnit, "item " + sample.id + ": expected a number as label " + label);
+      fail(ErrorCode::kInvalidArgument, kUnit,
+           "item " + sample.id + ": expected a number as label " + label);
     }
     bool integer = missing || found->second.is_int() || found->second.is_bool();
     integers &= integer;
     if (missing) {
       values.push_back(std::numeric_limits<double>::quiet_NaN());
     } else {
-      values.push_back(found->second.is_bool() ? found->second.as_bool() : found->second.as_double());
+      values.push_back(found->second.is_bool() ? found->second.as_bool()
+                                               : found->second.as_double());
     }
   }
   at::Tensor out = at::tensor(values, at::kDouble);
@@ -87,15 +95,17 @@ at::Tensor label_tensor(const std::vector<Sample>& samples, const std::string& l
 
 }  // namespace
 
-MultimodalDataset::MultimodalDataset(std::map<std::string, Column> streams, std::map<std::string, std::vector<Json>> labels)
+MultimodalDataset::MultimodalDataset(std::map<std::string, Column> streams,
+                                     std::map<std::string, std::vector<Json>> labels)
     : streams_(std::move(streams)), labels_(std::move(labels)) {
   bool first = true;
   auto check = [&](const std::string& name, size_t length) {
     if (first) size_ = static_cast<int64_t>(length);
     first = false;
     if (static_cast<int64_t>(length) != size_) {
-      fail(ErrorCode::kInvalidArgument, kUnit, "expected " + std::to_string(size_) + " items in column " + name + ", got " +
-                                                   std::to_string(length));
+      fail(ErrorCode::kInvalidArgument, kUnit,
+           "expected " + std::to_string(size_) + " items in column " + name + ", got " +
+               std::to_string(length));
     }
   };
   for (const auto& [name, column] : streams_) check(name, column.size());
@@ -146,7 +156,8 @@ JsonLinesDataset::JsonLinesDataset(const std::vector<std::string>& files, Manife
       size_t first = text.find_first_not_of(" \t\r", at);
       if (first < end) {
         if (text[first] != '{') {
-          fail(ErrorCode::kCorruptData, kUnit, path + ", line " + std::to_string(line) + ": expected an object");
+          fail(ErrorCode::kCorruptData, kUnit,
+               path + ", line " + std::to_string(line) + ": expected an object");
         }
         state->items.push_back({shard, line, at, end});
       }
@@ -179,8 +190,10 @@ struct JsonLinesStream::State {
   std::optional<JsonLinesReader> reader;
 };
 
-JsonLinesStream::JsonLinesStream(std::vector<std::string> files, ManifestStreams streams, int64_t worker, int64_t workers)
-    : state_(new State{std::move(files), std::move(streams), worker, workers, 0, 0, nullptr, std::nullopt}) {
+JsonLinesStream::JsonLinesStream(std::vector<std::string> files, ManifestStreams streams,
+                                 int64_t worker, int64_t workers)
+    : state_(new State{std::move(files), std::move(streams), worker, workers, 0, 0, nullptr,
+                       std::nullopt}) {
   require(workers > 0 && worker >= 0 && worker < workers, kUnit, "expected 0 <= worker < workers");
 }
 
@@ -203,7 +216,8 @@ std::optional<Sample> JsonLinesStream::next() {
     }
     if (s.item++ % s.workers != s.worker) continue;
     const std::string& path = s.files[s.shard];
-    return manifest_sample(line, s.streams, folder_of(path), path + ", line " + std::to_string(s.reader->line()));
+    return manifest_sample(line, s.streams, folder_of(path),
+                           path + ", line " + std::to_string(s.reader->line()));
   }
 }
 
@@ -223,7 +237,8 @@ std::vector<std::string> shard_files(const std::string& pattern) {
   std::string tail = name.substr(star + 1);
   std::vector<std::string> out;
   std::error_code error;
-  std::filesystem::path dir = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  std::filesystem::path dir =
+      path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   for (const auto& entry : std::filesystem::directory_iterator(dir, error)) {
     std::string file = entry.path().filename().string();
     if (file.size() >= head.size() + tail.size() && file.rfind(head, 0) == 0 &&
@@ -231,12 +246,14 @@ std::vector<std::string> shard_files(const std::string& pattern) {
       out.push_back(entry.path().string());
     }
   }
-  if (out.empty()) fail(ErrorCode::kNotFound, kUnit, "expected files that match " + pattern + ", got none");
+  if (out.empty())
+    fail(ErrorCode::kNotFound, kUnit, "expected files that match " + pattern + ", got none");
   std::sort(out.begin(), out.end());
   return out;
 }
 
-Batch collate(const std::vector<Sample>& samples, const Processors& processors, const std::vector<std::string>& labels) {
+Batch collate(const std::vector<Sample>& samples, const Processors& processors,
+              const std::vector<std::string>& labels) {
   Batch batch;
   batch.size = static_cast<int64_t>(samples.size());
   for (const Sample& sample : samples) {
@@ -259,7 +276,9 @@ Batch collate(const std::vector<Sample>& samples, const Processors& processors, 
       values.push_back(there ? &found->second : nullptr);
       present.mutable_data_ptr<bool>()[i] = there;
     }
-    std::string where = samples.size() == 1 && !samples[0].id.empty() ? samples[0].id + ", stream " + name : "stream " + name;
+    std::string where = samples.size() == 1 && !samples[0].id.empty()
+                            ? samples[0].id + ", stream " + name
+                            : "stream " + name;
     batch.streams[name] = {processor->process(values, where), present, present.to(at::kFloat)};
   }
   for (const std::string& label : labels) batch.targets[label] = label_tensor(samples, label);

@@ -22,7 +22,8 @@ const char* kind(const Value& value) {
 }
 
 [[noreturn]] void wrong_kind(const Value& value, const std::string& where, const char* expected) {
-  fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected " + expected + ", got " + kind(value));
+  fail(ErrorCode::kInvalidArgument, kUnit,
+       where + ": expected " + expected + ", got " + kind(value));
 }
 
 std::string file_name(const std::string& where, const std::string& path) {
@@ -48,7 +49,9 @@ auto naming(const std::string& where, F&& f) {
 /// Valid UTF-8 without NUL: no overlong forms, surrogates or values above U+10FFFF.
 bool is_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
-    auto byte = [&](size_t k) { return i + k < text.size() ? static_cast<uint8_t>(text[i + k]) : 0u; };
+    auto byte = [&](size_t k) {
+      return i + k < text.size() ? static_cast<uint8_t>(text[i + k]) : 0u;
+    };
     auto tail = [&](size_t k) { return (byte(k) & 0xC0) == 0x80; };
     uint32_t b = byte(0);
     if (b == 0) return false;
@@ -71,7 +74,8 @@ bool is_utf8(std::string_view text) {
 
 std::string checked_text(std::string text, const std::string& where) {
   if (text.rfind("\xEF\xBB\xBF", 0) == 0) text.erase(0, 3);
-  if (!is_utf8(text)) fail(ErrorCode::kCorruptData, kUnit, where + ": expected UTF-8 text, got other bytes");
+  if (!is_utf8(text))
+    fail(ErrorCode::kCorruptData, kUnit, where + ": expected UTF-8 text, got other bytes");
   return text;
 }
 
@@ -84,11 +88,13 @@ std::string item_name(const std::string& where, size_t index, size_t count) {
 NamedFile open_value(const Value& value, const std::string& where, size_t max_bytes) {
   const std::string* path = path_of(value);
   if (!path) wrong_kind(value, where, "a path, bytes or values of this kind of stream");
-  NamedFile out{naming(where, [&] { return MappedFile::open(*path); }), {}, file_name(where, *path)};
+  NamedFile out{
+      naming(where, [&] { return MappedFile::open(*path); }), {}, file_name(where, *path)};
   auto bytes = out.file->bytes();
   if (bytes.size() > max_bytes) {
-    fail(ErrorCode::kResourceLimit, kUnit, out.name + ": expected a file of at most " + std::to_string(max_bytes) +
-                                               " bytes, got " + std::to_string(bytes.size()));
+    fail(ErrorCode::kResourceLimit, kUnit,
+         out.name + ": expected a file of at most " + std::to_string(max_bytes) + " bytes, got " +
+             std::to_string(bytes.size()));
   }
   out.bytes = {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   return out;
@@ -100,12 +106,14 @@ Json typed_config(const char* type, const Json& fields) {
   return json;
 }
 
-at::Tensor decode_image_value(const Value& value, const std::string& where, const ImageOptions& options) {
+at::Tensor decode_image_value(const Value& value, const std::string& where,
+                              const ImageOptions& options) {
   if (auto* tensor = std::get_if<at::Tensor>(&value)) {
     at::Tensor image = to_rgb(*tensor, where);
     if (image.size(0) > options.max_pixels / image.size(1)) {
       fail(ErrorCode::kResourceLimit, kUnit,
-           where + ": expected a picture of at most " + std::to_string(options.max_pixels) + " pixels, got " + describe(image));
+           where + ": expected a picture of at most " + std::to_string(options.max_pixels) +
+               " pixels, got " + describe(image));
     }
     return image;
   }
@@ -114,10 +122,12 @@ at::Tensor decode_image_value(const Value& value, const std::string& where, cons
   return decode_image(file.bytes, file.name, options);
 }
 
-Waveform decode_audio_value(const Value& value, const std::string& where, const AudioOptions& options) {
+Waveform decode_audio_value(const Value& value, const std::string& where,
+                            const AudioOptions& options) {
   if (auto* wave = std::get_if<Waveform>(&value)) return convert_waveform(*wave, where, options);
   if (auto* tensor = std::get_if<at::Tensor>(&value)) {
-    return convert_waveform({*tensor, options.sample_rate > 0 ? options.sample_rate : 16000}, where, options);
+    return convert_waveform({*tensor, options.sample_rate > 0 ? options.sample_rate : 16000}, where,
+                            options);
   }
   if (auto* bytes = std::get_if<Bytes>(&value)) return decode_audio(bytes->bytes, where, options);
   NamedFile file = open_value(value, where, kMaxMediaBytes);
@@ -128,7 +138,8 @@ std::string decode_text_value(const Value& value, const std::string& where) {
   if (auto* text = std::get_if<std::string>(&value)) return checked_text(*text, where);
   if (auto* bytes = std::get_if<Bytes>(&value)) return checked_text(bytes->bytes, where);
   if (auto* path = std::get_if<Path>(&value)) {
-    return checked_text(naming(where, [&] { return read_file(path->path, kMaxTextBytes); }), file_name(where, path->path));
+    return checked_text(naming(where, [&] { return read_file(path->path, kMaxTextBytes); }),
+                        file_name(where, path->path));
   }
   wrong_kind(value, where, "text (string, path or bytes)");
 }
@@ -142,8 +153,9 @@ Value decode(const Value& value, Modality modality, const std::string& where) {
     case Modality::kTable: return decode_table_value(value, where);
     default: break;
   }
-  fail(ErrorCode::kUnavailable, kUnit, where + ": expected a stream of text, image, audio, series or table, got " +
-                                           to_string(modality) + " (no decoder yet)");
+  fail(ErrorCode::kUnavailable, kUnit,
+       where + ": expected a stream of text, image, audio, series or table, got " +
+           to_string(modality) + " (no decoder yet)");
 }
 
 }  // namespace plait::data

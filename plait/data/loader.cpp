@@ -21,7 +21,8 @@ namespace {
 constexpr const char* kUnit = "loader";
 constexpr size_t kMaxReports = 100;
 
-/// One thread per worker: operators of a worker must not start teams of their own beside the trainer's.
+/// One thread per worker: operators of a worker must not start teams of their own beside the
+/// trainer's.
 void stay_serial() {
   at::get_num_threads();  // Sets the thread up, which would undo the next line later.
   omp_set_num_threads(1);
@@ -66,8 +67,8 @@ struct Loader::State {
   std::vector<Skipped> skipped;
   int64_t skipped_count = 0;
   int64_t epoch = 0;
-  int64_t drawn = 0;       ///< Jobs taken by workers.
-  int64_t delivered = 0;   ///< Batches that next() passed.
+  int64_t drawn = 0;      ///< Jobs taken by workers.
+  int64_t delivered = 0;  ///< Batches that next() passed.
   int64_t stream_index = 0;
   int64_t waiting_bytes = 0;
   bool exhausted = true;
@@ -90,7 +91,8 @@ struct Loader::State {
   int64_t batches() const {
     if (stream) return -1;
     int64_t n = dataset->size();
-    return options.drop_last ? n / options.batch_size : (n + options.batch_size - 1) / options.batch_size;
+    return options.drop_last ? n / options.batch_size
+                             : (n + options.batch_size - 1) / options.batch_size;
   }
 
   void shuffle() {
@@ -109,7 +111,8 @@ struct Loader::State {
       if (drawn >= batches()) return false;
       auto begin = static_cast<size_t>(drawn * options.batch_size);
       size_t end = std::min(begin + static_cast<size_t>(options.batch_size), order.size());
-      job.indices.assign(order.begin() + static_cast<int64_t>(begin), order.begin() + static_cast<int64_t>(end));
+      job.indices.assign(order.begin() + static_cast<int64_t>(begin),
+                         order.begin() + static_cast<int64_t>(end));
       return true;
     }
     try {
@@ -131,7 +134,8 @@ struct Loader::State {
   Sample item(const Job& job, size_t i) const {
     Sample sample = stream ? job.samples[i] : dataset->get(job.indices[i]);
     if (options.transform) {
-      options.transform(sample, mix_seed(options.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(job.indices[i])));
+      options.transform(sample, mix_seed(options.seed, static_cast<uint64_t>(epoch),
+                                         static_cast<uint64_t>(job.indices[i])));
     }
     return sample;
   }
@@ -253,7 +257,9 @@ struct Loader::State {
       return run(job);
     }
     std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return stop || ready.count(delivered + 1) || (exhausted && delivered == drawn); });
+    changed.wait(lock, [&] {
+      return stop || ready.count(delivered + 1) || (exhausted && delivered == drawn);
+    });
     if (stop) return std::nullopt;
     auto found = ready.find(delivered + 1);
     if (found == ready.end()) return std::nullopt;
@@ -270,19 +276,22 @@ struct Loader::State {
 Loader::Loader(std::shared_ptr<const Dataset> dataset, Processors processors, LoaderOptions options)
     : state_(std::make_unique<State>()) {
   require(dataset != nullptr, kUnit, "expected a dataset");
-  require(options.batch_size > 0 && options.workers >= 0 && options.workers <= 256 && options.prefetch_batches > 0, kUnit,
-          "expected a positive batch_size, 0 to 256 workers and positive prefetch_batches");
+  require(options.batch_size > 0 && options.workers >= 0 && options.workers <= 256 &&
+              options.prefetch_batches > 0,
+          kUnit, "expected a positive batch_size, 0 to 256 workers and positive prefetch_batches");
   state_->dataset = std::move(dataset);
   state_->processors = std::move(processors);
   state_->options = std::move(options);
 }
 
-Loader::Loader(std::shared_ptr<StreamingDataset> stream, Processors processors, LoaderOptions options)
+Loader::Loader(std::shared_ptr<StreamingDataset> stream, Processors processors,
+               LoaderOptions options)
     : state_(std::make_unique<State>()) {
   require(stream != nullptr, kUnit, "expected a stream");
   require(!options.shuffle, kUnit, "expected shuffle only with a dataset that has indices");
-  require(options.batch_size > 0 && options.workers >= 0 && options.workers <= 256 && options.prefetch_batches > 0, kUnit,
-          "expected a positive batch_size, 0 to 256 workers and positive prefetch_batches");
+  require(options.batch_size > 0 && options.workers >= 0 && options.workers <= 256 &&
+              options.prefetch_batches > 0,
+          kUnit, "expected a positive batch_size, 0 to 256 workers and positive prefetch_batches");
   state_->stream = std::move(stream);
   state_->processors = std::move(processors);
   state_->options = std::move(options);
@@ -339,7 +348,8 @@ int64_t Loader::skipped_count() const {
 std::vector<Loader::Skipped> Loader::skipped() const {
   std::lock_guard lock(state_->mutex);
   std::vector<Skipped> out = state_->skipped;
-  std::sort(out.begin(), out.end(), [](const Skipped& a, const Skipped& b) { return a.index < b.index; });
+  std::sort(out.begin(), out.end(),
+            [](const Skipped& a, const Skipped& b) { return a.index < b.index; });
   return out;
 }
 

@@ -1,8 +1,9 @@
-// Runs a processor on files and writes the tensors, so that Python tests can compare them with the reference:
+// Runs a processor on files and writes the tensors, so that Python tests can compare them with the
+// reference:
 //   preprocess_tool CONFIG.json OUT.safetensors FILE...
 //   preprocess_tool --decode image|audio OUT.safetensors FILE...     tensors named by position
-//   preprocess_tool --resize HEIGHT WIDTH FILTER OUT.safetensors FILE...        tensors named by position
-//   preprocess_tool --resample RATE OUT.safetensors FILE             mono
+//   preprocess_tool --resize HEIGHT WIDTH FILTER OUT.safetensors FILE...        tensors named by
+//   position preprocess_tool --resample RATE OUT.safetensors FILE             mono
 #include <ATen/ATen.h>
 
 #include <cstdio>
@@ -36,8 +37,9 @@ int run(const std::vector<std::string>& args) {
   }
   if (args[0] == "--resize") {
     for (size_t i = 5; i < args.size(); ++i) {
-      out[std::to_string(i - 5)] = data::resize_image(data::load_image(args[i]), std::stoll(args[1]), std::stoll(args[2]),
-                                                      data::resample_from_string(args.at(3)));
+      out[std::to_string(i - 5)] =
+          data::resize_image(data::load_image(args[i]), std::stoll(args[1]), std::stoll(args[2]),
+                             data::resample_from_string(args.at(3)));
     }
     save_safetensors(args.at(4), out);
     return 0;

@@ -14,19 +14,24 @@ namespace {
 
 constexpr int64_t kMaxRate = 768000;
 
-Waveform decode(std::span<const uint8_t> bytes, const std::string& name, const AudioOptions& options) {
-  require(options.sample_rate >= 0 && options.sample_rate <= kMaxRate, "audio", "expected a rate up to 768000 Hz");
-  RawAudio raw =
-      decode_samples(bytes, name, {options.sample_rate, options.mono, options.max_seconds, options.timeout_seconds});
+Waveform decode(std::span<const uint8_t> bytes, const std::string& name,
+                const AudioOptions& options) {
+  require(options.sample_rate >= 0 && options.sample_rate <= kMaxRate, "audio",
+          "expected a rate up to 768000 Hz");
+  RawAudio raw = decode_samples(
+      bytes, name,
+      {options.sample_rate, options.mono, options.max_seconds, options.timeout_seconds});
   auto frames = static_cast<int64_t>(raw.samples.size()) / raw.channels;
   at::Tensor samples = at::from_blob(raw.samples.data(), {frames, raw.channels}, at::kFloat);
-  samples = options.mono ? samples.squeeze(1).clone() : samples.t().clone(at::MemoryFormat::Contiguous);
+  samples =
+      options.mono ? samples.squeeze(1).clone() : samples.t().clone(at::MemoryFormat::Contiguous);
   return {samples, raw.sample_rate};
 }
 
 }  // namespace
 
-Waveform decode_audio(std::string_view bytes, const std::string& name, const AudioOptions& options) {
+Waveform decode_audio(std::string_view bytes, const std::string& name,
+                      const AudioOptions& options) {
   return decode({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, name, options);
 }
 
@@ -38,19 +43,22 @@ at::Tensor resample(const at::Tensor& samples, int64_t from_rate, int64_t to_rat
   require(from_rate > 0 && from_rate <= kMaxRate && to_rate > 0 && to_rate <= kMaxRate, "audio",
           "expected rates from 1 to 768000 Hz");
   if (samples.dim() < 1 || samples.dim() > 2 || samples.scalar_type() != at::kFloat) {
-    fail(ErrorCode::kInvalidArgument, "audio", "expected float32 samples [N] or [C, N], got " + describe(samples));
+    fail(ErrorCode::kInvalidArgument, "audio",
+         "expected float32 samples [N] or [C, N], got " + describe(samples));
   }
   if (from_rate == to_rate) return samples;
   at::Tensor rows = samples.detach().cpu().reshape({-1, samples.size(-1)}).contiguous();
   std::vector<at::Tensor> out;
   for (int64_t c = 0; c < rows.size(0); ++c) {
     auto row = resample_samples(rows[c].const_data_ptr<float>(), rows.size(1), from_rate, to_rate);
-    out.push_back(at::from_blob(row.data(), {static_cast<int64_t>(row.size())}, at::kFloat).clone());
+    out.push_back(
+        at::from_blob(row.data(), {static_cast<int64_t>(row.size())}, at::kFloat).clone());
   }
   return samples.dim() == 1 ? out[0] : at::stack(out);
 }
 
-Waveform convert_waveform(const Waveform& waveform, const std::string& where, const AudioOptions& options) {
+Waveform convert_waveform(const Waveform& waveform, const std::string& where,
+                          const AudioOptions& options) {
   const at::Tensor& given = waveform.samples;
   if (!given.defined() || given.dim() < 1 || given.dim() > 2 || given.numel() == 0 ||
       !at::isFloatingType(given.scalar_type()) || (given.dim() == 2 && given.size(0) > 64)) {
@@ -60,15 +68,19 @@ Waveform convert_waveform(const Waveform& waveform, const std::string& where, co
   }
   if (waveform.sample_rate < 1 || waveform.sample_rate > kMaxRate) {
     fail(ErrorCode::kInvalidArgument, "audio",
-         where + ": expected a rate from 1 to 768000 Hz, got " + std::to_string(waveform.sample_rate));
+         where + ": expected a rate from 1 to 768000 Hz, got " +
+             std::to_string(waveform.sample_rate));
   }
-  if (static_cast<double>(given.size(-1)) > options.max_seconds * static_cast<double>(waveform.sample_rate)) {
+  if (static_cast<double>(given.size(-1)) >
+      options.max_seconds * static_cast<double>(waveform.sample_rate)) {
     fail(ErrorCode::kResourceLimit, "audio",
-         where + ": expected sound of at most " + std::to_string(std::lround(options.max_seconds)) + " s, got more");
+         where + ": expected sound of at most " + std::to_string(std::lround(options.max_seconds)) +
+             " s, got more");
   }
   at::Tensor samples = given.detach().cpu().to(at::kFloat);
   if (!at::isfinite(samples).all().item<bool>()) {
-    fail(ErrorCode::kInvalidArgument, "audio", where + ": expected finite samples, got NaN or infinity");
+    fail(ErrorCode::kInvalidArgument, "audio",
+         where + ": expected finite samples, got NaN or infinity");
   }
   if (options.mono && samples.dim() == 2) samples = samples.mean(0);
   int64_t rate = options.sample_rate > 0 ? options.sample_rate : waveform.sample_rate;

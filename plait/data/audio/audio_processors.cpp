@@ -15,9 +15,11 @@ constexpr int64_t kMaxBatchFloats = int64_t{1} << 30;
 
 }  // namespace
 
-TensorMap AudioProcessor::process(const std::vector<const Value*>& values, const std::string& where) const {
+TensorMap AudioProcessor::process(const std::vector<const Value*>& values,
+                                  const std::string& where) const {
   Shape s = shape();
-  auto max_samples = static_cast<int64_t>(std::llround(s.seconds * static_cast<double>(s.sample_rate)));
+  auto max_samples =
+      static_cast<int64_t>(std::llround(s.seconds * static_cast<double>(s.sample_rate)));
   AudioOptions options;
   options.sample_rate = s.sample_rate;
   std::vector<at::Tensor> rows(values.size());
@@ -35,8 +37,9 @@ TensorMap AudioProcessor::process(const std::vector<const Value*>& values, const
   int64_t width = std::max<int64_t>(bands(), 1);
   if (steps_max > kMaxBatchFloats / width / std::max<int64_t>(count, 1)) {
     fail(ErrorCode::kResourceLimit, "audio processor",
-         where + ": expected a batch of at most 4 GiB, got " + std::to_string(count) + " items of up to " +
-             std::to_string(steps_max) + " steps (lower `seconds` or the batch size)");
+         where + ": expected a batch of at most 4 GiB, got " + std::to_string(count) +
+             " items of up to " + std::to_string(steps_max) +
+             " steps (lower `seconds` or the batch size)");
   }
   at::Tensor out = at::zeros({count, width, steps_max}, at::kFloat);
   at::Tensor mask = at::zeros({count, steps_max}, at::kLong);
@@ -56,7 +59,8 @@ WhisperProcessor::WhisperProcessor(const WhisperConfig& config)
     : config_(config), filters_(mel_filters(16000, 400, config.mels, 0, 8000)) {}
 
 WhisperConfig WhisperProcessor::from_published(const Json& json, const std::string& where) {
-  if (json.get("n_fft", 400) != 400 || json.get("hop_length", 160) != 160 || json.get("sampling_rate", 16000) != 16000) {
+  if (json.get("n_fft", 400) != 400 || json.get("hop_length", 160) != 160 ||
+      json.get("sampling_rate", 16000) != 16000) {
     fail(ErrorCode::kInvalidArgument, "whisper processor",
          where + ": expected n_fft 400, hop_length 160 and sampling_rate 16000, got others");
   }
@@ -105,7 +109,8 @@ void LogMelConfig::validate() const {
   double top = max_hz > 0 ? max_hz : static_cast<double>(sample_rate) / 2;
   require(min_hz < top && top <= static_cast<double>(sample_rate) / 2, "log_mel processor",
           "expected min_hz < max_hz <= sample_rate / 2");
-  require(hop <= n_fft, "log_mel processor", "expected hop of at most n_fft, else samples are skipped");
+  require(hop <= n_fft, "log_mel processor",
+          "expected hop of at most n_fft, else samples are skipped");
 }
 
 LogMelProcessor::LogMelProcessor(const LogMelConfig& config) : config_(config) {
@@ -115,7 +120,8 @@ LogMelProcessor::LogMelProcessor(const LogMelConfig& config) : config_(config) {
 }
 
 at::Tensor LogMelProcessor::features(const at::Tensor& samples, int64_t& real) const {
-  at::Tensor power = power_spectrum(samples.unsqueeze(0), config_.n_fft, config_.hop, config_.reflect).squeeze(0);
+  at::Tensor power =
+      power_spectrum(samples.unsqueeze(0), config_.n_fft, config_.hop, config_.reflect).squeeze(0);
   at::Tensor mel = at::matmul(filters_, power);
   real = steps(samples.size(0));
   // Sound shorter than half a window was lengthened for the reflection.
@@ -125,7 +131,8 @@ at::Tensor LogMelProcessor::features(const at::Tensor& samples, int64_t& real) c
   if (config_.normalise == "none") return mel;
   at::Tensor mean = config_.normalise == "item" ? mel.mean() : mel.mean(1, true);
   at::Tensor centred = mel - mean;
-  at::Tensor variance = config_.normalise == "item" ? centred.square().mean() : centred.square().mean(1, true);
+  at::Tensor variance =
+      config_.normalise == "item" ? centred.square().mean() : centred.square().mean(1, true);
   return centred / (variance + 1e-5).sqrt();
 }
 

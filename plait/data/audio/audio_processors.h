@@ -13,7 +13,8 @@ struct WhisperConfig {
   void visit(ConfigVisitor& v) {
     v.field("mels", mels, "Mel bands", {.min = 1, .max = 256});
     v.field("seconds", seconds, "Longer sound is cut to this", {.min = 0.1, .max = 7200});
-    v.field("pad", pad, "Fill up with silence to `seconds`, or pad features to the longest of the batch",
+    v.field("pad", pad,
+            "Fill up with silence to `seconds`, or pad features to the longest of the batch",
             {.one_of = {"max", "longest"}});
   }
   static WhisperConfig tiny() { return {.mels = 16, .seconds = 1}; }
@@ -31,7 +32,8 @@ struct WaveformConfig {
     v.field("sample_rate", sample_rate, "Hz", {.min = 1000, .max = 192000});
     v.field("normalise", normalise, "Zero mean and unit variance per item");
     v.field("seconds", seconds, "Longer sound is cut to this", {.min = 0.01, .max = 7200});
-    v.field("pad", pad, "Pad with zeros to `seconds`, or to the longest of the batch", {.one_of = {"max", "longest"}});
+    v.field("pad", pad, "Pad with zeros to `seconds`, or to the longest of the batch",
+            {.one_of = {"max", "longest"}});
   }
   static WaveformConfig tiny() { return {.seconds = 1}; }
   void validate() const {}
@@ -60,10 +62,12 @@ struct LogMelConfig {
     v.field("min_hz", min_hz, "Lowest frequency", {.min = 0, .max = 96000});
     v.field("max_hz", max_hz, "Highest frequency; 0 is half the rate", {.min = 0, .max = 96000});
     v.field("seconds", seconds, "Longer sound is cut to this", {.min = 0.01, .max = 7200});
-    v.field("pad", pad, "Pad to `seconds`, or to the longest of the batch", {.one_of = {"max", "longest"}});
+    v.field("pad", pad, "Pad to `seconds`, or to the longest of the batch",
+            {.one_of = {"max", "longest"}});
     v.field("log", log, "Logarithm of the mel power", {.one_of = {"none", "ln", "log10"}});
     v.field("floor", floor, "Smallest mel power before the logarithm", {.min = 1e-12, .max = 1});
-    v.field("normalise", normalise, "Zero mean and unit variance per item, over all bands or band by band",
+    v.field("normalise", normalise,
+            "Zero mean and unit variance per item, over all bands or band by band",
             {.one_of = {"none", "item", "band"}});
     v.field("reflect", reflect, "Frames at the ends see reflected sound instead of silence");
   }
@@ -73,7 +77,8 @@ struct LogMelConfig {
   static LogMelConfig speaker() { return {.mels = 40, .log = "none"}; }
 };
 
-/// What the audio processors share: rows are computed one by one, so that an item's features do not depend on its batch.
+/// What the audio processors share: rows are computed one by one, so that an item's features do not
+/// depend on its batch.
 class AudioProcessor : public Processor {
  public:
   Modality modality() const override { return Modality::kAudio; }
@@ -91,14 +96,15 @@ class AudioProcessor : public Processor {
   virtual Shape shape() const = 0;
   /// Mono samples [N] → features [..., T]; `real` gets the number of real steps of T.
   virtual at::Tensor features(const at::Tensor& samples, int64_t& real) const = 0;
-  virtual int64_t bands() const = 0;               ///< 0 for raw samples.
+  virtual int64_t bands() const = 0;                 ///< 0 for raw samples.
   virtual int64_t steps(int64_t samples) const = 0;  ///< T of that many samples.
   /// What padding steps of a row hold.
   virtual double padding(const at::Tensor& row) const { return 0; }
 };
 
-/// Sound → input_features [B, mels, frames] float32, attention_mask [B, frames] int64. With pad "max" as
-/// WhisperFeatureExtractor of transformers; with "longest" rows are computed at their own length and then padded.
+/// Sound → input_features [B, mels, frames] float32, attention_mask [B, frames] int64. With pad
+/// "max" as WhisperFeatureExtractor of transformers; with "longest" rows are computed at their own
+/// length and then padded.
 class WhisperProcessor : public AudioProcessor {
  public:
   explicit WhisperProcessor(const WhisperConfig& config);
@@ -106,7 +112,9 @@ class WhisperProcessor : public AudioProcessor {
   Json config() const override;
 
  protected:
-  Shape shape() const override { return {16000, config_.seconds, config_.pad == "max", "input_features"}; }
+  Shape shape() const override {
+    return {16000, config_.seconds, config_.pad == "max", "input_features"};
+  }
   at::Tensor features(const at::Tensor& samples, int64_t& real) const override;
   int64_t bands() const override { return config_.mels; }
   int64_t steps(int64_t samples) const override { return samples / 160; }
@@ -117,8 +125,8 @@ class WhisperProcessor : public AudioProcessor {
   at::Tensor filters_;
 };
 
-/// Sound → input_values [B, N] float32, attention_mask [B, N] int64, as Wav2Vec2FeatureExtractor of transformers with its
-/// attention mask switched on.
+/// Sound → input_values [B, N] float32, attention_mask [B, N] int64, as Wav2Vec2FeatureExtractor of
+/// transformers with its attention mask switched on.
 class WaveformProcessor : public AudioProcessor {
  public:
   explicit WaveformProcessor(const WaveformConfig& config) : config_(config) {}
@@ -137,7 +145,8 @@ class WaveformProcessor : public AudioProcessor {
   WaveformConfig config_;
 };
 
-/// Sound → input_features [B, mels, frames] float32, attention_mask [B, frames] int64; frames = 1 + N / hop.
+/// Sound → input_features [B, mels, frames] float32, attention_mask [B, frames] int64; frames = 1 +
+/// N / hop.
 class LogMelProcessor : public AudioProcessor {
  public:
   explicit LogMelProcessor(const LogMelConfig& config);

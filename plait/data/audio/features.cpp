@@ -17,12 +17,17 @@ constexpr double kBreakHz = 1000.0;
 constexpr double kBreakMel = kBreakHz / kHzPerMel;
 const double kLogStep = std::log(6.4) / 27.0;
 
-double to_mel(double hz) { return hz < kBreakHz ? hz / kHzPerMel : kBreakMel + std::log(hz / kBreakHz) / kLogStep; }
-double to_hz(double mel) { return mel < kBreakMel ? mel * kHzPerMel : kBreakHz * std::exp(kLogStep * (mel - kBreakMel)); }
+double to_mel(double hz) {
+  return hz < kBreakHz ? hz / kHzPerMel : kBreakMel + std::log(hz / kBreakHz) / kLogStep;
+}
+double to_hz(double mel) {
+  return mel < kBreakMel ? mel * kHzPerMel : kBreakHz * std::exp(kLogStep * (mel - kBreakMel));
+}
 
 }  // namespace
 
-at::Tensor mel_filters(int64_t sample_rate, int64_t n_fft, int64_t mels, double min_hz, double max_hz) {
+at::Tensor mel_filters(int64_t sample_rate, int64_t n_fft, int64_t mels, double min_hz,
+                       double max_hz) {
   require(sample_rate > 0 && n_fft > 1 && mels > 0 && min_hz >= 0 && max_hz > min_hz, "mel filters",
           "expected a positive rate, n_fft and number of mels, and 0 <= min_hz < max_hz");
   std::vector<double> edges(static_cast<size_t>(mels) + 2);
@@ -37,7 +42,8 @@ at::Tensor mel_filters(int64_t sample_rate, int64_t n_fft, int64_t mels, double 
     double middle = edges[static_cast<size_t>(m) + 1];
     double right = edges[static_cast<size_t>(m) + 2];
     for (int64_t k = 0; k < bins; ++k) {
-      double hz = static_cast<double>(k) * static_cast<double>(sample_rate) / static_cast<double>(n_fft);
+      double hz =
+          static_cast<double>(k) * static_cast<double>(sample_rate) / static_cast<double>(n_fft);
       double height = std::min((hz - left) / (middle - left), (right - hz) / (right - middle));
       if (height > 0) w[m][k] = static_cast<float>(height * 2.0 / (right - left));
     }
@@ -47,16 +53,20 @@ at::Tensor mel_filters(int64_t sample_rate, int64_t n_fft, int64_t mels, double 
 
 at::Tensor power_spectrum(const at::Tensor& samples, int64_t n_fft, int64_t hop, bool reflect) {
   if (samples.dim() != 2 || samples.scalar_type() != at::kFloat || samples.size(1) == 0) {
-    fail(ErrorCode::kInvalidArgument, "spectrum", "expected float32 samples [B, N], got " + describe(samples));
+    fail(ErrorCode::kInvalidArgument, "spectrum",
+         "expected float32 samples [B, N], got " + describe(samples));
   }
   int64_t half = n_fft / 2;
   // Reflection needs more samples than it copies; shorter sound is followed by silence first.
   at::Tensor input = samples;
-  if (reflect && input.size(1) <= half) input = at::constant_pad_nd(input, {0, half + 1 - input.size(1)});
-  input = reflect ? at::reflection_pad1d(input, {half, half}) : at::constant_pad_nd(input, {half, half});
+  if (reflect && input.size(1) <= half)
+    input = at::constant_pad_nd(input, {0, half + 1 - input.size(1)});
+  input = reflect ? at::reflection_pad1d(input, {half, half})
+                  : at::constant_pad_nd(input, {half, half});
   at::Tensor window = at::hann_window(n_fft, true, samples.options());
-  at::Tensor spectrum = at::stft(input, n_fft, hop, n_fft, window, /*normalized=*/false, /*onesided=*/true,
-                                 /*return_complex=*/true);
+  at::Tensor spectrum =
+      at::stft(input, n_fft, hop, n_fft, window, /*normalized=*/false, /*onesided=*/true,
+               /*return_complex=*/true);
   return at::view_as_real(spectrum).square().sum(-1);
 }
 

@@ -25,7 +25,8 @@ constexpr size_t kMaxOutputFloats = size_t{1} << 28;  // 1 GiB of samples.
 constexpr int kIoBuffer = 1 << 16;
 constexpr const char* kFormats = "wav,w64,flac,ogg,mp3";
 constexpr const char* kCodecs =
-    "pcm_u8,pcm_s16le,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,flac,vorbis,"
+    "pcm_u8,pcm_s16le,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_"
+    "ima_wav,flac,vorbis,"
     "libvorbis,opus,libopus,mp3,mp3float,mp3on4float";
 
 /// The bytes that FFmpeg reads through callbacks, and the time it has.
@@ -50,7 +51,9 @@ int64_t seek_source(void* opaque, int64_t offset, int whence) {
   auto size = static_cast<int64_t>(source.bytes.size());
   if (whence & AVSEEK_SIZE) return size;
   whence &= ~AVSEEK_FORCE;
-  int64_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? static_cast<int64_t>(source.at) : size;
+  int64_t base = whence == SEEK_SET   ? 0
+                 : whence == SEEK_CUR ? static_cast<int64_t>(source.at)
+                                      : size;
   if (offset < -base || offset > size - base) return AVERROR(EINVAL);
   source.at = static_cast<size_t>(base + offset);
   return base + offset;
@@ -59,7 +62,9 @@ int64_t seek_source(void* opaque, int64_t offset, int whence) {
 int interrupted(void* opaque) { return static_cast<Source*>(opaque)->expired() ? 1 : 0; }
 
 /// Files may name other files (playlists, edit lists); none of them is opened.
-int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EPERM); }
+int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
+  return AVERROR(EPERM);
+}
 
 struct FreeFormat {
   void operator()(AVFormatContext* p) const { avformat_close_input(&p); }
@@ -84,15 +89,18 @@ struct FreeSwr {
 };
 using Swr = std::unique_ptr<SwrContext, FreeSwr>;
 
-/// A resampler to interleaved float; `mono` averages the channels. Null when FFmpeg refuses the parameters.
-Swr make_resampler(const AVChannelLayout& layout, AVSampleFormat format, int from_rate, int to_rate, bool mono) {
+/// A resampler to interleaved float; `mono` averages the channels. Null when FFmpeg refuses the
+/// parameters.
+Swr make_resampler(const AVChannelLayout& layout, AVSampleFormat format, int from_rate, int to_rate,
+                   bool mono) {
   AVChannelLayout in = AV_CHANNEL_LAYOUT_MASK(0, 0);
   AVChannelLayout out = AV_CHANNEL_LAYOUT_MASK(0, 0);
   // Plain counts instead of named speakers: the matrix below is the whole mixing rule.
   av_channel_layout_default(&in, layout.nb_channels);
   av_channel_layout_default(&out, mono ? 1 : layout.nb_channels);
   SwrContext* raw = nullptr;
-  int rc = swr_alloc_set_opts2(&raw, &out, AV_SAMPLE_FMT_FLT, to_rate, &in, format, from_rate, 0, nullptr);
+  int rc = swr_alloc_set_opts2(&raw, &out, AV_SAMPLE_FMT_FLT, to_rate, &in, format, from_rate, 0,
+                               nullptr);
   Swr swr(raw);
   av_channel_layout_uninit(&in);
   av_channel_layout_uninit(&out);
@@ -143,19 +151,23 @@ class Decoder {
   }
   [[noreturn]] void give_up() const {
     fail(ErrorCode::kResourceLimit, "audio",
-         name_ + ": expected to decode within " + std::to_string(std::lround(request_.timeout_seconds)) + " s, got a time-out");
+         name_ + ": expected to decode within " +
+             std::to_string(std::lround(request_.timeout_seconds)) + " s, got a time-out");
   }
   [[noreturn]] void too_long() const {
     fail(ErrorCode::kResourceLimit, "audio",
-         name_ + ": expected sound of at most " + std::to_string(std::lround(request_.max_seconds)) +
+         name_ + ": expected sound of at most " +
+             std::to_string(std::lround(request_.max_seconds)) +
              " s and 1 GiB of samples, got more");
   }
 
   void open_format() {
     auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
-    io_.reset(avio_alloc_context(buffer, kIoBuffer, 0, &source_, read_source, nullptr, seek_source));
+    io_.reset(
+        avio_alloc_context(buffer, kIoBuffer, 0, &source_, read_source, nullptr, seek_source));
     AVFormatContext* format = avformat_alloc_context();
-    if (!io_ || !format) fail(ErrorCode::kResourceLimit, "audio", name_ + ": expected memory for a decoder, got none");
+    if (!io_ || !format)
+      fail(ErrorCode::kResourceLimit, "audio", name_ + ": expected memory for a decoder, got none");
     format->pb = io_.get();
     format->flags |= AVFMT_FLAG_CUSTOM_IO;
     format->interrupt_callback = {interrupted, &source_};
@@ -166,7 +178,8 @@ class Decoder {
     AVDictionary* options = nullptr;
     av_dict_set(&options, "format_whitelist", kFormats, 0);
     av_dict_set(&options, "codec_whitelist", kCodecs, 0);
-    int rc = avformat_open_input(&format, nullptr, nullptr, &options);  // Frees `format` when it fails.
+    int rc =
+        avformat_open_input(&format, nullptr, nullptr, &options);  // Frees `format` when it fails.
     av_dict_free(&options);
     if (rc < 0) damaged(source_.bytes.empty() ? "an empty file" : "bytes of another format");
     format_.reset(format);
@@ -184,12 +197,14 @@ class Decoder {
       if (declared_seconds_ > request_.max_seconds) too_long();
     }
     codec_.reset(avcodec_alloc_context3(codec));
-    if (!codec_ || avcodec_parameters_to_context(codec_.get(), stream->codecpar) < 0) damaged("bad codec parameters");
+    if (!codec_ || avcodec_parameters_to_context(codec_.get(), stream->codecpar) < 0)
+      damaged("bad codec parameters");
     codec_->thread_count = 1;
     codec_->err_recognition = AV_EF_CRCCHECK;
     codec_->pkt_timebase = stream->time_base;
     av_opt_set(codec_.get(), "codec_whitelist", kCodecs, 0);
-    if (avcodec_open2(codec_.get(), codec, nullptr) < 0) damaged("codec parameters that its decoder refuses");
+    if (avcodec_open2(codec_.get(), codec, nullptr) < 0)
+      damaged("codec parameters that its decoder refuses");
     packet_.reset(av_packet_alloc());
     frame_.reset(av_frame_alloc());
   }
@@ -244,9 +259,11 @@ class Decoder {
     in_rate_ = frame.sample_rate;
     in_channels_ = frame.ch_layout.nb_channels;
     in_format_ = frame.format;
-    if (in_rate_ < 1 || in_rate_ > 768000 || in_channels_ < 1 || in_channels_ > 64) damaged("an absurd rate or channel count");
+    if (in_rate_ < 1 || in_rate_ > 768000 || in_channels_ < 1 || in_channels_ > 64)
+      damaged("an absurd rate or channel count");
     int rate = request_.sample_rate > 0 ? static_cast<int>(request_.sample_rate) : in_rate_;
-    swr_ = make_resampler(frame.ch_layout, static_cast<AVSampleFormat>(in_format_), in_rate_, rate, request_.mono);
+    swr_ = make_resampler(frame.ch_layout, static_cast<AVSampleFormat>(in_format_), in_rate_, rate,
+                          request_.mono);
     if (!swr_) damaged("samples that cannot be converted");
     out_.sample_rate = rate;
     out_.channels = request_.mono ? 1 : in_channels_;
@@ -256,7 +273,10 @@ class Decoder {
     const char* format = format_->iformat->name;
     bool declares_length = std::strcmp(format, "wav") == 0 || std::strcmp(format, "flac") == 0;
     double decoded = static_cast<double>(in_samples_) / in_rate_;
-    if (declares_length && decoded + 0.01 + 1.0 / in_rate_ < declared_seconds_) damaged("less sound than its header says");
+    if (declares_length && decoded + 0.01 + 1.0 / in_rate_ < declared_seconds_)
+      damaged("less sound than its header says");
+    if (std::strcmp(format, "wav") == 0 && !wav_is_whole())
+      damaged("less sound than its header says");
     if (std::strcmp(format, "ogg") == 0 && !last_page_is_whole()) damaged("a page that is cut");
     if (out_.samples.empty()) damaged("no sound in it");
     for (float v : out_.samples) {
@@ -264,8 +284,26 @@ class Decoder {
     }
   }
 
+  /// FFmpeg takes the length of a cut file from what is there. Sizes of 0 and 2^32 - 1 come from
+  /// writers to a pipe.
+  bool wav_is_whole() const {
+    auto bytes = source_.bytes;
+    auto u32 = [&](size_t i) {
+      return bytes[i] | bytes[i + 1] << 8 | bytes[i + 2] << 16 | uint32_t{bytes[i + 3]} << 24;
+    };
+    for (size_t at = 12; at + 8 <= bytes.size();) {
+      size_t size = u32(at + 4);
+      if (std::memcmp(bytes.data() + at, "data", 4) == 0) {
+        return size == 0 || size >= 0xFFFFFF00u || size <= bytes.size() - at - 8;
+      }
+      at += 8 + size + (size & 1);
+    }
+    return true;
+  }
+
   bool last_page_is_whole() const {
-    std::string_view text(reinterpret_cast<const char*>(source_.bytes.data()), source_.bytes.size());
+    std::string_view text(reinterpret_cast<const char*>(source_.bytes.data()),
+                          source_.bytes.size());
     size_t page = text.rfind("OggS");
     if (page == std::string_view::npos || text.size() - page < 27) return false;
     size_t segments = static_cast<uint8_t>(text[page + 26]);
@@ -304,18 +342,22 @@ void silence_ffmpeg() {
 
 bool audio_codecs_available() { return true; }
 
-RawAudio decode_samples(std::span<const uint8_t> bytes, const std::string& name, const AudioRequest& request) {
+RawAudio decode_samples(std::span<const uint8_t> bytes, const std::string& name,
+                        const AudioRequest& request) {
   silence_ffmpeg();
   return Decoder(bytes, name, request).run();
 }
 
-std::vector<float> resample_samples(const float* samples, int64_t count, int64_t from_rate, int64_t to_rate) {
+std::vector<float> resample_samples(const float* samples, int64_t count, int64_t from_rate,
+                                    int64_t to_rate) {
   silence_ffmpeg();
   AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;
-  Swr swr = make_resampler(mono, AV_SAMPLE_FMT_FLT, static_cast<int>(from_rate), static_cast<int>(to_rate), true);
+  Swr swr = make_resampler(mono, AV_SAMPLE_FMT_FLT, static_cast<int>(from_rate),
+                           static_cast<int>(to_rate), true);
   if (!swr) {
-    fail(ErrorCode::kInvalidArgument, "audio", "expected rates that can be resampled, got " + std::to_string(from_rate) +
-                                                   " to " + std::to_string(to_rate) + " Hz");
+    fail(ErrorCode::kInvalidArgument, "audio",
+         "expected rates that can be resampled, got " + std::to_string(from_rate) + " to " +
+             std::to_string(to_rate) + " Hz");
   }
   auto wanted = static_cast<size_t>((count * to_rate + from_rate - 1) / from_rate);
   std::vector<float> out;
@@ -329,7 +371,8 @@ std::vector<float> resample_samples(const float* samples, int64_t count, int64_t
     auto* to = reinterpret_cast<uint8_t*>(out.data() + before);
     auto* from = reinterpret_cast<const uint8_t*>(samples + std::min(at, count));
     int got = swr_convert(swr.get(), &to, room, n > 0 ? &from : nullptr, n);
-    if (got < 0) fail(ErrorCode::kInternal, "audio", "expected libswresample to convert, got an error");
+    if (got < 0)
+      fail(ErrorCode::kInternal, "audio", "expected libswresample to convert, got an error");
     out.resize(before + static_cast<size_t>(got));
     if (n == 0) break;
   }

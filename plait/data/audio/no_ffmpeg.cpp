@@ -12,8 +12,8 @@ RawAudio decode_samples(std::span<const uint8_t>, const std::string& name, const
 
 std::vector<float> resample_samples(const float*, int64_t, int64_t from_rate, int64_t to_rate) {
   fail(ErrorCode::kUnavailable, "audio",
-       "expected a build with PLAIT_WITH_MEDIA=ON to resample from " + std::to_string(from_rate) + " to " +
-           std::to_string(to_rate) + " Hz, got one without");
+       "expected a build with PLAIT_WITH_MEDIA=ON to resample from " + std::to_string(from_rate) +
+           " to " + std::to_string(to_rate) + " Hz, got one without");
 }
 
 }  // namespace plait::data

@@ -14,7 +14,9 @@ class Reader {
       : bytes_(bytes), name_(name), format_(format), big_(big) {}
 
   size_t size() const { return bytes_.size(); }
-  bool has(size_t at, size_t count) const { return at <= bytes_.size() && count <= bytes_.size() - at; }
+  bool has(size_t at, size_t count) const {
+    return at <= bytes_.size() && count <= bytes_.size() - at;
+  }
   std::string_view view(size_t at, size_t count) const {
     if (!has(at, count)) damaged("more bytes than the file's " + std::to_string(bytes_.size()));
     return bytes_.substr(at, count);
@@ -24,10 +26,15 @@ class Reader {
     view(at, 2);
     return big_ ? u8(at) << 8 | u8(at + 1) : u8(at) | u8(at + 1) << 8;
   }
-  uint32_t u24(size_t at) const { return big_ ? u16(at) << 8 | u8(at + 2) : u16(at) | u8(at + 2) << 16; }
-  uint32_t u32(size_t at) const { return big_ ? u16(at) << 16 | u16(at + 2) : u16(at) | u16(at + 2) << 16; }
+  uint32_t u24(size_t at) const {
+    return big_ ? u16(at) << 8 | u8(at + 2) : u16(at) | u8(at + 2) << 16;
+  }
+  uint32_t u32(size_t at) const {
+    return big_ ? u16(at) << 16 | u16(at + 2) : u16(at) | u16(at + 2) << 16;
+  }
   [[noreturn]] void damaged(const std::string& what) const {
-    fail(ErrorCode::kCorruptData, "image", name_ + ": expected a whole " + format_ + " header, got " + what);
+    fail(ErrorCode::kCorruptData, "image",
+         name_ + ": expected a whole " + format_ + " header, got " + what);
   }
 
  private:
@@ -43,7 +50,8 @@ struct TiffTags {
   int orientation = 1;
 };
 
-/// The first directory of a TIFF structure, which EXIF blocks share. Classic TIFF only: BigTIFF is for slides.
+/// The first directory of a TIFF structure, which EXIF blocks share. Classic TIFF only: BigTIFF is
+/// for slides.
 std::optional<TiffTags> read_tiff_tags(std::string_view bytes, const std::string& name) {
   if (bytes.size() < 8) return std::nullopt;
   bool big = bytes.substr(0, 2) == "MM";
@@ -103,9 +111,11 @@ ImageInfo read_jpeg(std::string_view bytes, const std::string& name) {
     size_t length = r.u16(at);
     if (length < 2) r.damaged("a segment shorter than its own length");
     std::string_view segment = r.view(at, length).substr(2);
-    bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+    bool frame =
+        marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
     if (frame) {
-      if (segment.size() < 6) r.damaged("a frame header of " + std::to_string(segment.size()) + " bytes");
+      if (segment.size() < 6)
+        r.damaged("a frame header of " + std::to_string(segment.size()) + " bytes");
       info.height = r.u16(at + 3);
       info.width = r.u16(at + 5);
       return info;
@@ -136,7 +146,8 @@ ImageInfo read_webp(std::string_view bytes, const std::string& name) {
     for (size_t at = 12; r.has(at, 8);) {
       size_t length = r.u32(at + 4);
       if (!r.has(at + 8, length)) break;
-      if (r.view(at, 4) == "EXIF") info.orientation = exif_orientation(r.view(at + 8, length), name);
+      if (r.view(at, 4) == "EXIF")
+        info.orientation = exif_orientation(r.view(at + 8, length), name);
       at += 8 + length + (length & 1);
     }
   } else {
@@ -219,17 +230,14 @@ std::string png_pixels_only(std::string_view bytes) {
   for (size_t at = 8; r.has(at, 12);) {
     size_t length = r.u32(at);
     std::string_view type = r.view(at + 4, 4);
-    if (!r.has(at, length + 12)) {
-      out.append(bytes.substr(at));  // The decoder says what is missing.
-      break;
-    }
+    if (!r.has(at, length + 12)) break;
     for (std::string_view kept : {"IHDR", "PLTE", "tRNS", "IDAT", "IEND"}) {
       if (type == kept) out.append(r.view(at, length + 12));
     }
-    if (type == "IEND") break;
+    if (type == "IEND") return out;
     at += length + 12;
   }
-  return out;
+  return {};
 }
 
 std::string to_string(ImageFormat format) {

@@ -38,14 +38,16 @@ at::Tensor composite(const at::Tensor& rgba, const std::array<uint8_t, 3>& backg
   for (int64_t i = 0, n = rgba.size(0) * rgba.size(1); i < n; ++i) {
     uint32_t alpha = from[4 * i + 3];
     for (int c = 0; c < 3; ++c) {
-      to[3 * i + c] = static_cast<uint8_t>((from[4 * i + c] * alpha + background[c] * (255 - alpha) + 127) / 255);
+      to[3 * i + c] = static_cast<uint8_t>(
+          (from[4 * i + c] * alpha + background[c] * (255 - alpha) + 127) / 255);
     }
   }
   return out;
 }
 
 at::Tensor checked_image(const at::Tensor& image) {
-  if (image.dim() != 3 || image.size(2) != 3 || image.scalar_type() != at::kByte || image.numel() == 0) {
+  if (image.dim() != 3 || image.size(2) != 3 || image.scalar_type() != at::kByte ||
+      image.numel() == 0) {
     fail(ErrorCode::kInvalidArgument, "image", "expected uint8 [H, W, 3], got " + describe(image));
   }
   return image.contiguous();
@@ -53,19 +55,22 @@ at::Tensor checked_image(const at::Tensor& image) {
 
 }  // namespace
 
-at::Tensor decode_image(std::string_view bytes, const std::string& name, const ImageOptions& options) {
+at::Tensor decode_image(std::string_view bytes, const std::string& name,
+                        const ImageOptions& options) {
   ImageInfo info = read_image_info(bytes, name);
   if (info.height > options.max_pixels / info.width) {
     fail(ErrorCode::kResourceLimit, "image",
-         name + ": expected a picture of at most " + std::to_string(options.max_pixels) + " pixels, got " +
-             std::to_string(info.width) + " x " + std::to_string(info.height));
+         name + ": expected a picture of at most " + std::to_string(options.max_pixels) +
+             " pixels, got " + std::to_string(info.width) + " x " + std::to_string(info.height));
   }
   if (bytes.size() > kMaxFileBytes) {
-    fail(ErrorCode::kResourceLimit, "image", name + ": expected a picture file of at most 1 GiB, got " +
-                                                  std::to_string(bytes.size()) + " bytes");
+    fail(ErrorCode::kResourceLimit, "image",
+         name + ": expected a picture file of at most 1 GiB, got " + std::to_string(bytes.size()) +
+             " bytes");
   }
   if (info.format == ImageFormat::kJpeg && !jpeg_is_whole(bytes)) {
-    fail(ErrorCode::kCorruptData, "image", name + ": expected a whole JPEG picture, got a truncated one");
+    fail(ErrorCode::kCorruptData, "image",
+         name + ": expected a whole JPEG picture, got a truncated one");
   }
   bool png = info.format == ImageFormat::kPng;
   RawImage raw = png ? decode_pixels(png_pixels_only(bytes), name) : decode_pixels(bytes, name);
@@ -73,9 +78,11 @@ at::Tensor decode_image(std::string_view bytes, const std::string& name, const I
   bool turned = info.format == ImageFormat::kTiff;
   if (turned && info.orientation >= 5) std::swap(info.width, info.height);
   if (raw.width != info.width || raw.height != info.height) {
-    fail(ErrorCode::kCorruptData, "image", name + ": expected the size that the header says, got another one");
+    fail(ErrorCode::kCorruptData, "image",
+         name + ": expected the size that the header says, got another one");
   }
-  at::Tensor pixels = at::from_blob(raw.pixels.data(), {raw.height, raw.width, raw.channels}, at::kByte);
+  at::Tensor pixels =
+      at::from_blob(raw.pixels.data(), {raw.height, raw.width, raw.channels}, at::kByte);
   at::Tensor rgb = raw.channels == 4   ? composite(pixels, options.background)
                    : raw.channels == 1 ? pixels.expand({-1, -1, 3}).contiguous()
                                        : pixels.clone();
@@ -110,7 +117,8 @@ at::Tensor to_rgb(const at::Tensor& image, const std::string& where) {
   float high = cpu.max().item<float>();
   // Written so that NaN fails too; a little overshoot comes from interpolation.
   if (!(low >= -0.01f && high <= 1.01f)) {
-    fail(ErrorCode::kInvalidArgument, "image", where + ": expected float pixels in [0, 1], got values outside or NaN");
+    fail(ErrorCode::kInvalidArgument, "image",
+         where + ": expected float pixels in [0, 1], got values outside or NaN");
   }
   at::Tensor bytes = (cpu * 255).round_().clamp_(0, 255).to(at::kByte).permute({1, 2, 0});
   return bytes.expand({-1, -1, 3}).contiguous();
@@ -140,11 +148,15 @@ at::Tensor center_crop(const at::Tensor& image, int64_t height, int64_t width) {
   int64_t pad_top = (padded_height - source.size(0) + 1) / 2;
   int64_t pad_left = (padded_width - source.size(1) + 1) / 2;
   at::Tensor padded = at::zeros({padded_height, padded_width, 3}, at::kByte);
-  padded.slice(0, pad_top, pad_top + source.size(0)).slice(1, pad_left, pad_left + source.size(1)).copy_(source);
+  padded.slice(0, pad_top, pad_top + source.size(0))
+      .slice(1, pad_left, pad_left + source.size(1))
+      .copy_(source);
   auto floor_half = [](int64_t x) { return x >= 0 ? x / 2 : -((1 - x) / 2); };
   int64_t crop_top = floor_half(source.size(0) - height) + pad_top;
   int64_t crop_left = floor_half(source.size(1) - width) + pad_left;
-  return padded.slice(0, crop_top, crop_top + height).slice(1, crop_left, crop_left + width).contiguous();
+  return padded.slice(0, crop_top, crop_top + height)
+      .slice(1, crop_left, crop_left + width)
+      .contiguous();
 }
 
 }  // namespace plait::data

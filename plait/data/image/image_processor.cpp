@@ -24,7 +24,9 @@ struct Size {
 std::optional<Size> parse_size(const Json& json, const char* key) {
   auto wrong = [&]() {
     fail(ErrorCode::kInvalidArgument, kUnit,
-         std::string("expected ") + key + " as n, [h, w], {\"height\", \"width\"}, {\"shortest_edge\"} or null with sides from 1 to " +
+         std::string("expected ") + key +
+             " as n, [h, w], {\"height\", \"width\"}, {\"shortest_edge\"} or null with sides from "
+             "1 to " +
              std::to_string(kMaxSide) + ", got " + json.dump().substr(0, 80));
   };
   auto side = [&](const Json* value) {
@@ -37,7 +39,8 @@ std::optional<Size> parse_size(const Json& json, const char* key) {
   if (json.is_object() && json.contains("shortest_edge") && json.size() == 1) {
     return Size{0, 0, side(json.find("shortest_edge"))};
   }
-  if (json.is_object() && json.size() == 2) return Size{side(json.find("height")), side(json.find("width")), 0};
+  if (json.is_object() && json.size() == 2)
+    return Size{side(json.find("height")), side(json.find("width")), 0};
   wrong();
   return std::nullopt;
 }
@@ -56,7 +59,8 @@ void ImageProcessorConfig::validate() const {
   auto crop_size = parse_size(crop, "crop");
   require(!crop_size || crop_size->shortest_edge == 0, kUnit, "expected crop as n, [h, w] or null");
   require(mean.size() == 3 && std.size() == 3, kUnit, "expected three numbers in mean and in std");
-  for (double s : std) require(std::isfinite(s) && s > 0, kUnit, "expected positive numbers in std");
+  for (double s : std)
+    require(std::isfinite(s) && s > 0, kUnit, "expected positive numbers in std");
   for (double m : mean) require(std::isfinite(m), kUnit, "expected finite numbers in mean");
   resample_from_string(resample);
 }
@@ -69,16 +73,19 @@ ImageProcessor::ImageProcessor(const ImageProcessorConfig& config)
     auto std = static_cast<float>(config_.std[c]);
     for (int v = 0; v < 256; ++v) {
       // Rescaled in double and normalised in float32, as NumPy does it in the reference.
-      table_[c][static_cast<size_t>(v)] = (static_cast<float>(v * config_.rescale_factor) - mean) / std;
+      table_[c][static_cast<size_t>(v)] =
+          (static_cast<float>(v * config_.rescale_factor) - mean) / std;
     }
   }
 }
 
 ImageProcessorConfig ImageProcessor::from_published(const Json& json, const std::string& where) {
-  for (const char* key : {"do_pad", "rescale_offset", "do_thumbnail", "do_align_long_axis", "do_image_splitting"}) {
+  for (const char* key :
+       {"do_pad", "rescale_offset", "do_thumbnail", "do_align_long_axis", "do_image_splitting"}) {
     const Json* value = json.find(key);
     if (value && value->is_bool() && value->as_bool()) {
-      fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected " + key + " to be false (not supported), got true");
+      fail(ErrorCode::kInvalidArgument, kUnit,
+           where + ": expected " + key + " to be false (not supported), got true");
     }
   }
   ImageProcessorConfig config;
@@ -88,33 +95,42 @@ ImageProcessorConfig ImageProcessor::from_published(const Json& json, const std:
   const Json* size = json.find("size");
   config.size = size && !size->is_null() ? *size : Json(224);
   // Old files give CLIP's size as a number, which means the shorter edge there.
-  if (config.size.is_int() && cropping) config.size = Json::object({{"shortest_edge", config.size}});
+  if (config.size.is_int() && cropping)
+    config.size = Json::object({{"shortest_edge", config.size}});
   bool crops = json.get("do_center_crop", cropping);
   const Json* crop = json.find("crop_size");
   if (crops) config.crop = crop && !crop->is_null() ? *crop : Json(224);
   const Json* resample = json.find("resample");
-  int64_t filter = resample && resample->is_int() ? resample->as_int() : cropping || convnext ? 3 : 2;
+  int64_t filter = resample && resample->is_int() ? resample->as_int()
+                   : cropping || convnext         ? 3
+                                                  : 2;
   if (filter < 0 || filter > 3) {
-    fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected resample from 0 to 3, got " + std::to_string(filter));
+    fail(ErrorCode::kInvalidArgument, kUnit,
+         where + ": expected resample from 0 to 3, got " + std::to_string(filter));
   }
   config.resample = to_string(static_cast<Resample>(filter));
   if (convnext && json.get("do_resize", true)) {
     const Json* shortest = config.size.find("shortest_edge");
-    int64_t edge = shortest ? shortest->as_int() : config.size.is_int() ? config.size.as_int() : 384;
+    int64_t edge = shortest               ? shortest->as_int()
+                   : config.size.is_int() ? config.size.as_int()
+                                          : 384;
     if (edge < 384) {
       double fraction = json.get("crop_pct", 224.0 / 256.0);
-      config.size = Json::object({{"shortest_edge", static_cast<int64_t>(static_cast<double>(edge) / fraction)}});
+      config.size = Json::object(
+          {{"shortest_edge", static_cast<int64_t>(static_cast<double>(edge) / fraction)}});
       config.crop = edge;
     } else {
       config.size = edge;
     }
   }
   if (!json.get("do_resize", true)) config.size = Json();
-  config.rescale_factor = json.get("do_rescale", true) ? json.get("rescale_factor", 1.0 / 255.0) : 1.0;
+  config.rescale_factor =
+      json.get("do_rescale", true) ? json.get("rescale_factor", 1.0 / 255.0) : 1.0;
   bool normalises = json.get("do_normalize", true);
   auto numbers = [&](const char* key, double fallback) {
     const Json* value = json.find(key);
-    if (!normalises || !value || value->is_null()) return std::vector<double>(3, normalises ? fallback : 0.0);
+    if (!normalises || !value || value->is_null())
+      return std::vector<double>(3, normalises ? fallback : 0.0);
     return value->as_doubles();
   };
   config.mean = numbers("image_mean", 0.5);
@@ -135,7 +151,8 @@ at::Tensor ImageProcessor::resize(const at::Tensor& image) const {
       // A strip of one pixel by thousands would grow without bound.
       if (scaled > 4 * kMaxSide) {
         fail(ErrorCode::kResourceLimit, kUnit,
-             "expected an aspect ratio below " + std::to_string(4 * kMaxSide / size->shortest_edge) + ", got a picture of " +
+             "expected an aspect ratio below " +
+                 std::to_string(4 * kMaxSide / size->shortest_edge) + ", got a picture of " +
                  std::to_string(image.size(1)) + " x " + std::to_string(image.size(0)));
       }
       height = image.size(0) <= image.size(1) ? size->shortest_edge : scaled;
@@ -143,7 +160,8 @@ at::Tensor ImageProcessor::resize(const at::Tensor& image) const {
     }
     out = resize_image(out, height, width, resample_);
   }
-  if (auto crop = parse_size(config_.crop, "crop")) out = center_crop(out, crop->height, crop->width);
+  if (auto crop = parse_size(config_.crop, "crop"))
+    out = center_crop(out, crop->height, crop->width);
   return out;
 }
 
@@ -160,7 +178,8 @@ at::Tensor ImageProcessor::normalise(const at::Tensor& image) const {
   return out;
 }
 
-TensorMap ImageProcessor::process(const std::vector<const Value*>& values, const std::string& where) const {
+TensorMap ImageProcessor::process(const std::vector<const Value*>& values,
+                                  const std::string& where) const {
   std::vector<at::Tensor> rows(values.size());
   std::optional<Size> size = output_size(config_);
   ImageOptions options;
@@ -177,21 +196,22 @@ TensorMap ImageProcessor::process(const std::vector<const Value*>& values, const
     if (!size) size = Size{rows[i].size(1), rows[i].size(2), 0};
     if (rows[i].size(1) != size->height || rows[i].size(2) != size->width) {
       fail(ErrorCode::kInvalidArgument, kUnit,
-           item + ": expected all pictures of a batch to come out equal in size (set crop, or size as [h, w]), got " +
-               describe(rows[i]) + " beside height " + std::to_string(size->height) + " and width " +
-               std::to_string(size->width));
+           item +
+               ": expected all pictures of a batch to come out equal in size (set crop, or size as "
+               "[h, w]), got " +
+               describe(rows[i]) + " beside height " + std::to_string(size->height) +
+               " and width " + std::to_string(size->width));
     }
   }
   if (!size) size = Size{32, 32, 0};
-  at::Tensor out = at::zeros({static_cast<int64_t>(values.size()), 3, size->height, size->width}, at::kFloat);
+  at::Tensor out =
+      at::zeros({static_cast<int64_t>(values.size()), 3, size->height, size->width}, at::kFloat);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].defined()) out[static_cast<int64_t>(i)].copy_(rows[i]);
   }
   return {{"pixel_values", out}};
 }
 
-Json ImageProcessor::config() const {
-  return typed_config("image", write_config(config_));
-}
+Json ImageProcessor::config() const { return typed_config("image", write_config(config_)); }
 
 }  // namespace plait::data

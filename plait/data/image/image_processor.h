@@ -7,8 +7,9 @@ namespace plait::data {
 
 /// How pictures become an encoder's pixel_values.
 struct ImageProcessorConfig {
-  Json size = 224;   ///< 224 or [h, w]: exactly so; {"shortest_edge": n}: the aspect ratio stays; null: no resizing.
-  Json crop;         ///< 224 or [h, w] from the middle, after resizing; null: none.
+  Json size = 224;  ///< 224 or [h, w]: exactly so; {"shortest_edge": n}: the aspect ratio stays;
+                    ///< null: no resizing.
+  Json crop;        ///< 224 or [h, w] from the middle, after resizing; null: none.
   std::string resample = "bicubic";
   std::vector<double> mean = {0.5, 0.5, 0.5};
   std::vector<double> std = {0.5, 0.5, 0.5};
@@ -33,18 +34,20 @@ struct ImageProcessorConfig {
   void validate() const;
 };
 
-/// Pictures → pixel_values [B, 3, H, W] float32: decode, resize, crop, rescale, normalise, as transformers' image processors
-/// for CLIP, ViT, DINOv2 (BiT), Swin and ConvNeXT do with Pillow.
+/// Pictures → pixel_values [B, 3, H, W] float32: decode, resize, crop, rescale, normalise, as
+/// transformers' image processors for CLIP, ViT, DINOv2 (BiT), Swin and ConvNeXT do with Pillow.
 class ImageProcessor : public Processor {
  public:
   explicit ImageProcessor(const ImageProcessorConfig& config);
 
-  /// From a published preprocessor_config.json. @throws Error kInvalidArgument for an option that changes the result and is
-  /// not supported.
-  static ImageProcessorConfig from_published(const Json& preprocessor_config, const std::string& where);
+  /// From a published preprocessor_config.json. @throws Error kInvalidArgument for an option that
+  /// changes the result and is not supported.
+  static ImageProcessorConfig from_published(const Json& preprocessor_config,
+                                             const std::string& where);
 
   Modality modality() const override { return Modality::kImage; }
-  TensorMap process(const std::vector<const Value*>& values, const std::string& where) const override;
+  TensorMap process(const std::vector<const Value*>& values,
+                    const std::string& where) const override;
   Json config() const override;
   /// Nothing to write: config() says it all.
   void save(const std::string&) const override {}

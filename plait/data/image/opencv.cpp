@@ -18,13 +18,15 @@ cv::Mat to_bytes(const cv::Mat& image, const std::string& name) {
     case CV_32F:
     case CV_64F:
       if (!cv::checkRange(image)) {
-        fail(ErrorCode::kCorruptData, "image", name + ": expected finite pixel values, got NaN or infinity");
+        fail(ErrorCode::kCorruptData, "image",
+             name + ": expected finite pixel values, got NaN or infinity");
       }
       image.convertTo(out, CV_8U, 255.0);
       return out;
     default: break;
   }
-  fail(ErrorCode::kCorruptData, "image", name + ": expected unsigned 8- or 16-bit or float pixels, got another type");
+  fail(ErrorCode::kCorruptData, "image",
+       name + ": expected unsigned 8- or 16-bit or float pixels, got another type");
 }
 
 }  // namespace
@@ -41,7 +43,8 @@ RawImage decode_pixels(std::string_view bytes, const std::string& name) {
     // Its message repeats OpenCV's source lines; ours below says what matters.
   }
   if (image.empty()) {
-    fail(ErrorCode::kCorruptData, "image", name + ": expected a whole picture, got damaged or truncated image data");
+    fail(ErrorCode::kCorruptData, "image",
+         name + ": expected a whole picture, got damaged or truncated image data");
   }
   image = to_bytes(image, name);
   int channels = image.channels();
@@ -54,15 +57,17 @@ RawImage decode_pixels(std::string_view bytes, const std::string& name) {
   RawImage out{image.cols, image.rows, channels, {}};
   size_t row = static_cast<size_t>(image.cols) * static_cast<size_t>(channels);
   out.pixels.resize(row * static_cast<size_t>(image.rows));
-  for (int y = 0; y < image.rows; ++y) std::copy_n(image.ptr<uint8_t>(y), row, out.pixels.data() + row * size_t(y));
+  for (int y = 0; y < image.rows; ++y)
+    std::copy_n(image.ptr<uint8_t>(y), row, out.pixels.data() + row * size_t(y));
   return out;
 }
 
-std::string encode_pixels(const uint8_t* rgb, int64_t width, int64_t height, const std::string& extension,
-                          int quality) {
+std::string encode_pixels(const uint8_t* rgb, int64_t width, int64_t height,
+                          const std::string& extension, int quality) {
   std::vector<uint8_t> out;
   try {
-    cv::Mat image(static_cast<int>(height), static_cast<int>(width), CV_8UC3, const_cast<uint8_t*>(rgb));
+    cv::Mat image(static_cast<int>(height), static_cast<int>(width), CV_8UC3,
+                  const_cast<uint8_t*>(rgb));
     cv::Mat bgr;
     cv::cvtColor(image, bgr, cv::COLOR_RGB2BGR);
     std::vector<int> options;
@@ -71,7 +76,9 @@ std::string encode_pixels(const uint8_t* rgb, int64_t width, int64_t height, con
   } catch (const cv::Exception&) {
     out.clear();
   }
-  if (out.empty()) fail(ErrorCode::kIo, "image", "expected to encode a picture as " + extension + ", got a codec error");
+  if (out.empty())
+    fail(ErrorCode::kIo, "image",
+         "expected to encode a picture as " + extension + ", got a codec error");
   return {out.begin(), out.end()};
 }
 

@@ -12,7 +12,8 @@
 namespace plait::data {
 namespace {
 
-// Weights are fixed-point numbers with the precision that Pillow uses for bytes, so that results are equal to the bit.
+// Weights are fixed-point numbers with the precision that Pillow uses for bytes, so that results
+// are equal to the bit.
 constexpr int kPrecision = 32 - 8 - 2;
 
 struct Filter {
@@ -43,7 +44,8 @@ struct Taps {
 
 Taps make_taps(int64_t in, int64_t out, const Filter& filter) {
   double scale = static_cast<double>(in) / static_cast<double>(out);
-  double stretch = std::max(scale, 1.0);  // The filter widens with the scale: this is what antialiases.
+  double stretch =
+      std::max(scale, 1.0);  // The filter widens with the scale: this is what antialiases.
   double support = filter.support * stretch;
   Taps taps;
   taps.stride = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
@@ -57,12 +59,14 @@ Taps make_taps(int64_t in, int64_t out, const Filter& filter) {
     int64_t count = std::min<int64_t>(static_cast<int64_t>(center + support + 0.5), in) - first;
     double sum = 0;
     for (int64_t j = 0; j < count; ++j) {
-      row[static_cast<size_t>(j)] = filter.weight((static_cast<double>(j + first) - center + 0.5) * (1.0 / stretch));
+      row[static_cast<size_t>(j)] =
+          filter.weight((static_cast<double>(j + first) - center + 0.5) * (1.0 / stretch));
       sum += row[static_cast<size_t>(j)];
     }
     for (int64_t j = 0; j < count; ++j) {
       double w = row[static_cast<size_t>(j)] / sum * (1 << kPrecision);
-      taps.weights[static_cast<size_t>(i * taps.stride + j)] = static_cast<int32_t>(w < 0 ? w - 0.5 : w + 0.5);
+      taps.weights[static_cast<size_t>(i * taps.stride + j)] =
+          static_cast<int32_t>(w < 0 ? w - 0.5 : w + 0.5);
     }
     taps.first[static_cast<size_t>(i)] = first;
     taps.count[static_cast<size_t>(i)] = count;
@@ -124,18 +128,22 @@ at::Tensor resample_nearest(const at::Tensor& image, int64_t height, int64_t wid
     at::Tensor from = at::empty({out}, at::kLong);
     auto f = from.accessor<int64_t, 1>();
     double step = static_cast<double>(in) / static_cast<double>(out);
-    // Pillow adds the step up, which rounds otherwise than a product where a position falls on a pixel's edge.
+    // Pillow adds the step up, which rounds otherwise than a product where a position falls on a
+    // pixel's edge.
     double position = step * 0.5;
-    for (int64_t i = 0; i < out; ++i, position += step) f[i] = std::min(static_cast<int64_t>(position), in - 1);
+    for (int64_t i = 0; i < out; ++i, position += step)
+      f[i] = std::min(static_cast<int64_t>(position), in - 1);
     return from;
   };
-  return image.index_select(0, index(image.size(0), height)).index_select(1, index(image.size(1), width));
+  return image.index_select(0, index(image.size(0), height))
+      .index_select(1, index(image.size(1), width));
 }
 
 }  // namespace
 
 Resample resample_from_string(const std::string& name) {
-  for (Resample r : {Resample::kNearest, Resample::kLanczos, Resample::kBilinear, Resample::kBicubic}) {
+  for (Resample r :
+       {Resample::kNearest, Resample::kLanczos, Resample::kBilinear, Resample::kBicubic}) {
     if (to_string(r) == name) return r;
   }
   fail(ErrorCode::kInvalidArgument, "image",
@@ -148,7 +156,8 @@ std::string to_string(Resample resample) {
 }
 
 at::Tensor resize_image(const at::Tensor& image, int64_t height, int64_t width, Resample resample) {
-  if (image.dim() != 3 || image.size(2) != 3 || image.scalar_type() != at::kByte || image.numel() == 0) {
+  if (image.dim() != 3 || image.size(2) != 3 || image.scalar_type() != at::kByte ||
+      image.numel() == 0) {
     fail(ErrorCode::kInvalidArgument, "image", "expected uint8 [H, W, 3], got " + describe(image));
   }
   require(height > 0 && width > 0 && height <= 32768 && width <= 32768, "image",
@@ -158,7 +167,8 @@ at::Tensor resize_image(const at::Tensor& image, int64_t height, int64_t width, 
   Filter filter = resample == Resample::kLanczos   ? Filter{3.0, lanczos}
                   : resample == Resample::kBicubic ? Filter{2.0, cubic}
                                                    : Filter{1.0, triangle};
-  // The order matters in the last bit, since bytes are rounded in between; this is the choice that Pillow 13 makes.
+  // The order matters in the last bit, since bytes are rounded in between; this is the choice that
+  // Pillow 13 makes.
   bool columns_first = height < out.size(0) && out.size(0) - height > 2 * (out.size(1) - width);
   if (columns_first) out = resample_columns(out, height, filter);
   if (width != out.size(1)) out = resample_rows(out, width, filter);

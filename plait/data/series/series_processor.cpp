@@ -27,13 +27,15 @@ float json_sample(const Json& json, const std::string& where) {
 
 at::Tensor json_series(const Json& json, const std::string& where) {
   if (!json.is_array() || json.size() == 0) {
-    fail(ErrorCode::kCorruptData, kUnit, where + ": expected an array of numbers or of rows of numbers, got something else");
+    fail(ErrorCode::kCorruptData, kUnit,
+         where + ": expected an array of numbers or of rows of numbers, got something else");
   }
   size_t channels = json.at(0).is_array() ? json.at(0).size() : 0;
   std::vector<float> values;
   for (const Json& row : json.items()) {
     if (row.is_array() != (channels > 0) || (channels > 0 && row.size() != channels)) {
-      fail(ErrorCode::kCorruptData, kUnit, where + ": expected rows of the same length in the series");
+      fail(ErrorCode::kCorruptData, kUnit,
+           where + ": expected rows of the same length in the series");
     }
     if (channels == 0) values.push_back(json_sample(row, where));
     for (size_t c = 0; c < channels; ++c) values.push_back(json_sample(row.at(c), where));
@@ -45,18 +47,22 @@ at::Tensor json_series(const Json& json, const std::string& where) {
 
 at::Tensor parse_series(std::string_view text, const std::string& name) {
   size_t first = text.find_first_not_of(" \t\r\n");
-  if (first != std::string_view::npos && text[first] == '[') return json_series(Json::parse(text, name), name);
+  if (first != std::string_view::npos && text[first] == '[')
+    return json_series(Json::parse(text, name), name);
   return parse_csv_series(text, name);
 }
 
 at::Tensor checked_series(const at::Tensor& given, const std::string& where) {
-  if (!given.defined() || given.dim() < 1 || given.dim() > 2 || given.numel() == 0 || given.is_complex()) {
+  if (!given.defined() || given.dim() < 1 || given.dim() > 2 || given.numel() == 0 ||
+      given.is_complex()) {
     fail(ErrorCode::kInvalidArgument, kUnit,
-         where + ": expected a series [T] or [T, C], got " + (given.defined() ? describe(given) : "an undefined tensor"));
+         where + ": expected a series [T] or [T, C], got " +
+             (given.defined() ? describe(given) : "an undefined tensor"));
   }
   at::Tensor series = given.detach().cpu().to(at::kFloat);
   if (at::isinf(series).any().item<bool>()) {
-    fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected finite samples (NaN: missing), got infinity");
+    fail(ErrorCode::kInvalidArgument, kUnit,
+         where + ": expected finite samples (NaN: missing), got infinity");
   }
   return (series.dim() == 1 ? series.unsqueeze(1) : series).contiguous();
 }
@@ -75,9 +81,12 @@ at::Tensor decode_series_value(const Value& value, const std::string& where) {
 }
 
 void SeriesProcessorConfig::validate() const {
-  auto fits = [&](const std::vector<double>& v) { return v.empty() || static_cast<int64_t>(v.size()) == channels; };
+  auto fits = [&](const std::vector<double>& v) {
+    return v.empty() || static_cast<int64_t>(v.size()) == channels;
+  };
   require(fits(mean) && fits(std), kUnit, "expected one mean and one std per channel, or none");
-  for (double s : std) require(std::isfinite(s) && s > 0, kUnit, "expected positive numbers in std");
+  for (double s : std)
+    require(std::isfinite(s) && s > 0, kUnit, "expected positive numbers in std");
   for (double m : mean) require(std::isfinite(m), kUnit, "expected finite numbers in mean");
 }
 
@@ -87,7 +96,8 @@ SeriesProcessor::SeriesProcessor(const SeriesProcessorConfig& config) : config_(
   if (!config_.std.empty()) std_ = at::tensor(config_.std, at::kFloat);
 }
 
-TensorMap SeriesProcessor::process(const std::vector<const Value*>& values, const std::string& where) const {
+TensorMap SeriesProcessor::process(const std::vector<const Value*>& values,
+                                   const std::string& where) const {
   std::vector<at::Tensor> rows(values.size());
   int64_t length = config_.pad == "max" ? config_.max_length : 1;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -95,8 +105,9 @@ TensorMap SeriesProcessor::process(const std::vector<const Value*>& values, cons
     std::string item = item_name(where, i, values.size());
     at::Tensor row = decode_series_value(*values[i], item);
     if (row.size(1) != config_.channels) {
-      fail(ErrorCode::kInvalidArgument, kUnit, item + ": expected " + std::to_string(config_.channels) +
-                                                   " channels, got " + std::to_string(row.size(1)));
+      fail(ErrorCode::kInvalidArgument, kUnit,
+           item + ": expected " + std::to_string(config_.channels) + " channels, got " +
+               std::to_string(row.size(1)));
     }
     row = row.slice(0, 0, config_.max_length);
     if (mean_.defined()) row = row - mean_;

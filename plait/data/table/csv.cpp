@@ -28,8 +28,9 @@ bool is_number_or_missing(std::string_view field) {
 CsvReader::CsvReader(std::string_view text, std::string name, const CsvOptions& options)
     : text_(text), name_(std::move(name)), options_(options) {
   if (text.size() > options.max_bytes) {
-    fail(ErrorCode::kResourceLimit, "csv", name_ + ": expected at most " + std::to_string(options.max_bytes) +
-                                               " bytes, got " + std::to_string(text.size()));
+    fail(ErrorCode::kResourceLimit, "csv",
+         name_ + ": expected at most " + std::to_string(options.max_bytes) + " bytes, got " +
+             std::to_string(text.size()));
   }
   require(options.delimiter != '"' && options.delimiter != '\n' && options.delimiter != '\r', "csv",
           "expected a delimiter other than a quote or an end of line");
@@ -37,8 +38,9 @@ CsvReader::CsvReader(std::string_view text, std::string name, const CsvOptions& 
 }
 
 void CsvReader::wrong(const std::string& what) const {
-  fail(ErrorCode::kCorruptData, "csv", name_ + ", line " + std::to_string(line_) + ", column " +
-                                           std::to_string(at_ - line_start_ + 1) + ": expected " + what);
+  fail(ErrorCode::kCorruptData, "csv",
+       name_ + ", line " + std::to_string(line_) + ", column " +
+           std::to_string(at_ - line_start_ + 1) + ": expected " + what);
 }
 
 bool CsvReader::next(std::vector<std::string>& fields) {
@@ -55,15 +57,17 @@ bool CsvReader::next(std::vector<std::string>& fields) {
     }
     if (fields.size() > options_.max_columns) {
       fail(ErrorCode::kResourceLimit, "csv",
-           name_ + ", line " + std::to_string(line_) + ": expected at most " + std::to_string(options_.max_columns) + " fields");
+           name_ + ", line " + std::to_string(line_) + ": expected at most " +
+               std::to_string(options_.max_columns) + " fields");
     }
     if (at_ >= text_.size() || end_of_line()) break;
     ++at_;  // The delimiter.
   }
   if (columns_ == 0) columns_ = fields.size();
   if (fields.size() != columns_) {
-    fail(ErrorCode::kCorruptData, "csv", name_ + ", line " + std::to_string(row_line_) + ": expected " +
-                                             std::to_string(columns_) + " fields, got " + std::to_string(fields.size()));
+    fail(ErrorCode::kCorruptData, "csv",
+         name_ + ", line " + std::to_string(row_line_) + ": expected " + std::to_string(columns_) +
+             " fields, got " + std::to_string(fields.size()));
   }
   return true;
 }
@@ -71,7 +75,8 @@ bool CsvReader::next(std::vector<std::string>& fields) {
 /// Consumes LF or CRLF if that is what comes next.
 bool CsvReader::end_of_line() {
   if (text_[at_] == '\r') {
-    if (at_ + 1 >= text_.size() || text_[at_ + 1] != '\n') wrong("a line feed after a carriage return");
+    if (at_ + 1 >= text_.size() || text_[at_ + 1] != '\n')
+      wrong("a line feed after a carriage return");
     ++at_;
   }
   if (text_[at_] != '\n') return false;
@@ -99,7 +104,8 @@ void CsvReader::read_quoted(std::string& field) {
     ++at_;
   }
   ++at_;
-  if (at_ < text_.size() && text_[at_] != options_.delimiter && text_[at_] != '\n' && text_[at_] != '\r') {
+  if (at_ < text_.size() && text_[at_] != options_.delimiter && text_[at_] != '\n' &&
+      text_[at_] != '\r') {
     wrong("a delimiter after a closing quote");
   }
 }
@@ -125,7 +131,8 @@ Csv parse_csv(std::string_view text, const std::string& name, const CsvOptions& 
   for (size_t i = 0; i < csv.columns.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (csv.columns[i] == csv.columns[j]) {
-        fail(ErrorCode::kCorruptData, "csv", name + ", line 1: expected different column names, got one twice");
+        fail(ErrorCode::kCorruptData, "csv",
+             name + ", line 1: expected different column names, got one twice");
       }
     }
     // Thousands of columns are series, whose names nobody looks up.
@@ -137,7 +144,8 @@ Csv parse_csv(std::string_view text, const std::string& name, const CsvOptions& 
     row = {};
     if (csv.rows.size() * csv.columns.size() > options.max_cells) {
       fail(ErrorCode::kResourceLimit, "csv",
-           name + ": expected at most " + std::to_string(options.max_cells) + " fields in all, got more");
+           name + ": expected at most " + std::to_string(options.max_cells) +
+               " fields in all, got more");
     }
   }
   return csv;
@@ -158,7 +166,8 @@ Json csv_object(const Csv& csv, size_t index) {
   return Json(std::move(out));
 }
 
-at::Tensor parse_csv_series(std::string_view text, const std::string& name, const CsvOptions& options) {
+at::Tensor parse_csv_series(std::string_view text, const std::string& name,
+                            const CsvOptions& options) {
   CsvReader reader(text, name, options);
   std::vector<float> values;
   std::vector<std::string> row;
@@ -170,18 +179,22 @@ at::Tensor parse_csv_series(std::string_view text, const std::string& name, cons
     if (first && header) continue;
     for (size_t c = 0; c < row.size(); ++c) {
       double number = std::numeric_limits<double>::quiet_NaN();
-      if (!is_missing(row[c]) && (!parse_number(row[c], number) || std::abs(number) > std::numeric_limits<float>::max())) {
-        fail(ErrorCode::kCorruptData, "csv", name + ", line " + std::to_string(reader.line()) + ", field " +
-                                                 std::to_string(c + 1) + ": expected a finite number or nothing");
+      if (!is_missing(row[c]) &&
+          (!parse_number(row[c], number) || std::abs(number) > std::numeric_limits<float>::max())) {
+        fail(ErrorCode::kCorruptData, "csv",
+             name + ", line " + std::to_string(reader.line()) + ", field " + std::to_string(c + 1) +
+                 ": expected a finite number or nothing");
       }
       values.push_back(static_cast<float>(number));
     }
     if (values.size() > options.max_cells) {
       fail(ErrorCode::kResourceLimit, "csv",
-           name + ": expected at most " + std::to_string(options.max_cells) + " fields in all, got more");
+           name + ": expected at most " + std::to_string(options.max_cells) +
+               " fields in all, got more");
     }
   }
-  if (values.empty()) fail(ErrorCode::kCorruptData, "csv", name + ": expected rows of numbers, got none");
+  if (values.empty())
+    fail(ErrorCode::kCorruptData, "csv", name + ": expected rows of numbers, got none");
   auto steps = static_cast<int64_t>(values.size() / columns);
   return at::from_blob(values.data(), {steps, static_cast<int64_t>(columns)}, at::kFloat).clone();
 }
@@ -189,7 +202,8 @@ at::Tensor parse_csv_series(std::string_view text, const std::string& name, cons
 bool parse_number(std::string_view text, double& value) {
   if (text.substr(0, 1) == "+") text.remove_prefix(1);
   // from_chars knows "inf" and "nan", which are no numbers here.
-  if (text.empty() || text.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return false;
+  if (text.empty() || text.find_first_not_of("0123456789.eE+-") != std::string_view::npos)
+    return false;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
 }
@@ -208,11 +222,13 @@ bool JsonLinesReader::next(Json& value) {
     if (row.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     std::string where = name_ + ", line " + std::to_string(line_);
     if (row.size() > max_line_) {
-      fail(ErrorCode::kResourceLimit, "json lines", where + ": expected a line of at most " + std::to_string(max_line_) +
-                                                        " bytes, got " + std::to_string(row.size()));
+      fail(ErrorCode::kResourceLimit, "json lines",
+           where + ": expected a line of at most " + std::to_string(max_line_) + " bytes, got " +
+               std::to_string(row.size()));
     }
     value = Json::parse(row, where);
-    if (!value.is_object()) fail(ErrorCode::kCorruptData, "json lines", where + ": expected an object");
+    if (!value.is_object())
+      fail(ErrorCode::kCorruptData, "json lines", where + ": expected an object");
     return true;
   }
   return false;

@@ -15,9 +15,10 @@ struct CsvOptions {
   size_t max_cells = size_t{1} << 26;  ///< Rows times columns of what is kept in memory.
 };
 
-/// Reads CSV rows one by one (RFC 4180: quoted fields, "" for a quote, LF or CRLF; a leading UTF-8 mark is skipped, and empty
-/// lines are, unless the table has one column). Strict: a stray quote, a lone CR, a NUL, an unclosed quote, or a row with
-/// another number of fields than the first is an error that gives `name`, line and column.
+/// Reads CSV rows one by one (RFC 4180: quoted fields, "" for a quote, LF or CRLF; a leading UTF-8
+/// mark is skipped, and empty lines are, unless the table has one column). Strict: a stray quote, a
+/// lone CR, a NUL, an unclosed quote, or a row with another number of fields than the first is an
+/// error that gives `name`, line and column.
 class CsvReader {
  public:
   /// `text` must outlive the reader.
@@ -54,18 +55,23 @@ Csv read_csv(const std::string& path, const CsvOptions& options = {});
 /// Row `index` as an object: numbers where a whole field is one, null where it is empty, else text.
 Json csv_object(const Csv& csv, size_t index);
 
-/// Numbers only → [T, C] float32, NaN where a field is empty, "nan" or "NA". The first row is a header when one of its fields
-/// is none of these. @throws Error that gives line and column for anything else, infinity included.
-at::Tensor parse_csv_series(std::string_view text, const std::string& name, const CsvOptions& options = {});
+/// Numbers only → [T, C] float32, NaN where a field is empty, "nan" or "NA". The first row is a
+/// header when one of its fields is none of these. @throws Error that gives line and column for
+/// anything else, infinity included.
+at::Tensor parse_csv_series(std::string_view text, const std::string& name,
+                            const CsvOptions& options = {});
 
 /// A whole field as a finite number. Locale-free; no leading or trailing blanks.
 bool parse_number(std::string_view text, double& value);
 
-/// Objects, one per line (empty lines are skipped), read from a file of any size with one line in memory.
-/// @throws Error kCorruptData with the file and line; kResourceLimit for a line over `max_line` bytes.
+/// Objects, one per line (empty lines are skipped), read from a file of any size with one line in
+/// memory.
+/// @throws Error kCorruptData with the file and line; kResourceLimit for a line over `max_line`
+/// bytes.
 class JsonLinesReader {
  public:
-  explicit JsonLinesReader(std::string_view text, std::string name, size_t max_line = size_t{16} << 20);
+  explicit JsonLinesReader(std::string_view text, std::string name,
+                           size_t max_line = size_t{16} << 20);
   bool next(Json& value);
   int64_t line() const { return line_; }
 

@@ -17,10 +17,12 @@ constexpr const char* kUnit = "table";
 constexpr size_t kMaxBytes = size_t{64} << 20;
 
 Json checked_row(Json row, const std::string& where) {
-  if (!row.is_object()) fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected an object with the row's fields");
+  if (!row.is_object())
+    fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected an object with the row's fields");
   for (const auto& [key, value] : row.members()) {
     if (value.is_array() || value.is_object()) {
-      fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected a number, text, boolean or null in field " + key);
+      fail(ErrorCode::kInvalidArgument, kUnit,
+           where + ": expected a number, text, boolean or null in field " + key);
     }
   }
   return row;
@@ -28,17 +30,21 @@ Json checked_row(Json row, const std::string& where) {
 
 Json parse_row(std::string_view text, const std::string& name) {
   size_t first = text.find_first_not_of(" \t\r\n");
-  if (first != std::string_view::npos && text[first] == '{') return checked_row(Json::parse(text, name), name);
+  if (first != std::string_view::npos && text[first] == '{')
+    return checked_row(Json::parse(text, name), name);
   Csv csv = parse_csv(text, name, {.max_bytes = kMaxBytes});
   if (csv.rows.size() != 1) {
-    fail(ErrorCode::kCorruptData, kUnit,
-         name + ": expected a header and one row, got " + std::to_string(csv.rows.size()) + " rows");
+    fail(
+        ErrorCode::kCorruptData, kUnit,
+        name + ": expected a header and one row, got " + std::to_string(csv.rows.size()) + " rows");
   }
   return csv_object(csv, 0);
 }
 
 /// A categorical value as text: 1 and "1" and true and "true" are the same.
-std::string category(const Json& value) { return value.is_string() ? value.as_string() : value.dump(); }
+std::string category(const Json& value) {
+  return value.is_string() ? value.as_string() : value.dump();
+}
 
 }  // namespace
 
@@ -46,7 +52,8 @@ Value decode_table_value(const Value& value, const std::string& where) {
   if (auto* tensor = std::get_if<at::Tensor>(&value)) {
     if (!tensor->defined() || tensor->dim() != 1 || tensor->is_complex()) {
       fail(ErrorCode::kInvalidArgument, kUnit,
-           where + ": expected numeric fields [F], got " + (tensor->defined() ? describe(*tensor) : "an undefined tensor"));
+           where + ": expected numeric fields [F], got " +
+               (tensor->defined() ? describe(*tensor) : "an undefined tensor"));
     }
     return tensor->detach().cpu().to(at::kFloat).contiguous();
   }
@@ -57,14 +64,18 @@ Value decode_table_value(const Value& value, const std::string& where) {
 }
 
 void TableProcessorConfig::validate() const {
-  require(mean.empty() || mean.size() == numeric.size(), kUnit, "expected one mean per numeric field, or none");
-  require(std.empty() || std.size() == numeric.size(), kUnit, "expected one std per numeric field, or none");
-  for (double s : std) require(std::isfinite(s) && s > 0, kUnit, "expected positive numbers in std");
+  require(mean.empty() || mean.size() == numeric.size(), kUnit,
+          "expected one mean per numeric field, or none");
+  require(std.empty() || std.size() == numeric.size(), kUnit,
+          "expected one std per numeric field, or none");
+  for (double s : std)
+    require(std::isfinite(s) && s > 0, kUnit, "expected positive numbers in std");
   for (double m : mean) require(std::isfinite(m), kUnit, "expected finite numbers in mean");
   require(categorical.is_object(), kUnit, "expected categorical as an object of lists");
   for (const auto& [name, values] : categorical.members()) {
     require(values.is_array(), kUnit, "expected a list of values for each categorical field");
-    for (const Json& value : values.items()) require(value.is_string(), kUnit, "expected texts in categorical lists");
+    for (const Json& value : values.items())
+      require(value.is_string(), kUnit, "expected texts in categorical lists");
   }
   require(!numeric.empty() || categorical.size() > 0, kUnit, "expected at least one field");
 }
@@ -80,7 +91,8 @@ TableProcessor::TableProcessor(const TableProcessorConfig& config) : config_(con
   }
 }
 
-TensorMap TableProcessor::process(const std::vector<const Value*>& values, const std::string& where) const {
+TensorMap TableProcessor::process(const std::vector<const Value*>& values,
+                                  const std::string& where) const {
   auto count = static_cast<int64_t>(values.size());
   auto numbers = static_cast<int64_t>(config_.numeric.size());
   auto categories = static_cast<int64_t>(fields_.size());
@@ -109,37 +121,43 @@ TensorMap TableProcessor::process(const std::vector<const Value*>& values, const
   return out;
 }
 
-void TableProcessor::numeric_row(const Value& value, const std::string& where, float* to, bool* present) const {
+void TableProcessor::numeric_row(const Value& value, const std::string& where, float* to,
+                                 bool* present) const {
   auto* tensor = std::get_if<at::Tensor>(&value);
   if (tensor && tensor->size(0) != static_cast<int64_t>(config_.numeric.size())) {
-    fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected " + std::to_string(config_.numeric.size()) +
-                                                 " numeric fields, got " + std::to_string(tensor->size(0)));
+    fail(ErrorCode::kInvalidArgument, kUnit,
+         where + ": expected " + std::to_string(config_.numeric.size()) + " numeric fields, got " +
+             std::to_string(tensor->size(0)));
   }
   for (size_t f = 0; f < config_.numeric.size(); ++f) {
     double number = std::nan("");
     if (tensor) {
       number = tensor->const_data_ptr<float>()[f];
-    } else if (const Json* field = std::get<Json>(value).find(config_.numeric[f]); field && !field->is_null()) {
+    } else if (const Json* field = std::get<Json>(value).find(config_.numeric[f]);
+               field && !field->is_null()) {
       if (field->is_bool()) {
         number = field->as_bool() ? 1 : 0;
       } else if (field->is_number()) {
         number = field->as_double();
       } else {
-        fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected a number in field " + config_.numeric[f] + ", got text");
+        fail(ErrorCode::kInvalidArgument, kUnit,
+             where + ": expected a number in field " + config_.numeric[f] + ", got text");
       }
     }
     if (std::isnan(number)) continue;
     if (!config_.mean.empty()) number -= config_.mean[f];
     if (!config_.std.empty()) number /= config_.std[f];
     if (!std::isfinite(static_cast<float>(number))) {
-      fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected a finite number in field " + config_.numeric[f]);
+      fail(ErrorCode::kInvalidArgument, kUnit,
+           where + ": expected a finite number in field " + config_.numeric[f]);
     }
     to[f] = static_cast<float>(number);
     present[f] = true;
   }
 }
 
-void TableProcessor::categorical_row(const Json& row, const std::string& where, int64_t* to, bool* present) const {
+void TableProcessor::categorical_row(const Json& row, const std::string& where, int64_t* to,
+                                     bool* present) const {
   for (size_t f = 0; f < fields_.size(); ++f) {
     const Json* field = row.find(fields_[f]);
     if (!field || field->is_null()) continue;
@@ -159,8 +177,9 @@ TableProcessorConfig TableProcessor::fit(const std::vector<Json>& rows, int64_t 
   };
   std::vector<std::string> order;
   std::map<std::string, Field> fields;
-  for (const Json& row : rows) {
-    for (const auto& [name, value] : checked_row(row, "fit").members()) {
+  for (const Json& given : rows) {
+    Json row = checked_row(given, "fit");
+    for (const auto& [name, value] : row.members()) {
       if (!fields.count(name)) order.push_back(name);
       Field& field = fields[name];
       if (value.is_null()) continue;
