@@ -32,7 +32,8 @@ api::PredictOptions predict_options(const py::dict& given) {
   Json json = to_json(given);
   out.task = json.get("task", out.task);
   out.coverage = json.get("coverage", out.coverage);
-  if (const Json* labels = json.find("labels"); labels && !labels->is_null()) out.labels = labels->as_strings();
+  if (const Json* labels = json.find("labels"); labels && !labels->is_null())
+    out.labels = labels->as_strings();
   return out;
 }
 
@@ -61,20 +62,23 @@ std::vector<Sample> to_samples(const MultimodalModel& model, const py::list& row
     py::dict row = item.cast<py::dict>();
     py::dict known;
     for (auto [key, value] : row["streams"].cast<py::dict>()) {
-      if (std::find(names.begin(), names.end(), py::str(key).cast<std::string>()) != names.end()) known[key] = value;
+      if (std::find(names.begin(), names.end(), py::str(key).cast<std::string>()) != names.end())
+        known[key] = value;
     }
     Sample sample = to_sample(model, known);
     if (row.contains("id")) sample.id = py::str(row["id"]).cast<std::string>();
     if (row.contains("labels")) {
-      for (auto [task, label] : row["labels"].cast<py::dict>()) sample.labels[py::str(task).cast<std::string>()] = to_json(label);
+      for (auto [task, label] : row["labels"].cast<py::dict>())
+        sample.labels[py::str(task).cast<std::string>()] = to_json(label);
     }
     out.push_back(std::move(sample));
   }
   return out;
 }
 
-py::dict train_on(MultimodalModel& model, const py::list& train, const py::list& validation, const py::dict& settings,
-                  const std::string& output_dir, const std::string& resume, const py::object& callback) {
+py::dict train_on(MultimodalModel& model, const py::list& train, const py::list& validation,
+                  const py::dict& settings, const std::string& output_dir,
+                  const std::string& resume, const py::object& callback) {
   auto recipe = read_config<api::Recipe>(to_json(settings), "train");
   data::DatasetSplits splits;
   splits.train = to_samples(model, train);
@@ -100,18 +104,21 @@ py::dict train_on(MultimodalModel& model, const py::list& train, const py::list&
 
 void bind_api(py::module_& m) {
   py::class_<FeatureCache, std::shared_ptr<FeatureCache>>(m, "FeatureCache")
-      .def(py::init<int64_t, const std::string&>(), py::arg("max_size") = 1024, py::arg("path") = "")
+      .def(py::init<int64_t, const std::string&>(), py::arg("max_size") = 1024,
+           py::arg("path") = "")
       .def("get",
            [](FeatureCache& self, const std::string& key) -> py::object {
              auto found = released([&] { return self.get(key); });
              if (!found) return py::none();
              return from_tensors(*found);
            })
-      .def("put", [](FeatureCache& self, const std::string& key, const py::dict& tensors) {
-        TensorMap features = to_tensors(tensors);
-        released([&] { self.put(key, features); });
-      })
-      .def("__contains__", [](FeatureCache& self, const std::string& key) { return self.contains(key); })
+      .def("put",
+           [](FeatureCache& self, const std::string& key, const py::dict& tensors) {
+             TensorMap features = to_tensors(tensors);
+             released([&] { self.put(key, features); });
+           })
+      .def("__contains__",
+           [](FeatureCache& self, const std::string& key) { return self.contains(key); })
       .def("__len__", &FeatureCache::size)
       .def("clear", &FeatureCache::clear, py::call_guard<py::gil_scoped_release>())
       .def("stats", [](const FeatureCache& self) {
@@ -131,10 +138,11 @@ void bind_api(py::module_& m) {
       .def_property_readonly("pooled", [](const Feature& f) { return f.encoded.pooled[0]; });
 
   py::class_<MultimodalModel, std::shared_ptr<MultimodalModel>>(m, "MultimodalModel")
-      .def_static("load_default", [](const py::dict& options) {
-        api::ModelOptions how = model_options(options);
-        return released([&] { return MultimodalModel::load_default(how); });
-      })
+      .def_static("load_default",
+                  [](const py::dict& options) {
+                    api::ModelOptions how = model_options(options);
+                    return released([&] { return MultimodalModel::load_default(how); });
+                  })
       .def_static("from_pretrained",
                   [](const std::string& name, const py::dict& options) {
                     api::ModelOptions how = model_options(options);
@@ -181,18 +189,23 @@ void bind_api(py::module_& m) {
              py::gil_scoped_release release;
              return self.encode(stream, converted);
            })
-      .def("decode",
-           [](MultimodalModel& self, const std::vector<Feature>& features, const py::dict& options) {
-             api::PredictOptions how = predict_options(options);
-             Json out;
-             {
-               py::gil_scoped_release release;
-               out = self.decode(features, how).to_json();
-             }
-             return from_json(out);
+      .def(
+          "decode",
+          [](MultimodalModel& self, const std::vector<Feature>& features, const py::dict& options) {
+            api::PredictOptions how = predict_options(options);
+            Json out;
+            {
+              py::gil_scoped_release release;
+              out = self.decode(features, how).to_json();
+            }
+            return from_json(out);
+          })
+      .def("save_pretrained", &MultimodalModel::save_pretrained, py::arg("dir"),
+           py::arg("half") = false, py::call_guard<py::gil_scoped_release>())
+      .def("set_cache",
+           [](MultimodalModel& self, const std::shared_ptr<runtime::FeatureCache>& cache) {
+             self.set_cache(cache);
            })
-      .def("save_pretrained", &MultimodalModel::save_pretrained, py::arg("dir"), py::arg("half") = false, py::call_guard<py::gil_scoped_release>())
-      .def("set_cache", [](MultimodalModel& self, const std::shared_ptr<runtime::FeatureCache>& cache) { self.set_cache(cache); })
       .def("config", [](const MultimodalModel& self) { return from_json(self.config()); })
       .def("calibration", [](const MultimodalModel& self) { return from_json(self.calibration()); })
       .def_property_readonly("card", &MultimodalModel::card)
@@ -200,18 +213,21 @@ void bind_api(py::module_& m) {
       .def("streams",
            [](const MultimodalModel& self) {
              py::dict out;
-             for (const std::string& name : self.network().stream_names()) out[py::str(name)] = to_string(self.network().modality(name));
+             for (const std::string& name : self.network().stream_names())
+               out[py::str(name)] = to_string(self.network().modality(name));
              return out;
            })
       .def("tasks", [](const MultimodalModel& self) { return self.network().task_names(); })
       .def("parameters",
            [](const MultimodalModel& self) {
              py::dict out;
-             for (const auto& [name, tensor] : self.network().named_parameters()) out[py::str(name)] = tensor;
+             for (const auto& [name, tensor] : self.network().named_parameters())
+               out[py::str(name)] = tensor;
              return out;
            })
-      .def("train_on", &train_on, py::arg("train"), py::arg("validation"), py::arg("settings"), py::arg("output_dir") = "",
-           py::arg("resume") = "none", py::arg("callback") = py::none());
+      .def("train_on", &train_on, py::arg("train"), py::arg("validation"), py::arg("settings"),
+           py::arg("output_dir") = "", py::arg("resume") = "none",
+           py::arg("callback") = py::none());
 
   py::class_<AutoModel, std::shared_ptr<AutoModel>>(m, "AutoModel")
       .def_static("from_pretrained",
@@ -222,7 +238,8 @@ void bind_api(py::module_& m) {
       .def("__call__",
            [](const AutoModel& self, const py::list& values) {
              std::vector<Value> converted;
-             for (auto value : values) converted.push_back(to_value(value, self.encoder()->modality(), "input"));
+             for (auto value : values)
+               converted.push_back(to_value(value, self.encoder()->modality(), "input"));
              TensorMap out;
              {
                py::gil_scoped_release release;
@@ -242,7 +259,8 @@ void bind_api(py::module_& m) {
       .def("process",
            [](const AutoModel& self, const py::list& values) {
              std::vector<Value> given;
-             for (auto value : values) given.push_back(to_value(value, self.encoder()->modality(), "input"));
+             for (auto value : values)
+               given.push_back(to_value(value, self.encoder()->modality(), "input"));
              return from_tensors(released([&] {
                std::vector<const Value*> rows;
                for (Value& v : given) {
@@ -252,8 +270,10 @@ void bind_api(py::module_& m) {
                return self.processor()->process(rows, "input");
              }));
            })
-      .def_property_readonly("modality", [](const AutoModel& self) { return to_string(self.encoder()->modality()); })
-      .def_property_readonly("config", [](const AutoModel& self) { return from_json(self.encoder_config()); });
+      .def_property_readonly(
+          "modality", [](const AutoModel& self) { return to_string(self.encoder()->modality()); })
+      .def_property_readonly(
+          "config", [](const AutoModel& self) { return from_json(self.encoder_config()); });
 }
 
 }  // namespace plait::python

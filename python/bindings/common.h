@@ -4,8 +4,8 @@
 
 #include "plait/core/sample.h"
 
-/// Shared by the binding files. Python holds handles to C++ objects; tensors cross without a copy; every call that
-/// computes releases the GIL.
+/// Shared by the binding files. Python holds handles to C++ objects; tensors cross without a copy;
+/// every call that computes releases the GIL.
 namespace plait::python {
 
 namespace py = pybind11;
@@ -14,8 +14,9 @@ namespace py = pybind11;
 Json to_json(const py::handle& object);
 py::object from_json(const Json& json);
 
-/// A stream's value as users hand it over: str (text, or a path for other modalities), os.PathLike, bytes, dict, torch
-/// tensor, NumPy array, PIL picture, (samples, sample_rate). @throws Error that names the stream and the type.
+/// A stream's value as users hand it over: str (text, or a path for other modalities), os.PathLike,
+/// bytes, dict, torch tensor, NumPy array, PIL picture, (samples, sample_rate). @throws Error that
+/// names the stream and the type.
 Value to_value(const py::handle& object, Modality modality, const std::string& stream);
 /// The value as Python would have given it.
 py::object from_value(const Value& value);

@@ -54,8 +54,10 @@ void bind_models(py::module_& m) {
       .def("buffers", &buffers_of)
       .def("train", [](Model& self, bool on) { self.train(on); })
       .def("initialize", &Model::initialize, py::call_guard<py::gil_scoped_release>())
-      .def("load_state_dict", [](Model& self, const py::dict& weights) { self.load_state_dict(to_tensors(weights)); });
-  m.def("create_model", [](const py::dict& config) { return models::create(to_json(config), "config"); });
+      .def("load_state_dict",
+           [](Model& self, const py::dict& weights) { self.load_state_dict(to_tensors(weights)); });
+  m.def("create_model",
+        [](const py::dict& config) { return models::create(to_json(config), "config"); });
   m.def("registry", [] {
     py::list out;
     for (const std::string& name : models::registry().names()) {
@@ -73,34 +75,45 @@ void bind_models(py::module_& m) {
 
   // Undefined tensors are None in Python.
   using Optional = std::optional<at::Tensor>;
-  m.def("dynamic_modality_weighting",
-        [](const at::Tensor& features, const at::Tensor& quality, const Optional& present, const Optional& temperature, const Optional& bias) {
-          models::Fused out = models::dynamic_modality_weighting(features, quality, present.value_or(at::Tensor()),
-                                                                 temperature.value_or(at::Tensor()), bias.value_or(at::Tensor()));
-          return std::make_pair(out.fused, out.weights);
-        },
-        py::arg("features"), py::arg("quality"), py::arg("present") = py::none(), py::arg("temperature") = py::none(),
-        py::arg("bias") = py::none(), py::call_guard<py::gil_scoped_release>());
-  m.def("dynamic_routing_gate",
-        [](const at::Tensor& features, const at::Tensor& scores, const Optional& present) {
-          models::Fused out = models::dynamic_routing_gate(features, scores, present.value_or(at::Tensor()));
-          return std::make_pair(out.fused, out.weights);
-        },
-        py::arg("features"), py::arg("scores"), py::arg("present") = py::none(), py::call_guard<py::gil_scoped_release>());
-  m.def("modality_importance",
-        [](const at::Tensor& scores, const Optional& present) {
-          return models::modality_importance(scores, present.value_or(at::Tensor()));
-        },
-        py::arg("scores"), py::arg("present") = py::none(), py::call_guard<py::gil_scoped_release>());
-  m.def("modality_aware_attention",
-        [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& query_stream,
-           const at::Tensor& key_stream, const at::Tensor& beta, const Optional& reliability, const Optional& key_mask, int64_t heads) {
-          return models::modality_aware_attention(q, k, v, query_stream, key_stream, beta, reliability.value_or(at::Tensor()),
-                                                  key_mask.value_or(at::Tensor()), heads);
-        },
-        py::arg("q"), py::arg("k"), py::arg("v"), py::arg("query_stream"), py::arg("key_stream"), py::arg("beta"),
-        py::arg("reliability") = py::none(), py::arg("key_mask") = py::none(), py::arg("heads") = 1,
-        py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "dynamic_modality_weighting",
+      [](const at::Tensor& features, const at::Tensor& quality, const Optional& present,
+         const Optional& temperature, const Optional& bias) {
+        models::Fused out = models::dynamic_modality_weighting(
+            features, quality, present.value_or(at::Tensor()), temperature.value_or(at::Tensor()),
+            bias.value_or(at::Tensor()));
+        return std::make_pair(out.fused, out.weights);
+      },
+      py::arg("features"), py::arg("quality"), py::arg("present") = py::none(),
+      py::arg("temperature") = py::none(), py::arg("bias") = py::none(),
+      py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "dynamic_routing_gate",
+      [](const at::Tensor& features, const at::Tensor& scores, const Optional& present) {
+        models::Fused out =
+            models::dynamic_routing_gate(features, scores, present.value_or(at::Tensor()));
+        return std::make_pair(out.fused, out.weights);
+      },
+      py::arg("features"), py::arg("scores"), py::arg("present") = py::none(),
+      py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "modality_importance",
+      [](const at::Tensor& scores, const Optional& present) {
+        return models::modality_importance(scores, present.value_or(at::Tensor()));
+      },
+      py::arg("scores"), py::arg("present") = py::none(), py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "modality_aware_attention",
+      [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+         const at::Tensor& query_stream, const at::Tensor& key_stream, const at::Tensor& beta,
+         const Optional& reliability, const Optional& key_mask, int64_t heads) {
+        return models::modality_aware_attention(q, k, v, query_stream, key_stream, beta,
+                                                reliability.value_or(at::Tensor()),
+                                                key_mask.value_or(at::Tensor()), heads);
+      },
+      py::arg("q"), py::arg("k"), py::arg("v"), py::arg("query_stream"), py::arg("key_stream"),
+      py::arg("beta"), py::arg("reliability") = py::none(), py::arg("key_mask") = py::none(),
+      py::arg("heads") = 1, py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace plait::python

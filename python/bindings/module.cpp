@@ -11,7 +11,9 @@ namespace plait::python {
 
 namespace {
 
-std::string type_name(const py::handle& object) { return py::str(py::type::of(object).attr("__name__")).cast<std::string>(); }
+std::string type_name(const py::handle& object) {
+  return py::str(py::type::of(object).attr("__name__")).cast<std::string>();
+}
 
 /// PCM as float32 in [-1, 1]: integers by their full scale.
 at::Tensor to_pcm(const at::Tensor& samples) {
@@ -38,7 +40,8 @@ Json to_json(const py::handle& object) {
   if (py::isinstance<py::str>(object)) return object.cast<std::string>();
   if (py::isinstance<py::dict>(object)) {
     Json::Object out;
-    for (auto [key, value] : object.cast<py::dict>()) out.emplace_back(py::str(key).cast<std::string>(), to_json(value));
+    for (auto [key, value] : object.cast<py::dict>())
+      out.emplace_back(py::str(key).cast<std::string>(), to_json(value));
     return Json(std::move(out));
   }
   if (py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object)) {
@@ -46,7 +49,8 @@ Json to_json(const py::handle& object) {
     for (auto item : object) out.push_back(to_json(item));
     return Json(std::move(out));
   }
-  if (py::hasattr(object, "item")) return to_json(object.attr("item")());  // NumPy and torch scalars
+  if (py::hasattr(object, "item"))
+    return to_json(object.attr("item")());  // NumPy and torch scalars
   fail(ErrorCode::kInvalidArgument, "python",
        "expected None, bool, number, str, list or dict, got " + type_name(object));
 }
@@ -77,19 +81,26 @@ Value to_value(const py::handle& object, Modality modality, const std::string& s
     return Bytes{py::bytes(py::reinterpret_borrow<py::object>(object)).cast<std::string>()};
   }
   if (THPVariable_Check(object.ptr())) return THPVariable_Unpack(object.ptr()).detach();
-  if (py::hasattr(object, "__fspath__")) return Path{py::str(object.attr("__fspath__")()).cast<std::string>()};
+  if (py::hasattr(object, "__fspath__"))
+    return Path{py::str(object.attr("__fspath__")()).cast<std::string>()};
   if (py::isinstance<py::tuple>(object) && py::len(object) == 2 && modality == Modality::kAudio) {
     py::tuple pair = object.cast<py::tuple>();
     Value samples = to_value(pair[0], modality, stream);
-    int64_t rate = PyLong_Check(pair[1].ptr()) || py::hasattr(pair[1], "__index__") ? pair[1].cast<int64_t>() : 0;
-    if (auto* tensor = std::get_if<at::Tensor>(&samples); tensor && rate > 0) return Waveform{to_pcm(*tensor), rate};
-    fail(ErrorCode::kInvalidArgument, "python", stream + ": expected (samples, rate) with a rate in Hz as a positive int");
+    int64_t rate = PyLong_Check(pair[1].ptr()) || py::hasattr(pair[1], "__index__")
+                       ? pair[1].cast<int64_t>()
+                       : 0;
+    if (auto* tensor = std::get_if<at::Tensor>(&samples); tensor && rate > 0)
+      return Waveform{to_pcm(*tensor), rate};
+    fail(ErrorCode::kInvalidArgument, "python",
+         stream + ": expected (samples, rate) with a rate in Hz as a positive int");
   }
   if (py::isinstance<py::dict>(object)) return to_json(object);
   bool picture = py::hasattr(object, "mode") && py::hasattr(object, "convert");  // PIL.Image
   if (py::hasattr(object, "__array__") || picture || py::isinstance<py::list>(object)) {
-    py::object source = picture ? py::object(object.attr("convert")("RGB")) : py::reinterpret_borrow<py::object>(object);
-    py::object array = py::module_::import("numpy").attr("array")(source);  // a copy, writable and contiguous
+    py::object source = picture ? py::object(object.attr("convert")("RGB"))
+                                : py::reinterpret_borrow<py::object>(object);
+    py::object array =
+        py::module_::import("numpy").attr("array")(source);  // a copy, writable and contiguous
     if (py::str(array.attr("dtype").attr("kind")).cast<std::string>() != "O") {
       py::object tensor = py::module_::import("torch").attr("from_numpy")(array);
       at::Tensor unpacked = THPVariable_Unpack(tensor.ptr());
@@ -97,16 +108,19 @@ Value to_value(const py::handle& object, Modality modality, const std::string& s
     }
   }
   fail(ErrorCode::kInvalidArgument, "python",
-       stream + ": expected str, path, bytes, dict, array, tensor, picture or (samples, rate), got " +
+       stream +
+           ": expected str, path, bytes, dict, array, tensor, picture or (samples, rate), got " +
            type_name(object));
 }
 
 py::object from_value(const Value& value) {
   if (auto* text = std::get_if<std::string>(&value)) return py::str(*text);
-  if (auto* path = std::get_if<Path>(&value)) return py::module_::import("pathlib").attr("Path")(path->path);
+  if (auto* path = std::get_if<Path>(&value))
+    return py::module_::import("pathlib").attr("Path")(path->path);
   if (auto* bytes = std::get_if<Bytes>(&value)) return py::bytes(bytes->bytes);
   if (auto* json = std::get_if<Json>(&value)) return from_json(*json);
-  if (auto* wave = std::get_if<Waveform>(&value)) return py::make_tuple(wave->samples, wave->sample_rate);
+  if (auto* wave = std::get_if<Waveform>(&value))
+    return py::make_tuple(wave->samples, wave->sample_rate);
   return py::cast(std::get<at::Tensor>(value));
 }
 
@@ -114,7 +128,8 @@ TensorMap to_tensors(const py::dict& tensors) {
   TensorMap out;
   for (auto [name, tensor] : tensors) {
     if (!THPVariable_Check(tensor.ptr())) {
-      fail(ErrorCode::kInvalidArgument, "python", py::str(name).cast<std::string>() + ": expected a torch tensor");
+      fail(ErrorCode::kInvalidArgument, "python",
+           py::str(name).cast<std::string>() + ": expected a torch tensor");
     }
     out[py::str(name).cast<std::string>()] = THPVariable_Unpack(tensor.ptr());
   }
@@ -171,10 +186,14 @@ PYBIND11_MODULE(_C, m) {
   m.def("set_threads", &set_threads);
   m.def("threads", &threads);
   m.def("set_log_level", [](const std::string& name) {
-    static const std::map<std::string, LogLevel> kLevels = {{"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo},
-        {"warning", LogLevel::kWarning}, {"error", LogLevel::kError}, {"off", LogLevel::kOff}};
+    static const std::map<std::string, LogLevel> kLevels = {{"debug", LogLevel::kDebug},
+                                                            {"info", LogLevel::kInfo},
+                                                            {"warning", LogLevel::kWarning},
+                                                            {"error", LogLevel::kError},
+                                                            {"off", LogLevel::kOff}};
     auto it = kLevels.find(name);
-    if (it == kLevels.end()) fail(ErrorCode::kInvalidArgument, "log", "expected debug, info, warning, error or off");
+    if (it == kLevels.end())
+      fail(ErrorCode::kInvalidArgument, "log", "expected debug, info, warning, error or off");
     set_log_level(it->second);
   });
   bind_models(m);
