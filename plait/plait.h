@@ -1,0 +1,12 @@
+#pragma once
+/// Everything that a program which uses models needs. Programs that need less include the headers below one by one.
+#include "plait/api/auto_model.h"
+#include "plait/api/multimodal_model.h"
+#include "plait/api/recipe.h"
+#include "plait/core/device.h"
+#include "plait/core/error.h"
+#include "plait/data/dataset.h"
+#include "plait/data/datasets/datasets.h"
+#include "plait/models/catalogue.h"
+#include "plait/models/quality/quality.h"
+#include "plait/models/registry.h"
