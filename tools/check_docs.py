@@ -12,7 +12,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"`((?:plait|python|tests|tools|docs|examples|benchmarks|fuzz|recipes|cmake)/[\w./-]+\.\w+)`")
 SNIPPET = re.compile(r"<!-- snippet: (\S+) (\S+) -->\n```(\w+)\n(.*?)```", re.S)
 # Examples of a name that do not exist on purpose ("add an encoder").
-PLACEHOLDER = re.compile(r"your_|patch_mlp")
+PLACEHOLDER = re.compile(r"your_|patch_mlp|NAME")
 
 
 def documents():
