@@ -25,7 +25,8 @@ std::shared_ptr<AutoModel> AutoModel::from_pretrained(const std::string& name_or
     models::LoadedEncoder loaded = models::load_published(made->dir_);
     made->encoder_ = loaded.encoder;
     made->encoder_config_ = loaded.config;
-    made->processor_ = data::processor_for_published(made->dir_, loaded.encoder->modality());
+    const bool text = loaded.encoder->modality() == Modality::kText;
+    made->processor_ = data::make_processor(Json::object({{"type", text ? "text" : "published"}}), made->dir_, name_or_path);
   }
   made->encoder_->train(false);
   made->encoder_->requires_grad_(false);

@@ -7,16 +7,17 @@
 #include <random>
 
 #include "plait/core/error.h"
+#include "plait/core/hash.h"
 #include "plait/data/augment/augment.h"
 
 namespace plait::api {
 namespace {
 
-uint64_t mix(uint64_t seed, const std::string& stream, size_t index) {
-  uint64_t h = 1469598103934665603ull ^ seed;
-  for (unsigned char c : stream) h = (h ^ c) * 1099511628211ull;
-  h = (h ^ index) * 0x9e3779b97f4a7c15ull;
-  return h ^ (h >> 29);
+/// The seed of what happens to one stream of one item.
+uint64_t item_seed(uint64_t seed, const std::string& stream, const std::vector<Sample>& samples, size_t index) {
+  const std::string& id = samples[index].id;
+  const std::string digest = content_hash(stream + "|" + (id.empty() ? std::to_string(index) : id));
+  return mix_seed(seed, std::stoull(digest.substr(0, 16), nullptr, 16));
 }
 
 /// One row of a table while it is being filled: tokens [T, D], mask [T], pooled [D], quality.
@@ -86,13 +87,17 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
     }
     Batch batch = model.prepare(part);
     auto found = batch.streams.find(stream);
-    if (found == batch.streams.end()) {
-      fail(ErrorCode::kInvalidArgument, "features",
-           "expected the stream \"" + stream + "\" in at least one of every " + std::to_string(batch_size) + " items");
+    StreamBatch rows;
+    if (found != batch.streams.end()) {
+      rows = std::move(found->second);
+    } else {
+      rows.inputs = model.processor(stream).process(std::vector<const Value*>(part.size(), nullptr), stream);
+      rows.present = at::zeros({batch.size}, at::kBool);
+      rows.quality = at::zeros({batch.size});
     }
-    for (const auto& [name, tensor] : found->second.inputs) inputs[name].push_back(tensor);
-    present.push_back(found->second.present);
-    quality.push_back(found->second.quality);
+    for (const auto& [name, tensor] : rows.inputs) inputs[name].push_back(tensor);
+    present.push_back(rows.present);
+    quality.push_back(rows.quality);
     progress(static_cast<int64_t>(end - begin));
   }
   train::FeatureTable table;
@@ -104,8 +109,10 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
 
 }  // namespace
 
-Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string& stream, size_t index, size_t count) {
-  std::mt19937_64 random(mix(plan.seed, stream, index));
+Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string& stream, const std::vector<Sample>& samples,
+                   size_t index) {
+  const size_t count = samples.size();
+  std::mt19937_64 random(item_seed(plan.seed, stream, samples, index));
   auto unit = [&] { return static_cast<double>(random() >> 11) * 0x1.0p-53; };
   Damage out;
   out.severity = plan.min_severity + (plan.max_severity - plan.min_severity) * unit();
@@ -134,17 +141,17 @@ const Value& other_value(const std::vector<Sample>& samples, const std::string& 
 /// What a damaged copy was made from and how, for its key.
 std::string damage_key(const std::vector<Sample>& samples, size_t index, const std::string& stream, Modality modality,
                        const DamagePlan& plan) {
-  Damage d = draw_damage(plan, modality, stream, index, samples.size());
+  Damage d = draw_damage(plan, modality, stream, samples, index);
   if (d.kind == "wrong") return content_bytes(other_value(samples, stream, index, d.other));
   return content_bytes(samples[index].streams.at(stream)) + "|" + d.kind + "|" + std::to_string(d.severity) + "|" +
-         std::to_string(mix(plan.seed + 1, stream, index));
+         std::to_string(item_seed(plan.seed + 1, stream, samples, index));
 }
 
 }  // namespace
 
 Value damaged_value(const std::vector<Sample>& samples, size_t index, const std::string& stream, Modality modality,
                     const DamagePlan& plan) {
-  Damage damage = draw_damage(plan, modality, stream, index, samples.size());
+  Damage damage = draw_damage(plan, modality, stream, samples, index);
   auto it = samples[index].streams.find(stream);
   if (it == samples[index].streams.end()) {
     fail(ErrorCode::kInvalidArgument, "features", samples[index].id + " has no stream \"" + stream + "\"");
@@ -153,7 +160,7 @@ Value damaged_value(const std::vector<Sample>& samples, size_t index, const std:
     return data::decode(other_value(samples, stream, index, damage.other), modality, stream);
   }
   return data::damage(data::decode(it->second, modality, stream), modality, damage.kind, damage.severity,
-                      mix(plan.seed + 1, stream, index));
+                      item_seed(plan.seed + 1, stream, samples, index));
 }
 
 std::map<std::string, std::vector<train::FeatureTable>> extract_features(MultimodalModel& model,

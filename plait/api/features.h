@@ -10,7 +10,8 @@
 
 namespace plait::api {
 
-/// How copies of the items are damaged before they are encoded; what happens to an item follows from (seed, index).
+/// How copies of the items are damaged before they are encoded; what happens to an item follows from the seed and its id
+/// (its index when it has none), so that it is the same in whichever split it is.
 struct DamagePlan {
   uint64_t seed = 1;
   double min_severity = 0.2, max_severity = 1.0;  ///< Drawn uniformly
@@ -24,7 +25,8 @@ struct Damage {
   double severity = 0;
   size_t other = 0;  ///< For "wrong": the index of the item whose value it got
 };
-Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string& stream, size_t index, size_t count);
+Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string& stream, const std::vector<Sample>& samples,
+                   size_t index);
 
 /// The item's stream, decoded and damaged. @throws Error when the item lacks it.
 Value damaged_value(const std::vector<Sample>& samples, size_t index, const std::string& stream, Modality modality,

@@ -90,10 +90,16 @@ std::string content_bytes(const Value& value) {
 std::vector<std::string> MultimodalModel::available_backends() { return plait::available_backends(); }
 
 std::shared_ptr<MultimodalModel> MultimodalModel::load_default(const ModelOptions& options) {
-  std::string dir = shipped_model("plait-" + options.model_size);
+  device_from_string(options.backend);
+  const std::string& size = options.model_size;
+  if (size != "tiny" && size != "base" && size != "large") {
+    fail(ErrorCode::kInvalidArgument, "model", "expected a model_size of tiny, base, large, got \"" + size + "\"");
+  }
+  std::string dir = shipped_model("plait-" + size);
   if (dir.empty()) {
-    fail(ErrorCode::kInvalidArgument, "model",
-         "expected a shipped model_size (base), got \"" + options.model_size + "\"");
+    fail(ErrorCode::kNotFound, "model",
+         "the shipped model plait-" + size + " was not found beside the library; set PLAIT_HOME to the folder that holds models/plait-" +
+             size);
   }
   return from_pretrained(dir, options);
 }

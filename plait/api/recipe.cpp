@@ -105,7 +105,11 @@ void Recipe::visit(ConfigVisitor& v) {
 
 Recipe Recipe::tiny() { return {}; }
 
-Recipe Recipe::read(const std::string& path) { return read_config<Recipe>(Json::read(path), path); }
+Recipe Recipe::read(const std::string& path) {
+  auto recipe = read_config<Recipe>(Json::read(path), path);
+  recipe.dir = std::filesystem::path(path).parent_path().string();
+  return recipe;
+}
 
 std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::DatasetSplits& splits,
                                              const StageProgress& progress) {
@@ -117,7 +121,7 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::D
   size_t done = 0;
   for (auto& [name, stream] : config["streams"].members()) {
     if (progress) progress("fetch", static_cast<double>(done++), static_cast<double>(count), name);
-    std::string dir;
+    std::string dir = recipe.dir;
     resolve_pretrained(name, stream, weights, dir);
     std::filesystem::path folder = staging / "streams" / name;
     std::filesystem::create_directories(folder);
@@ -225,6 +229,17 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
   model.set_calibration(calibration);
   model.mark_trained();
   return result;
+}
+
+Recipe with_fusion(Recipe recipe, const Json& fusion) {
+  recipe.model["fusion"] = fusion;
+  return recipe;
+}
+
+Recipe with_only(Recipe recipe, const std::string& stream) {
+  Json kept = recipe.model.at("streams").at(stream);
+  recipe.model["streams"] = Json::object({{stream, kept}});
+  return recipe;
 }
 
 std::string make_card(const MultimodalModel& model, const Recipe& recipe, const data::DatasetInfo& info, const Json& figures) {

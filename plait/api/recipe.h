@@ -26,6 +26,8 @@ struct Recipe {
   double wrong = 0.1;                ///< Share of damaged copies that are another item's
   double test_severity = 0.5;        ///< Least severity of the damage at test time (the most is 1)
 
+  std::string dir;                   ///< Of the file; holds the tokenizer.json of text encoders trained from nothing
+
   void visit(ConfigVisitor& v);
   static Recipe tiny();
   void validate() const {}
@@ -60,6 +62,10 @@ std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model, con
 train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
                                const std::string& output_dir, const StageProgress& progress = {},
                                const std::string& resume = "none");
+
+/// The recipe with another fusion layer ({"type": ...}) or with just one of its streams: baselines that share everything else.
+Recipe with_fusion(Recipe recipe, const Json& fusion);
+Recipe with_only(Recipe recipe, const std::string& stream);
 
 /// The model card: data, licences, figures.
 std::string make_card(const MultimodalModel& model, const Recipe& recipe, const data::DatasetInfo& info, const Json& figures);

@@ -38,6 +38,15 @@ struct DemoArgs {
 };
 int demo(const DemoArgs& args);
 
+struct BenchFusionArgs {
+  std::string recipe = "recipes/stamps.json";
+  std::string output = "benchmarks/fusion";
+  long seeds = 5;
+  int rounds = 15;  ///< Of the timing
+  bool json = false;
+};
+int bench_fusion(const BenchFusionArgs& args);
+
 int models_list(bool json);
 int models_get(const std::string& name, bool json);
 int models_show(const std::string& name, bool json);

@@ -132,7 +132,7 @@ std::vector<api::ReportItem> show_items(api::MultimodalModel& model, const api::
     item.rows.push_back(ask(model, without, "one missing", "no " + gone, item.truth));
     const std::string& hurt = present[(turn + 1) % present.size()];
     Modality modality = model.network().modality(hurt);
-    api::Damage damage = api::draw_damage(plan, modality, hurt, index, splits.test.size());
+    api::Damage damage = api::draw_damage(plan, modality, hurt, splits.test, index);
     Sample damaged = sample;
     damaged.streams[hurt] = api::damaged_value(splits.test, index, hurt, modality, plan);
     std::string what = damage.kind == "wrong" ? "the " + hurt + " of another item" : hurt + ": " + damage.kind + format(" (severity %.1f)", damage.severity);

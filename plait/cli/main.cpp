@@ -19,6 +19,14 @@ CLI::App* command(CLI::App& app, const char* name, const char* what, const char*
   return sub;
 }
 
+/// The subcommand of that name, or nullptr.
+CLI::App* find_command(CLI::App& app, const std::string& name) {
+  for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) {
+    if (sub->get_name() == name) return sub;
+  }
+  return nullptr;
+}
+
 int exit_code(plait::ErrorCode code) { return code == plait::ErrorCode::kInvalidArgument ? 2 : 1; }
 
 }  // namespace
@@ -98,6 +106,16 @@ int main(int argc, char** argv) {
   demo_cmd->add_option("-o,--output", demo_args.output, "Folder for the model, summary.json and report.html")->capture_default_str();
   demo_cmd->add_option("--seed", demo_args.seed, "Of initialisation and training")->capture_default_str();
 
+  BenchFusionArgs bench_args;
+  CLI::App* bench_cmd = app.add_subcommand("bench", "Measurements that the documentation quotes");
+  bench_cmd->require_subcommand(1);
+  CLI::App* bench_fusion_cmd = command(*bench_cmd, "fusion", "Every fusion layer and each single stream, same features and budget, over seeds",
+                                       "  plait bench fusion --seeds 5 --output benchmarks/fusion\n", json);
+  bench_fusion_cmd->add_option("--recipe", bench_args.recipe, "Data, streams and training")->capture_default_str();
+  bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many; each has its own split")->capture_default_str();
+  bench_fusion_cmd->add_option("--rounds", bench_args.rounds, "Items that are timed")->capture_default_str();
+  bench_fusion_cmd->add_option("-o,--output", bench_args.output, "Folder for the JSON and the table")->capture_default_str();
+
   CLI::App* doctor_cmd = command(app, "doctor", "What works on this machine, and why not what does not", "  plait doctor\n", json);
 
   std::string help_for;
@@ -110,10 +128,10 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
-  predict_args.json = train_args.json = eval_args.json = demo_args.json = json;
+  predict_args.json = train_args.json = eval_args.json = demo_args.json = bench_args.json = json;
   try {
     if (*help_cmd) {
-      CLI::App* of = help_for.empty() ? &app : app.get_subcommand_no_throw(help_for);
+      CLI::App* of = help_for.empty() ? &app : find_command(app, help_for);
       if (!of) plait::fail(plait::ErrorCode::kInvalidArgument, "help", "no command \"" + help_for + "\"; see plait --help");
       std::printf("%s", of->help().c_str());
       return 0;
@@ -122,6 +140,7 @@ int main(int argc, char** argv) {
     if (*train_cmd) return train(train_args);
     if (*eval_cmd) return eval(eval_args);
     if (*demo_cmd) return demo(demo_args);
+    if (*bench_fusion_cmd) return bench_fusion(bench_args);
     if (*models_list_cmd) return models_list(json);
     if (*models_get_cmd) return models_get(name, json);
     if (*models_show_cmd) return models_show(name, json);

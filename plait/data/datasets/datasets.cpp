@@ -12,7 +12,7 @@ namespace {
 
 const std::vector<DatasetAdapter>& adapters() {
   static const std::vector<DatasetAdapter> kAdapters{stamps_dataset(), emoji_dataset(),
-                                                     openclipart_dataset()};
+                                                     openclipart_dataset(), everyday_dataset()};
   return kAdapters;
 }
 

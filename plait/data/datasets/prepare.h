@@ -20,6 +20,7 @@ struct DatasetAdapter {
 DatasetAdapter stamps_dataset();
 DatasetAdapter emoji_dataset();
 DatasetAdapter openclipart_dataset();
+DatasetAdapter everyday_dataset();
 
 /// One drawing to turn into a PNG of at most `size` × `size` pixels; its sides keep their
 /// proportion, its background stays transparent.
