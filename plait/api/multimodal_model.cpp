@@ -3,11 +3,14 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <mutex>
 
 #include "plait/api/locate.h"
+#include "plait/api/parallel.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
 #include "plait/core/feature_store.h"
@@ -188,14 +191,19 @@ Batch MultimodalModel::prepare(const std::vector<Sample>& samples) const {
     at::Tensor present = at::zeros({batch.size}, at::kBool);
     at::Tensor quality = at::zeros({batch.size});
     Modality modality = network_->modality(name);
-    for (size_t i = 0; i < samples.size(); ++i) {
+    std::vector<double> scores(samples.size(), 0.0);
+    for_each_in_parallel(samples.size(), [&](size_t i) {
       auto it = samples[i].streams.find(name);
-      if (it == samples[i].streams.end()) continue;
+      if (it == samples[i].streams.end()) return;
       std::string where = samples[i].id.empty() ? name : name + " of " + samples[i].id;
       decoded[i] = data::decode(it->second, modality, where);
       rows[i] = &decoded[i];
+      scores[i] = models::assess(decoded[i], modality).score;
+    });
+    for (size_t i = 0; i < samples.size(); ++i) {
+      if (!rows[i]) continue;
       present[static_cast<int64_t>(i)] = true;
-      quality[static_cast<int64_t>(i)] = models::assess(decoded[i], modality).score;
+      quality[static_cast<int64_t>(i)] = scores[i];
     }
     if (!present.any().item<bool>()) continue;
     StreamBatch stream;

@@ -77,8 +77,11 @@ Value to_value(const py::handle& object, Modality modality, const std::string& s
     if (modality == Modality::kText) return text;
     return Path{text};
   }
-  if (py::isinstance<py::bytes>(object) || py::isinstance<py::bytearray>(object)) {
-    return Bytes{py::bytes(py::reinterpret_borrow<py::object>(object)).cast<std::string>()};
+  if (PyBytes_Check(object.ptr()) || PyByteArray_Check(object.ptr()) ||
+      PyMemoryView_Check(object.ptr())) {
+    auto bytes = py::reinterpret_steal<py::bytes>(PyBytes_FromObject(object.ptr()));
+    if (!bytes) throw py::error_already_set();
+    return Bytes{bytes.cast<std::string>()};
   }
   if (THPVariable_Check(object.ptr())) return THPVariable_Unpack(object.ptr()).detach();
   if (py::hasattr(object, "__fspath__"))

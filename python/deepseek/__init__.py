@@ -1,6 +1,10 @@
 """Thin names over Plait, for code written against the published interface of "DeepSeek multimodal". The weights are
 Plait's own, not anyone else's; `model.card` tells."""
-from plait import MultimodalModel, MultiModalDataset, Trainer, TrainingArguments, load_dataset, load_image
+import os
+from typing import Any, Union
+
+import plait
+from plait import MultiModalDataset, Trainer, TrainingArguments, load_dataset, load_image
 from plait.model import Prediction
 
 from . import cache, training
@@ -9,13 +13,16 @@ from . import cache, training
 _NAMES = {"deepseek-base": "plait-base", "deepseek/base-v1": "plait-base"}
 
 
-class DeepSeekModel(MultimodalModel):
+class MultimodalModel(plait.MultimodalModel):
+    """plait.MultimodalModel, which knows the other interface's model names besides."""
+
     @classmethod
-    def from_pretrained(cls, name_or_path, **options):
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike], **options: Any) -> "MultimodalModel":
         return super().from_pretrained(_NAMES.get(str(name_or_path), name_or_path), **options)
 
 
-MultiModalModel = DeepSeekModel
+MultiModalModel = MultimodalModel
+DeepSeekModel = MultimodalModel
 
 __all__ = ["DeepSeekModel", "MultiModalDataset", "MultiModalModel", "MultimodalModel", "Prediction", "Trainer", "TrainingArguments",
            "cache", "load_dataset", "load_image", "training"]

@@ -1,11 +1,24 @@
 """Training with the names that users of such trainers know."""
 import dataclasses
 import sys
+from typing import Any, Callable, Optional, Union
+
+from .data import MultimodalDataset
+from .model import MultimodalModel
+
+Callback = Callable[[str, float, float, str], Any]
 
 
 @dataclasses.dataclass
 class TrainingArguments:
-    """How to train; the defaults are those for fine-tuning."""
+    """How to train; the defaults are those for fine-tuning. Names that are not obvious:
+
+    output_dir: folder of log.jsonl and the checkpoints (empty: nothing is written); max_steps: 0 = as num_train_epochs
+    says; lr_scheduler: "cosine", "linear" or "constant"; modality_dropout: probability of hiding a stream of an item, one
+    number or one per stream; eval_steps and save_steps: 0 = after each epoch; early_stopping_patience: 0 = never;
+    resume_from_checkpoint: True (the newest of output_dir) or a checkpoint's folder; damaged_copies: damaged variants of
+    every training item; damage: probability that a stream of a training item is one of them.
+    """
 
     output_dir: str = ""
     learning_rate: float = 1e-5
@@ -20,14 +33,14 @@ class TrainingArguments:
     lr_scheduler: str = "cosine"
     seed: int = 42
     bf16: bool = False
-    modality_dropout: float = 0.0
+    modality_dropout: Union[float, dict[str, float]] = 0.0
     logging_steps: int = 50
     eval_steps: int = 0
     save_steps: int = 0
     save_total_limit: int = 2
     early_stopping_patience: int = 0
     metric_for_best_model: str = "loss"
-    resume_from_checkpoint: object = None
+    resume_from_checkpoint: Union[bool, str, None] = None
     damaged_copies: int = 1
     damage: float = 0.3
     disable_tqdm: bool = False
@@ -42,11 +55,11 @@ class AdamW:
 
 
 class _Bar:
-    def __init__(self, off):
+    def __init__(self, off: bool):
         self.on = not off and sys.stderr.isatty()
         self.stage = ""
 
-    def __call__(self, stage, done, total, note):
+    def __call__(self, stage: str, done: float, total: float, note: str) -> None:
         if not self.on:
             return
         if stage != self.stage and self.stage:
@@ -56,7 +69,7 @@ class _Bar:
         sys.stderr.write(f"\r\033[2K{stage:10s} {'━' * int(24 * share):24s} {100 * share:3.0f} %  {note}")
         sys.stderr.flush()
 
-    def close(self):
+    def close(self) -> None:
         if self.stage:
             sys.stderr.write("\n")
 
@@ -68,7 +81,9 @@ class Trainer:
     damaged copies and modality dropout as the arguments say, then calibrates on eval_dataset.
     """
 
-    def __init__(self, model, args=None, train_dataset=None, eval_dataset=None, optimizer=None, distributed_strategy=None):
+    def __init__(self, model: MultimodalModel, args: Optional[TrainingArguments] = None,
+                 train_dataset: Optional[MultimodalDataset] = None, eval_dataset: Optional[MultimodalDataset] = None,
+                 optimizer: Optional[AdamW] = None, distributed_strategy: Optional[str] = None):
         if distributed_strategy not in (None, "none"):
             raise ValueError("distributed_strategy: this version trains in one process; leave it out")
         self.model = model
@@ -78,8 +93,13 @@ class Trainer:
         self.train_dataset = train_dataset
         self.eval_dataset = eval_dataset
 
-    def train(self, epochs=None, batch_size=None):
-        """→ {"steps", "train_loss", "metrics", ...}; Ctrl-C stops between steps."""
+    def train(self, epochs: Optional[float] = None, batch_size: Optional[int] = None,
+              callback: Optional[Callback] = None) -> dict[str, Any]:
+        """→ {"steps", "train_loss", "metrics", ...}.
+
+        callback(stage, done, total, note) hears of the progress ("features", then "train") instead of the bar; an
+        exception from it, or Ctrl-C, stops between steps.
+        """
         if self.train_dataset is None or self.eval_dataset is None:
             raise ValueError("expected train_dataset and eval_dataset: the second one stops early and calibrates")
         settings = dataclasses.asdict(self.args)
@@ -92,9 +112,9 @@ class Trainer:
         if batch_size is not None:
             settings["per_device_train_batch_size"] = batch_size
         recipe = {"training": settings, "seed": seed, "damaged_copies": copies, "damage": damage}
-        bar = _Bar(quiet)
+        bar = _Bar(quiet or callback is not None)
         try:
             return self.model._handle.train_on(list(self.train_dataset), list(self.eval_dataset), recipe, output,
-                                               "none" if resume is None else "auto" if resume is True else str(resume), bar)
+                                               "none" if resume is None else "auto" if resume is True else str(resume), callback or bar)
         finally:
             bar.close()

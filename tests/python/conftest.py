@@ -7,6 +7,8 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = ROOT / "tests" / "data" / "files"
 
+torch.set_num_threads(1)  # tiny models: a second thread only waits
+
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -23,6 +25,7 @@ def write_text_encoder(folder):
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tokenizer.add_special_tokens(vocab[:5])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
@@ -54,7 +57,7 @@ def every_stream(text_encoder):
             "image": {"encoder": tiny("picture_net"), "processor": {"type": "image", "size": 32}},
             "audio": {"encoder": tiny("temporal_audio"), "processor": {"type": "log_mel", "mels": 8, "seconds": 2}},
             "series": {"encoder": tiny("patch_series"), "processor": {"type": "series", "channels": 3, "max_length": 32}},
-            "table": {"encoder": {**tiny("ft_transformer"), "numeric_fields": 2, "cardinalities": [2]},
+            "table": {"encoder": {**tiny("ft_transformer"), "numeric_fields": 2, "cardinalities": [3]},
                       "processor": {"type": "table", "numeric": ["height", "weight"], "categorical": {"colour": ["red", "green"]}}},
         },
         "fusion": {"type": "drg"},
@@ -89,11 +92,10 @@ def digits():
 
 
 def digits_config(text_encoder):
-    picture = {"type": "picture_net", **tiny("picture_net")}
     return {
         "width": 32,
         "streams": {"text": {"encoder": {"pretrained": str(text_encoder)}, "frozen": True},
-                    "image": {"encoder": picture, "processor": {"type": "image", "size": 32}}},
+                    "image": {"encoder": tiny("picture_net"), "processor": {"type": "image", "size": 32}}},
         "fusion": {"type": "drg"},
         "tasks": {"digit": {"type": "classification"}, "shared": {"type": "retrieval", "embedding": 16}},
     }
@@ -106,7 +108,8 @@ def trained(text_encoder, digits, tmp_path_factory):
 
     model = plait.MultimodalModel.from_config(digits_config(text_encoder), classes=DIGITS, seed=1)
     output = tmp_path_factory.mktemp("training")
-    args = plait.TrainingArguments(output_dir=str(output), learning_rate=3e-3, num_train_epochs=6, modality_dropout=0.3, seed=1)
+    args = plait.TrainingArguments(output_dir=str(output), learning_rate=1e-2, num_train_epochs=8, modality_dropout=0.3,
+                                   damaged_copies=0, seed=1)
     result = plait.Trainer(model, args=args, train_dataset=digits[0], eval_dataset=digits[1]).train()
     return model, result, output
 
