@@ -68,6 +68,26 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network, 
   return out;
 }
 
+std::map<std::string, train::Scalars> evaluate_retrieval(models::FusedNetwork& network, const std::string& task,
+                                                         train::BatchSource& data) {
+  Answers answers = answer_all(network, data);
+  const at::Tensor& each = get(answers.tasks.at(task), "stream_embedding", "experiment");
+  const auto& names = network.stream_names();
+  std::map<std::string, train::Scalars> out;
+  for (size_t a = 0; a < names.size(); ++a) {
+    for (size_t b = 0; b < names.size(); ++b) {
+      if (a == b) continue;
+      auto from = static_cast<int64_t>(a), to = static_cast<int64_t>(b);
+      at::Tensor rows = at::logical_and(answers.present.select(1, from), answers.present.select(1, to)).nonzero().squeeze(1);
+      if (rows.size(0) < 2) continue;
+      at::Tensor queries = each.select(1, from).index_select(0, rows), gallery = each.select(1, to).index_select(0, rows);
+      out[names[a] + "→" + names[b]] =
+          train::retrieval_metrics(at::matmul(queries, gallery.t()), at::arange(rows.size(0), at::kLong));
+    }
+  }
+  return out;
+}
+
 Json to_json(const std::vector<ConditionResult>& results) {
   Json out = Json::object({});
   for (const ConditionResult& r : results) {

@@ -35,6 +35,11 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network, 
 /// {"accuracy": {"all", "only_<stream>", ...}, "ece": {...}, "weights": {condition: {stream: w}}, ...}
 Json to_json(const std::vector<ConditionResult>& results);
 
+/// Retrieval between every ordered pair of streams in the shared space of `task`: "text→image" → recall@1, recall@5,
+/// recall@10, mrr over the items that have both.
+std::map<std::string, train::Scalars> evaluate_retrieval(models::FusedNetwork& network, const std::string& task,
+                                                         train::BatchSource& data);
+
 /// The task's calibration: a temperature per subset of present streams, fitted on every subset of the validation items,
 /// clean and damaged (all variants), and "abstain_below": the least confidence above which the error rate stays under
 /// `risk` on them.

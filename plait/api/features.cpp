@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "plait/api/parallel.h"
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
 #include "plait/data/augment/augment.h"
@@ -79,12 +80,13 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
   for (size_t begin = 0; begin < samples.size(); begin += static_cast<size_t>(batch_size)) {
     size_t end = std::min(samples.size(), begin + static_cast<size_t>(batch_size));
     std::vector<Sample> part(end - begin);
-    for (size_t i = begin; i < end; ++i) {
-      part[i - begin].id = samples[i].id;
+    for_each_in_parallel(part.size(), [&](size_t k) {
+      const size_t i = begin + k;
+      part[k].id = samples[i].id;
       auto it = samples[i].streams.find(stream);
-      if (it == samples[i].streams.end()) continue;
-      part[i - begin].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : it->second;
-    }
+      if (it == samples[i].streams.end()) return;
+      part[k].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : it->second;
+    });
     Batch batch = model.prepare(part);
     auto found = batch.streams.find(stream);
     StreamBatch rows;
@@ -189,13 +191,12 @@ std::map<std::string, std::vector<train::FeatureTable>> extract_features(Multimo
       std::vector<std::string> keys(samples.size());
       auto encode_waiting = [&] {
         if (waiting.empty()) return;
-        std::vector<Sample> part;
-        for (size_t i : waiting) {
-          Sample sample;
-          sample.id = samples[i].id;
-          sample.streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : samples[i].streams.at(stream);
-          part.push_back(std::move(sample));
-        }
+        std::vector<Sample> part(waiting.size());
+        for_each_in_parallel(waiting.size(), [&](size_t k) {
+          const size_t i = waiting[k];
+          part[k].id = samples[i].id;
+          part[k].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : samples[i].streams.at(stream);
+        });
         Batch batch = model.prepare(part);
         models::EncoderOutput encoded = model.network().encode(stream, batch.streams.at(stream));
         for (size_t k = 0; k < waiting.size(); ++k) {

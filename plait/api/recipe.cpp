@@ -92,6 +92,7 @@ std::vector<std::string> ids_of(const std::vector<Sample>& samples) {
 
 void Recipe::visit(ConfigVisitor& v) {
   v.field("dataset", dataset, "Name of a data set (plait data list)");
+  v.field("streams", streams, "Streams of the data set; empty = its usual ones");
   v.field("task", task, "The task that is evaluated and calibrated");
   v.field("model", model, "Streams, fusion and tasks");
   v.field("training", training, "TrainingArguments");

@@ -15,6 +15,7 @@ namespace plait::api {
 /// What `plait train` does: a data set, a model whose encoders may be published ones, and how to train it.
 struct Recipe {
   std::string dataset;
+  std::vector<std::string> streams;  ///< Of the data set; empty = its usual ones
   std::string task = "category";
   Json model = Json::object({});     ///< FusedNetwork's config; {"encoder": {"pretrained": "minilm"}} fetches and loads,
                                      ///< {"encoder": {"pretrained": ["efficientnet-lite0", "plait-base:image"]}} joins several

@@ -148,7 +148,7 @@ int bench_fusion(const BenchFusionArgs& args) {
   std::vector<Method> methods = methods_of(recipe);
   for (int64_t seed = 0; seed < args.seeds; ++seed) {
     recipe.seed = recipe.split_seed = seed;
-    data::DatasetSplits splits = data::load_dataset(recipe.dataset, {.seed = seed}, stages.fetch("Data: " + recipe.dataset));
+    data::DatasetSplits splits = data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = seed}, stages.fetch("Data: " + recipe.dataset));
     auto encoder_model = api::build_model(recipe, splits, stages.callback());
     api::RecipeData data = api::prepare_features(*encoder_model, recipe, splits, &store, stages.callback());
     result["licence"] = splits.info.licence;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -24,6 +25,37 @@ void print_conditions(const std::vector<api::ConditionResult>& results) {
   print_table({"condition", "accuracy %", "ECE %", "NLL", "mean weights"}, rows);
 }
 
+/// Recall between the streams for each retrieval task of the model.
+Json retrieval_figures(api::MultimodalModel& model, train::FeatureDataset& data) {
+  Json out = Json::object({});
+  for (const std::string& task : model.network().task_names()) {
+    if (model.network().task_config(task).get("type", "") != "retrieval") continue;
+    for (const auto& [pair, metrics] : api::evaluate_retrieval(model.network(), task, data)) {
+      for (const auto& [metric, value] : metrics) out[task][pair][metric] = value;
+    }
+  }
+  return out;
+}
+
+void print_retrieval(const Json& figures) {
+  for (const auto& [task, pairs] : figures.members()) {
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [pair, m] : pairs.members()) {
+      rows.push_back({pair, format("%.1f", 100 * m.at("recall@1").as_double()), format("%.1f", 100 * m.at("recall@5").as_double()),
+                      format("%.1f", 100 * m.at("recall@10").as_double()), format("%.3f", m.at("mrr").as_double()),
+                      format("%.0f", m.at("n").as_double())});
+    }
+    std::printf("\n");
+    print_table({"retrieval (" + task + ")", "recall@1 %", "recall@5 %", "recall@10 %", "MRR", "items"}, rows);
+  }
+}
+
+bool classifies(const api::MultimodalModel& model, const std::string& task) {
+  const auto& names = model.network().task_names();
+  return std::find(names.begin(), names.end(), task) != names.end() &&
+         model.network().task_config(task).get("type", "") == "classification";
+}
+
 }  // namespace
 
 int train(const TrainArgs& args) {
@@ -31,14 +63,19 @@ int train(const TrainArgs& args) {
   if (args.seed >= 0) recipe.seed = args.seed;
   std::filesystem::create_directories(args.output);
   Stages stages;
-  data::DatasetSplits splits = data::load_dataset(recipe.dataset, {.seed = recipe.split_seed}, stages.fetch("Data: " + recipe.dataset));
+  data::DatasetSplits splits = data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = recipe.split_seed}, stages.fetch("Data: " + recipe.dataset));
   auto model = api::build_model(recipe, splits, stages.callback());
   DiskFeatureStore store(data::cache_dir() + "/features");
   api::RecipeData prepared = api::prepare_features(*model, recipe, splits, &store, stages.callback());
   train::TrainResult result = api::train_model(*model, recipe, prepared, args.output, stages.callback(), args.resume);
-  auto results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
-                                          api::standard_conditions(model->network().stream_names()), model->calibration().at(recipe.task));
+  std::vector<api::ConditionResult> results;
+  if (classifies(*model, recipe.task)) {
+    results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
+                                       api::standard_conditions(model->network().stream_names()), model->calibration().at(recipe.task));
+  }
   Json figures = api::to_json(results);
+  Json retrieval = retrieval_figures(*model, *prepared.test);
+  figures["retrieval"] = retrieval;
   model->set_version(std::filesystem::path(args.output).filename().string() + "-" + std::to_string(recipe.seed));
   model->set_card(api::make_card(*model, recipe, splits.info, figures));
   model->save_pretrained(args.output + "/model");
@@ -49,7 +86,8 @@ int train(const TrainArgs& args) {
     std::printf("%s\n", figures.dump().c_str());
     return 0;
   }
-  print_conditions(results);
+  if (!results.empty()) print_conditions(results);
+  print_retrieval(retrieval);
   std::printf("\n%lld steps in %.0f s; model in %s/model\n", static_cast<long long>(result.steps), result.seconds, args.output.c_str());
   return 0;
 }
@@ -68,13 +106,20 @@ int eval(const EvalArgs& args) {
   DiskFeatureStore store(data::cache_dir() + "/features");
   auto dataset = api::prepare_split(*model, *samples, api::test_damage(recipe), &store, stages.callback());
   const Json* calibration = model->calibration().find(task);
-  auto results = api::evaluate_conditions(model->network(), task, *dataset, api::standard_conditions(model->network().stream_names()),
-                                          calibration ? *calibration : Json());
+  std::vector<api::ConditionResult> results;
+  if (classifies(*model, task)) {
+    results = api::evaluate_conditions(model->network(), task, *dataset, api::standard_conditions(model->network().stream_names()),
+                                       calibration ? *calibration : Json());
+  }
+  Json retrieval = retrieval_figures(*model, *dataset);
   stages.finish();
   if (args.json) {
-    std::printf("%s\n", api::to_json(results).dump().c_str());
+    Json figures = api::to_json(results);
+    figures["retrieval"] = retrieval;
+    std::printf("%s\n", figures.dump().c_str());
   } else {
-    print_conditions(results);
+    if (!results.empty()) print_conditions(results);
+    print_retrieval(retrieval);
   }
   return 0;
 }
