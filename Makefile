@@ -18,10 +18,12 @@ dev: ## the same as setup, with tests, their requirements and their data
 
 build: dev ## the same as dev
 
-checks: ## format, layers, repository
+checks: ## layers, repository, documents, format, headers alone
 	@tools/check_layers.py
 	@tools/check_repo.py
+	@tools/check_docs.py
 	@tools/check_format.sh
+	@tools/lint.sh headers
 
 test: dev checks ## build, checks, ctest, pytest
 	@ctest --test-dir build --output-on-failure -LE slow
@@ -35,6 +37,7 @@ format: ## rewrite the sources in the house style
 	@tools/check_format.sh --fix
 
 lint: dev ## every header compiled alone, and clang-tidy
+	@tools/setup.sh packages_lint
 	@tools/lint.sh
 
 sanitize: ## unit tests and fuzz targets under ASan and UBSan

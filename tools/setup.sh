@@ -2,7 +2,7 @@
 # Prepares a Debian 12 machine: Debian packages, .venv with torch, the build tree, the Python package in .venv.
 # Idempotent; asks nothing. Without root it says what to install.
 #
-#   tools/setup.sh [packages|venv|venv_dev|configure|app|build|install]...  (default: packages venv build install)
+#   tools/setup.sh [packages|packages_lint|venv|venv_dev|configure|app|build|install]...  (default: packages venv build install)
 #
 # app builds the libraries, the command line and the Python module; build adds tests, examples and fuzz targets.
 # PYTHON names the Python (3.10 or newer) that .venv is made from.
@@ -49,6 +49,7 @@ install_packages() {
 }
 
 packages() { install_packages tools/debian-packages.txt; }
+packages_lint() { install_packages tools/debian-packages-lint.txt; }
 
 # Runs pip only when the list of requirements changed since the last time.
 requirements() {
@@ -121,9 +122,9 @@ mkdir -p build
 if (($# == 0)); then set -- packages venv build install; fi
 for step in "$@"; do
   case "$step" in
-    packages | venv | venv_dev | configure | app | build | install) "$step" ;;
+    packages | packages_lint | venv | venv_dev | configure | app | build | install) "$step" ;;
     *)
-      echo "tools/setup.sh: no step \"$step\"; there are packages, venv, venv_dev, configure, app, build, install" >&2
+      echo "tools/setup.sh: no step \"$step\"; there are packages, packages_lint, venv, venv_dev, configure, app, build, install" >&2
       exit 2
       ;;
   esac
