@@ -7,6 +7,7 @@
 #include "plait/api/recipe.h"
 #include "plait/api/report.h"
 #include "plait/cli/commands.h"
+#include "plait/cli/embedded_recipes.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
 #include "plait/core/disk_feature_store.h"
@@ -20,29 +21,6 @@ namespace plait::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kRecipe = R"json({
-  "dataset": "stamps",
-  "task": "category",
-  "damaged_copies": 2,
-  "damage": 0.5,
-  "wrong": 0.1,
-  "model": {
-    "width": 128,
-    "dropout": 0.2,
-    "streams": {
-      "text": {"encoder": {"pretrained": "minilm"}, "frozen": true},
-      "image": {"encoder": {"pretrained": ["efficientnet-lite0", "plait-base:image"]}, "frozen": true},
-      "speech": {"encoder": {"pretrained": "whisper-base"}, "processor": {"seconds": 4, "pad": "max"}, "frozen": true}
-    },
-    "fusion": {"type": "product"},
-    "tasks": {"category": {"type": "classification", "label_smoothing": 0.05}}
-  },
-  "training": {
-    "learning_rate": 0.001, "num_train_epochs": 30, "per_device_train_batch_size": 32, "warmup_ratio": 0.1,
-    "weight_decay": 0.05, "modality_dropout": 0.2, "early_stopping_patience": 8, "metric_for_best_model": "nll"
-  }
-})json";
 
 /// A few test items of different classes, spread over the split.
 std::vector<size_t> pick_items(const std::vector<Sample>& samples, const std::string& task, size_t count) {
@@ -168,7 +146,7 @@ at::Tensor join_probabilities(const std::vector<api::ConditionResult>& results, 
 int demo(const DemoArgs& args) {
   auto start = std::chrono::steady_clock::now();
   auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  auto recipe = read_config<api::Recipe>(Json::parse(kRecipe, "demo recipe"), "demo recipe");
+  auto recipe = read_config<api::Recipe>(Json::parse(kStampsRecipe, "recipes/stamps.json"), "recipes/stamps.json");
   recipe.seed = args.seed;
   fs::create_directories(args.output);
 

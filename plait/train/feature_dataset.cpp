@@ -74,6 +74,24 @@ at::Tensor stack(const std::vector<FeatureTable>& tables, at::Tensor FeatureTabl
   return stack_rows(std::move(parts));
 }
 
+/// Cuts what no row needs off tensors that have one entry per position of "attention_mask" [B, T].
+void cut_padding(TensorMap& inputs) {
+  auto mask = inputs.find("attention_mask");
+  if (mask == inputs.end() || mask->second.dim() != 2) return;
+  const int64_t length = mask->second.size(1);
+  at::Tensor used = mask->second.any(0).nonzero();
+  const int64_t kept = used.numel() > 0 ? used.max().item<int64_t>() + 1 : 1;
+  if (kept == length) return;
+  for (auto& [name, tensor] : inputs) {
+    // Position is the second extent of ids and series, the last one of spectrograms [B, mels, T].
+    for (int64_t dim : {int64_t{1}, tensor.dim() - 1}) {
+      if (tensor.dim() < 2 || tensor.size(dim) != length) continue;
+      tensor = tensor.narrow(dim, 0, kept).contiguous();
+      break;
+    }
+  }
+}
+
 TensorMap stack_inputs(const std::vector<FeatureTable>& tables) {
   TensorMap out;
   for (const auto& [name, tensor] : tables[0].inputs) {
@@ -143,6 +161,7 @@ Batch FeatureDataset::batch(const std::vector<int64_t>& indices, uint64_t epoch_
     }
     StreamBatch& stream = out.streams[name];
     for (const auto& [input, tensor] : s.table.inputs) stream.inputs[input] = tensor.index_select(0, rows);
+    cut_padding(stream.inputs);
     if (s.table.pooled.defined()) stream.inputs["encoded.pooled"] = s.table.pooled.index_select(0, rows);
     stream.present = s.table.present.index_select(0, rows);
     stream.quality = s.table.quality.index_select(0, rows);
