@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks what the checkout may hold: size of files and of the whole, length of sources, no absolute paths of a machine and
-no addresses of package registries, newline at the end of text files. Prints each violation."""
+no addresses of package registries, headers of our own that are included and not in the repository, newline at the end of
+text files. Prints each violation."""
 import pathlib
 import re
 import subprocess
@@ -13,6 +14,7 @@ WEIGHTS_LIMIT = 15 * MIB  # the shipped model
 TOTAL_LIMIT = 50 * MIB
 LINES = {".cpp": 600, ".h": 300}  # the house says about 400 and 200; beyond these there is no excuse
 LONG = ("plait/data/text/unicode_tables.cpp",)  # generated
+OWN_INCLUDE = re.compile(r'^\s*#\s*include\s*"((?:plait|tests|fuzz)/[^"]+)"')
 SOURCES = (".cpp", ".h", ".py", ".sh", ".cmake", ".txt", ".md", ".json", ".toml", ".yml", "")
 FORBIDDEN = {
     "the home folder of a machine": re.compile(r"(?<![\w.$}])/(?:root|home/\w+|work)/"),
@@ -28,7 +30,9 @@ def tracked():
 
 def violations():
     total = 0
-    for name in tracked():
+    names = tracked()
+    known = set(names)
+    for name in names:
         path = ROOT / name
         size = path.stat().st_size
         total += size
@@ -36,7 +40,7 @@ def violations():
         if size > limit:
             yield f"{name}: expected at most {limit} bytes, got {size}"
         # Corpora, golden files and media are data, whatever they are called.
-        if path.suffix not in SOURCES or name.startswith(("fuzz/corpus/", "tests/golden/", "pretrained/", "tests/data/files/")):
+        if path.suffix not in SOURCES or path.name == "tokenizer.json" or name.startswith(("fuzz/corpus/", "tests/golden/", "pretrained/", "tests/data/files/")):
             continue
         try:
             text = path.read_text(encoding="utf-8")
@@ -49,6 +53,9 @@ def violations():
         if len(lines) > LINES.get(path.suffix, len(lines)) and name.startswith("plait/") and name not in LONG:
             yield f"{name}: expected at most {LINES[path.suffix]} lines, got {len(lines)}"
         for number, line in enumerate(lines, 1):
+            own = OWN_INCLUDE.match(line)
+            if own and own.group(1) not in known and own.group(1) + ".in" not in known:
+                yield f"{name}:{number}: {own.group(1)} is not in the repository"
             for what, pattern in FORBIDDEN.items():
                 if pattern.search(line):
                     yield f"{name}:{number}: {what}"
