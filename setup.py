@@ -62,7 +62,7 @@ class BinaryDistribution(Distribution):
 STAGE.mkdir(parents=True, exist_ok=True)
 readme = ROOT / "README.md"
 setup(long_description=readme.read_text() if readme.exists() else "", long_description_content_type="text/markdown",
-      packages=["plait", "deepseek"], package_dir={"": "python"},
+      packages=["plait", "deepseek"], py_modules=["plait_command"], package_dir={"": "python"},
       package_data={"plait": ["*.pyi", "py.typed"], "deepseek": ["*.pyi", "py.typed"]},
       options={"build": {"build_base": str(STAGE)}, "egg_info": {"egg_base": str(STAGE)}},
       cmdclass={"build_py": BuildWithLibraries}, distclass=BinaryDistribution)

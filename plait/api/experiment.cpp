@@ -54,6 +54,7 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network, 
   for (const Condition& condition : conditions) {
     auto view = data.fix(condition.variant, condition.without, condition.only);
     Answers answers = answer_all(network, *view);
+    if (!answers.weights.defined()) continue;
     at::Tensor logits = get(answers.tasks.at(task), "logits", "experiment");
     if (!calibration.is_null()) logits = train::apply_calibration(calibration, logits, answers.present, names);
     ConditionResult result;
@@ -115,11 +116,13 @@ Json fit_calibration(models::FusedNetwork& network, const std::string& task, con
     for (const auto& damage : damages) {
       auto view = validation.fix(damage, {}, subset);
       Answers answers = answer_all(network, *view);
+      if (!answers.weights.defined()) continue;
       logits.push_back(get(answers.tasks.at(task), "logits", "calibrate"));
       present.push_back(answers.present);
       targets.push_back(get(answers.targets, task, "calibrate"));
     }
   }
+  require(!logits.empty(), "calibrate", "expected items with at least one stream");
   at::Tensor all_logits = at::cat(logits), all_present = at::cat(present), all_targets = at::cat(targets);
   Json out = train::calibrate(all_logits, all_targets, all_present, names);
   at::Tensor calibrated = train::apply_calibration(out, all_logits, all_present, names);

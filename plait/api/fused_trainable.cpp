@@ -58,6 +58,15 @@ Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, in
     std::vector<int64_t> indices(static_cast<size_t>(std::min(batch_size, source.size() - begin)));
     std::iota(indices.begin(), indices.end(), begin);
     Batch batch = source.batch(indices, train::kEvaluationSeed);
+    at::Tensor answerable = batch.presence(network.stream_names()).to(at::kCPU).any(1);
+    if (!answerable.all().item<bool>()) {
+      std::vector<int64_t> rest;
+      for (size_t i = 0; i < indices.size(); ++i) {
+        if (answerable[static_cast<int64_t>(i)].item<bool>()) rest.push_back(indices[i]);
+      }
+      if (rest.empty()) continue;
+      batch = source.batch(rest, train::kEvaluationSeed);
+    }
     models::FusedOutput output = network.forward(batch);
     for (const auto& [task, values] : output.tasks) {
       for (const auto& [name, value] : values) tasks[task][name].push_back(keep(value));
@@ -70,6 +79,7 @@ Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, in
   }
   network.train_mode(was_training);
   Answers out;
+  if (weights.empty()) return out;
   for (const auto& [task, values] : tasks) {
     for (const auto& [name, parts] : values) out.tasks[task][name] = join(parts);
   }

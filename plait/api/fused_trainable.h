@@ -22,7 +22,8 @@ class FusedTrainable : public train::Trainable {
   std::shared_ptr<models::FusedNetwork> network_;
 };
 
-/// Everything that a network says of a source, item by item, in eval mode without gradients.
+/// Everything that a network says of a source, item by item, in eval mode without gradients. Items without any stream are
+/// left out; when all are, the tensors are undefined.
 struct Answers {
   std::map<std::string, TensorMap> tasks;     ///< Outputs of each task, [N, ...], float32 on the CPU
   std::map<std::string, at::Tensor> experts;  ///< [N, M, K] of classification tasks

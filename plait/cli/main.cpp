@@ -32,7 +32,7 @@ int exit_code(plait::ErrorCode code) { return code == plait::ErrorCode::kInvalid
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Plait: multimodal models that know how far to trust each input"};
+  CLI::App app{"Plait: multimodal models that know how far to trust each input", "plait"};
   app.set_version_flag("--version", std::string("plait ") + PLAIT_VERSION);
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of every command");
@@ -122,6 +122,11 @@ int main(int argc, char** argv) {
   CLI::App* help_cmd = app.add_subcommand("help", "Help of a command, with examples");
   help_cmd->add_option("command", help_for, "Name of the command");
 
+  // CLI11 would say that a command is required, and not that this one is none.
+  if (argc > 1 && argv[1][0] != '-' && !find_command(app, argv[1])) {
+    std::fprintf(stderr, "plait: no command \"%.40s\"; see plait --help\n", argv[1]);
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -133,7 +138,9 @@ int main(int argc, char** argv) {
     if (*help_cmd) {
       CLI::App* of = help_for.empty() ? &app : find_command(app, help_for);
       if (!of) plait::fail(plait::ErrorCode::kInvalidArgument, "help", "no command \"" + help_for + "\"; see plait --help");
-      std::printf("%s", of->help().c_str());
+      // Not of->help(): for the program itself that would be the help of this command.
+      const std::string called = of == &app ? "plait" : "plait " + of->get_name();
+      std::printf("%s", app.get_formatter()->make_help(of, called, CLI::AppFormatMode::Normal).c_str());
       return 0;
     }
     if (*predict_cmd) return predict(predict_args);

@@ -17,8 +17,8 @@ class MultimodalModel(plait.MultimodalModel):
     """plait.MultimodalModel, which knows the other interface's model names besides."""
 
     @classmethod
-    def from_pretrained(cls, name_or_path: Union[str, os.PathLike], **options: Any) -> "MultimodalModel":
-        return super().from_pretrained(_NAMES.get(str(name_or_path), name_or_path), **options)
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike], *args: Any, **options: Any) -> Any:
+        return super().from_pretrained(_NAMES.get(str(name_or_path), name_or_path), *args, **options)
 
 
 MultiModalModel = MultimodalModel

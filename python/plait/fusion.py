@@ -3,7 +3,7 @@
 B items, M streams, D width, T and S tokens, H heads. What stands in absent rows (NaN included) never reaches an output.
 """
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union, cast
 
 import torch
 from torch import Tensor
@@ -84,7 +84,7 @@ class Layer(torch.nn.Module):
             # torch.nn.Parameter(tensor) would be another tensor, and C++ would not see what happens to it. This mark is what
             # makes isinstance(tensor, torch.nn.Parameter) true.
             tensor._is_param = True
-            self._owner(name)._parameters[name.rpartition(".")[2]] = tensor
+            self._owner(name)._parameters[name.rpartition(".")[2]] = cast(torch.nn.Parameter, tensor)
         for name, tensor in self._model.buffers().items():
             self._owner(name)._buffers[name.rpartition(".")[2]] = tensor
 
@@ -93,7 +93,7 @@ class Layer(torch.nn.Module):
         for part in name.split(".")[:-1]:
             if part not in module._modules:
                 module.add_module(part, torch.nn.Module())
-            module = module._modules[part]
+            module = cast(torch.nn.Module, module._modules[part])
         return module
 
     def train(self, mode: bool = True) -> "Layer":
@@ -104,8 +104,7 @@ class Layer(torch.nn.Module):
         """The C++ forward pass: named tensors in and out; inputs that are None are left out."""
         return self._model.forward({k: v for k, v in inputs.items() if v is not None})
 
-    def forward(self, **inputs: Optional[Tensor]) -> dict[str, Tensor]:
-        return self.run(**inputs)
+    forward: Callable[..., Any] = run
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.config.items())

@@ -1,7 +1,7 @@
 """The user's face: a ready model that answers from any subset of its streams."""
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, overload
 
 from torch import Tensor
 
@@ -83,6 +83,14 @@ class MultimodalModel:
         """config.json, model.safetensors, streams/, calibration.json and the model card; half stores float16."""
         self._handle.save_pretrained(os.fspath(directory), half)
 
+    @overload
+    def predict(self, inputs: Sequence[Mapping[str, Any]], *, task: Optional[str] = None, coverage: float = 0.9,
+                labels: Optional[Sequence[str]] = None) -> list[Prediction]: ...
+
+    @overload
+    def predict(self, inputs: Optional[Mapping[str, Any]] = None, *, task: Optional[str] = None, coverage: float = 0.9,
+                labels: Optional[Sequence[str]] = None, **streams: Any) -> Prediction: ...
+
     def predict(self, inputs: Union[Mapping[str, Any], Sequence[Mapping[str, Any]], None] = None, *, task: Optional[str] = None,
                 coverage: float = 0.9, labels: Optional[Sequence[str]] = None, **streams: Any) -> Union[Prediction, list[Prediction]]:
         """Answers from any non-empty subset of the streams: predict(text=..., image=...) or predict({stream: value}).
@@ -94,7 +102,9 @@ class MultimodalModel:
         coverage: of the prediction set, between 0 and 1. A list of dicts gives a list of predictions.
         """
         options = _options(task, coverage, labels)
-        if isinstance(inputs, (list, tuple)):
+        if inputs is not None and not isinstance(inputs, Mapping):
+            if not isinstance(inputs, (list, tuple)) or not all(isinstance(item, Mapping) for item in inputs):
+                raise ValueError("expected streams by name, a dict or a list of dicts, e.g. predict(text=...)")
             if streams:
                 raise ValueError("expected a list of dicts or streams by name, got both")
             return [Prediction(p) for p in self._handle.predict_batch([dict(item) for item in inputs], options)]

@@ -18,7 +18,7 @@ def write_text_encoder(folder):
     import transformers
 
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "a", "digit", *DIGITS, *letters, *("##" + c for c in letters)]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "digit", *DIGITS, *letters, *("##" + c for c in letters)]
     ids = {token: i for i, token in enumerate(vocab)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)

@@ -114,6 +114,11 @@ def test_a_list_of_items_is_a_batch(untrained):
         assert alone["class"] == together["class"] and alone.missing == together.missing
         assert alone.confidence == pytest.approx(together.confidence, abs=1e-5)
     assert untrained.predict([]) == []
+    for wrong in ("a digit", ["a digit"], 3):
+        with pytest.raises(ValueError, match="list of dicts"):
+            untrained.predict(wrong)
+    with pytest.raises(ValueError, match="both"):
+        untrained.predict(items, text="a")
 
 
 @pytest.mark.parametrize("error, message, streams", [
@@ -216,4 +221,4 @@ def test_tokenizer(text_encoder):
     assert ids[0] == 2 and ids[-1] == 3 and len(ids) == 5
     assert tokenizer.decode(ids) == "the digit three"
     assert tokenizer.encode("the", add_special_tokens=False) == [5]
-    assert len(tokenizer) == 70
+    assert len(tokenizer) == 69

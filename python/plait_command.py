@@ -1,0 +1,14 @@
+"""`plait` on the PATH: hands over to the program of the package, without importing it (that would load torch here)."""
+import importlib.util
+import os
+import pathlib
+import sys
+
+
+def main() -> None:
+    spec = importlib.util.find_spec("plait")
+    if spec is None or spec.origin is None:
+        sys.exit("plait: the Python package plait is not installed beside this command")
+    program = pathlib.Path(spec.origin).parent / "bin" / "plait"
+    os.environ.setdefault("PLAIT_PYTHON", sys.executable)
+    os.execv(program, [str(program), *sys.argv[1:]])
