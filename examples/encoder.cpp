@@ -1,4 +1,5 @@
-// The smallest useful image encoder: patches through two linear layers (docs/add_an_encoder.md walks through it).
+// The smallest useful image encoder: patches through two linear layers (docs/add_an_encoder.md
+// walks through it).
 #include <ATen/ATen.h>
 
 #include <iostream>
@@ -12,7 +13,8 @@
 namespace plait::models {
 
 // [snippet: header]
-/// Patches one by one through two linear layers, pooled by their mean. Reference: (the paper, with its year and number).
+/// Patches one by one through two linear layers, pooled by their mean. Reference: (the paper, with
+/// its year and number).
 class PatchMlp : public Encoder {
  public:
   struct Config {
@@ -78,5 +80,8 @@ int main() {
   auto out = encoder.encode({{"pixel_values", at::rand({2, 3, 16, 12})}});
   std::cout << "tokens " << out.tokens.sizes() << ", pooled " << out.pooled.sizes() << ", "
             << encoder.parameter_count() << " parameters\n";
-  return out.tokens.sizes() == at::IntArrayRef({2, 12, 8}) && out.pooled.sizes() == at::IntArrayRef({2, 8}) ? 0 : 1;
+  return out.tokens.sizes() == at::IntArrayRef({2, 12, 8}) &&
+                 out.pooled.sizes() == at::IntArrayRef({2, 8})
+             ? 0
+             : 1;
 }

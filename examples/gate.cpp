@@ -21,6 +21,7 @@ int main() {
   // [end]
 
   at::Tensor second = out.weights.select(1, 1).detach();
-  const bool as_said = second[1].item<float>() < second[0].item<float>() && second[2].item<float>() == 0;
+  const bool as_said =
+      second[1].item<float>() < second[0].item<float>() && second[2].item<float>() == 0;
   return as_said ? 0 : 1;
 }

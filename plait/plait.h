@@ -1,5 +1,6 @@
 #pragma once
-/// Everything that a program which uses models needs. Programs that need less include the headers below one by one.
+/// Everything that a program which uses models needs. Programs that need less include the headers
+/// below one by one.
 #include "plait/api/auto_model.h"
 #include "plait/api/multimodal_model.h"
 #include "plait/api/recipe.h"

@@ -1,6 +1,7 @@
-// quality_scores ITEMS.safetensors SENTENCES.txt OUT.tsv LEVELS: quality of every item, clean and under every kind of
-// damage at LEVELS severities, one line per item and kind. Items: tensors image.*, audio.<rate>.*, series.*; one sentence per line.
-// benchmarks/quality/measure.py makes the items and reads the scores.
+// quality_scores ITEMS.safetensors SENTENCES.txt OUT.tsv LEVELS: quality of every item, clean and
+// under every kind of damage at LEVELS severities, one line per item and kind. Items: tensors
+// image.*, audio.<rate>.*, series.*; one sentence per line. benchmarks/quality/measure.py makes the
+// items and reads the scores.
 #include <ATen/ATen.h>
 
 #include <chrono>
@@ -56,7 +57,8 @@ int main(int argc, char** argv) try {
     plait::models::Quality clean = plait::models::assess(item.value, item.modality);
     std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     std::fprintf(out, "%s\tmilliseconds\t%.4f\n", item.id.c_str(), took.count());
-    for (auto& [name, part] : clean.parts) std::fprintf(out, "%s\tpart %s\t%.6f\n", item.id.c_str(), name.c_str(), part);
+    for (auto& [name, part] : clean.parts)
+      std::fprintf(out, "%s\tpart %s\t%.6f\n", item.id.c_str(), name.c_str(), part);
     for (const std::string& kind : plait::data::damage_kinds(item.modality)) {
       std::fprintf(out, "%s\t%s\t%.6f", item.id.c_str(), kind.c_str(), clean.score);
       for (int level = 1; level <= levels; ++level) {

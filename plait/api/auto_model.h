@@ -9,15 +9,17 @@
 
 namespace plait::api {
 
-/// Any registered encoder alone, with its processor: raw strings, files, arrays or tensors in, features out.
-/// Thread-safe after loading.
+/// Any registered encoder alone, with its processor: raw strings, files, arrays or tensors in,
+/// features out. Thread-safe after loading.
 class AutoModel {
  public:
-  /// A folder (Plait's or a published Hugging Face one), or a name from `plait models list`, fetched when needed.
-  static std::shared_ptr<AutoModel> from_pretrained(const std::string& name_or_path, const ModelOptions& options = {});
+  /// A folder (Plait's or a published Hugging Face one), or a name from `plait models list`,
+  /// fetched when needed.
+  static std::shared_ptr<AutoModel> from_pretrained(const std::string& name_or_path,
+                                                    const ModelOptions& options = {});
 
-  /// Decodes, processes and encodes: one row per value. Named outputs as the encoder's forward gives them
-  /// (last_hidden_state [B, T, D], pooled [B, D], mask ...).
+  /// Decodes, processes and encodes: one row per value. Named outputs as the encoder's forward
+  /// gives them (last_hidden_state [B, T, D], pooled [B, D], mask ...).
   TensorMap operator()(const std::vector<Value>& values) const;
   /// The same from tensors that are processed already (input_ids, pixel_values ...).
   TensorMap forward(const TensorMap& inputs) const;

@@ -23,8 +23,10 @@ std::vector<std::vector<std::string>> subsets_of(const std::vector<std::string>&
   return out;
 }
 
-/// The least confidence t such that items with confidence >= t are wrong at most `risk` of the time; 1 when none is.
-double abstention_threshold(const at::Tensor& probabilities, const at::Tensor& target, double risk) {
+/// The least confidence t such that items with confidence >= t are wrong at most `risk` of the
+/// time; 1 when none is.
+double abstention_threshold(const at::Tensor& probabilities, const at::Tensor& target,
+                            double risk) {
   auto [confidence, predicted] = probabilities.max(1);
   at::Tensor order = confidence.argsort(0, /*descending=*/true);
   at::Tensor wrong = (predicted != target).index_select(0, order).to(at::kDouble);
@@ -36,18 +38,22 @@ double abstention_threshold(const at::Tensor& probabilities, const at::Tensor& t
 
 }  // namespace
 
-std::vector<Condition> standard_conditions(const std::vector<std::string>& streams, int64_t damaged_variant) {
+std::vector<Condition> standard_conditions(const std::vector<std::string>& streams,
+                                           int64_t damaged_variant) {
   std::vector<Condition> out = {{"all", {}, {}, {}}};
   for (const std::string& s : streams) out.push_back({"only_" + s, {}, {}, {s}});
   for (const std::string& s : streams) {
     if (streams.size() > 1) out.push_back({"without_" + s, {}, {s}, {}});
   }
-  for (const std::string& s : streams) out.push_back({"damaged_" + s, {{s, damaged_variant}}, {}, {}});
+  for (const std::string& s : streams)
+    out.push_back({"damaged_" + s, {{s, damaged_variant}}, {}, {}});
   return out;
 }
 
-std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network, const std::string& task,
-                                                 const train::FeatureDataset& data, const std::vector<Condition>& conditions,
+std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
+                                                 const std::string& task,
+                                                 const train::FeatureDataset& data,
+                                                 const std::vector<Condition>& conditions,
                                                  const Json& calibration) {
   std::vector<ConditionResult> out;
   const auto& names = network.stream_names();
@@ -56,20 +62,24 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network, 
     Answers answers = answer_all(network, *view);
     if (!answers.weights.defined()) continue;
     at::Tensor logits = get(answers.tasks.at(task), "logits", "experiment");
-    if (!calibration.is_null()) logits = train::apply_calibration(calibration, logits, answers.present, names);
+    if (!calibration.is_null())
+      logits = train::apply_calibration(calibration, logits, answers.present, names);
     ConditionResult result;
     result.name = condition.name;
     result.probabilities = at::softmax(logits.to(at::kDouble), -1);
-    result.metrics = train::classification_metrics(result.probabilities, get(answers.targets, task, "experiment"));
+    result.metrics = train::classification_metrics(result.probabilities,
+                                                   get(answers.targets, task, "experiment"));
     result.item_weights = answers.weights;
     at::Tensor mean = answers.weights.to(at::kDouble).mean(0);
-    for (size_t m = 0; m < names.size(); ++m) result.weights[names[m]] = mean[static_cast<int64_t>(m)].item<double>();
+    for (size_t m = 0; m < names.size(); ++m)
+      result.weights[names[m]] = mean[static_cast<int64_t>(m)].item<double>();
     out.push_back(std::move(result));
   }
   return out;
 }
 
-std::map<std::string, train::Scalars> evaluate_retrieval(models::FusedNetwork& network, const std::string& task,
+std::map<std::string, train::Scalars> evaluate_retrieval(models::FusedNetwork& network,
+                                                         const std::string& task,
                                                          train::BatchSource& data) {
   Answers answers = answer_all(network, data);
   const at::Tensor& each = get(answers.tasks.at(task), "stream_embedding", "experiment");
@@ -79,11 +89,15 @@ std::map<std::string, train::Scalars> evaluate_retrieval(models::FusedNetwork& n
     for (size_t b = 0; b < names.size(); ++b) {
       if (a == b) continue;
       auto from = static_cast<int64_t>(a), to = static_cast<int64_t>(b);
-      at::Tensor rows = at::logical_and(answers.present.select(1, from), answers.present.select(1, to)).nonzero().squeeze(1);
+      at::Tensor rows =
+          at::logical_and(answers.present.select(1, from), answers.present.select(1, to))
+              .nonzero()
+              .squeeze(1);
       if (rows.size(0) < 2) continue;
-      at::Tensor queries = each.select(1, from).index_select(0, rows), gallery = each.select(1, to).index_select(0, rows);
-      out[names[a] + "→" + names[b]] =
-          train::retrieval_metrics(at::matmul(queries, gallery.t()), at::arange(rows.size(0), at::kLong));
+      at::Tensor queries = each.select(1, from).index_select(0, rows),
+                 gallery = each.select(1, to).index_select(0, rows);
+      out[names[a] + "→" + names[b]] = train::retrieval_metrics(
+          at::matmul(queries, gallery.t()), at::arange(rows.size(0), at::kLong));
     }
   }
   return out;
@@ -101,8 +115,8 @@ Json to_json(const std::vector<ConditionResult>& results) {
   return out;
 }
 
-Json fit_calibration(models::FusedNetwork& network, const std::string& task, const train::FeatureDataset& validation,
-                     double risk) {
+Json fit_calibration(models::FusedNetwork& network, const std::string& task,
+                     const train::FeatureDataset& validation, double risk) {
   const auto& names = network.stream_names();
   std::vector<at::Tensor> logits, present, targets;
   for (const auto& subset : subsets_of(names)) {
@@ -123,7 +137,8 @@ Json fit_calibration(models::FusedNetwork& network, const std::string& task, con
     }
   }
   require(!logits.empty(), "calibrate", "expected items with at least one stream");
-  at::Tensor all_logits = at::cat(logits), all_present = at::cat(present), all_targets = at::cat(targets);
+  at::Tensor all_logits = at::cat(logits), all_present = at::cat(present),
+             all_targets = at::cat(targets);
   Json out = train::calibrate(all_logits, all_targets, all_present, names);
   at::Tensor calibrated = train::apply_calibration(out, all_logits, all_present, names);
   out["abstain_below"] = abstention_threshold(at::softmax(calibrated, -1), all_targets, risk);

@@ -15,7 +15,8 @@ namespace plait::api {
 namespace {
 
 /// The seed of what happens to one stream of one item.
-uint64_t item_seed(uint64_t seed, const std::string& stream, const std::vector<Sample>& samples, size_t index) {
+uint64_t item_seed(uint64_t seed, const std::string& stream, const std::vector<Sample>& samples,
+                   size_t index) {
   const std::string& id = samples[index].id;
   const std::string digest = content_hash(stream + "|" + (id.empty() ? std::to_string(index) : id));
   return mix_seed(seed, std::stoull(digest.substr(0, 16), nullptr, 16));
@@ -71,9 +72,11 @@ at::Tensor join_padded(std::vector<at::Tensor> parts) {
   return at::cat(parts, 0);
 }
 
-/// What the encoder of `stream` takes for all samples: for encoders that are trained, so nothing is cached.
-train::FeatureTable input_table(const MultimodalModel& model, const std::vector<Sample>& samples, const std::string& stream,
-                                const DamagePlan* plan, int64_t batch_size, const std::function<void(int64_t)>& progress) {
+/// What the encoder of `stream` takes for all samples: for encoders that are trained, so nothing is
+/// cached.
+train::FeatureTable input_table(const MultimodalModel& model, const std::vector<Sample>& samples,
+                                const std::string& stream, const DamagePlan* plan,
+                                int64_t batch_size, const std::function<void(int64_t)>& progress) {
   const Modality modality = model.network().modality(stream);
   std::map<std::string, std::vector<at::Tensor>> inputs;
   std::vector<at::Tensor> present, quality;
@@ -85,7 +88,8 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
       part[k].id = samples[i].id;
       auto it = samples[i].streams.find(stream);
       if (it == samples[i].streams.end()) return;
-      part[k].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : it->second;
+      part[k].streams[stream] =
+          plan ? damaged_value(samples, i, stream, modality, *plan) : it->second;
     });
     Batch batch = model.prepare(part);
     auto found = batch.streams.find(stream);
@@ -93,7 +97,8 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
     if (found != batch.streams.end()) {
       rows = std::move(found->second);
     } else {
-      rows.inputs = model.processor(stream).process(std::vector<const Value*>(part.size(), nullptr), stream);
+      rows.inputs =
+          model.processor(stream).process(std::vector<const Value*>(part.size(), nullptr), stream);
       rows.present = at::zeros({batch.size}, at::kBool);
       rows.quality = at::zeros({batch.size});
     }
@@ -111,8 +116,8 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
 
 }  // namespace
 
-Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string& stream, const std::vector<Sample>& samples,
-                   size_t index) {
+Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string& stream,
+                   const std::vector<Sample>& samples, size_t index) {
   const size_t count = samples.size();
   std::mt19937_64 random(item_seed(plan.seed, stream, samples, index));
   auto unit = [&] { return static_cast<double>(random() >> 11) * 0x1.0p-53; };
@@ -130,8 +135,10 @@ Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string&
 
 namespace {
 
-/// The value that a "wrong" item gets: the first other one from `start` on; the item's own when there is no other.
-const Value& other_value(const std::vector<Sample>& samples, const std::string& stream, size_t index, size_t start) {
+/// The value that a "wrong" item gets: the first other one from `start` on; the item's own when
+/// there is no other.
+const Value& other_value(const std::vector<Sample>& samples, const std::string& stream,
+                         size_t index, size_t start) {
   for (size_t step = 0; step < samples.size(); ++step) {
     size_t i = (start + step) % samples.size();
     auto it = samples[i].streams.find(stream);
@@ -141,33 +148,34 @@ const Value& other_value(const std::vector<Sample>& samples, const std::string& 
 }
 
 /// What a damaged copy was made from and how, for its key.
-std::string damage_key(const std::vector<Sample>& samples, size_t index, const std::string& stream, Modality modality,
-                       const DamagePlan& plan) {
+std::string damage_key(const std::vector<Sample>& samples, size_t index, const std::string& stream,
+                       Modality modality, const DamagePlan& plan) {
   Damage d = draw_damage(plan, modality, stream, samples, index);
   if (d.kind == "wrong") return content_bytes(other_value(samples, stream, index, d.other));
-  return content_bytes(samples[index].streams.at(stream)) + "|" + d.kind + "|" + std::to_string(d.severity) + "|" +
+  return content_bytes(samples[index].streams.at(stream)) + "|" + d.kind + "|" +
+         std::to_string(d.severity) + "|" +
          std::to_string(item_seed(plan.seed + 1, stream, samples, index));
 }
 
 }  // namespace
 
-Value damaged_value(const std::vector<Sample>& samples, size_t index, const std::string& stream, Modality modality,
-                    const DamagePlan& plan) {
+Value damaged_value(const std::vector<Sample>& samples, size_t index, const std::string& stream,
+                    Modality modality, const DamagePlan& plan) {
   Damage damage = draw_damage(plan, modality, stream, samples, index);
   auto it = samples[index].streams.find(stream);
   if (it == samples[index].streams.end()) {
-    fail(ErrorCode::kInvalidArgument, "features", samples[index].id + " has no stream \"" + stream + "\"");
+    fail(ErrorCode::kInvalidArgument, "features",
+         samples[index].id + " has no stream \"" + stream + "\"");
   }
   if (damage.kind == "wrong") {
     return data::decode(other_value(samples, stream, index, damage.other), modality, stream);
   }
-  return data::damage(data::decode(it->second, modality, stream), modality, damage.kind, damage.severity,
-                      item_seed(plan.seed + 1, stream, samples, index));
+  return data::damage(data::decode(it->second, modality, stream), modality, damage.kind,
+                      damage.severity, item_seed(plan.seed + 1, stream, samples, index));
 }
 
-std::map<std::string, std::vector<train::FeatureTable>> extract_features(MultimodalModel& model,
-                                                                         const std::vector<Sample>& samples,
-                                                                         const ExtractOptions& options) {
+std::map<std::string, std::vector<train::FeatureTable>> extract_features(
+    MultimodalModel& model, const std::vector<Sample>& samples, const ExtractOptions& options) {
   at::NoGradGuard no_grad;
   std::map<std::string, std::vector<train::FeatureTable>> out;
   const auto variants = static_cast<int64_t>(options.damaged.size()) + 1;
@@ -195,7 +203,8 @@ std::map<std::string, std::vector<train::FeatureTable>> extract_features(Multimo
         for_each_in_parallel(waiting.size(), [&](size_t k) {
           const size_t i = waiting[k];
           part[k].id = samples[i].id;
-          part[k].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan) : samples[i].streams.at(stream);
+          part[k].streams[stream] = plan ? damaged_value(samples, i, stream, modality, *plan)
+                                         : samples[i].streams.at(stream);
         });
         Batch batch = model.prepare(part);
         models::EncoderOutput encoded = model.network().encode(stream, batch.streams.at(stream));
@@ -215,8 +224,9 @@ std::map<std::string, std::vector<train::FeatureTable>> extract_features(Multimo
         auto it = samples[i].streams.find(stream);
         if (it != samples[i].streams.end()) {
           if (options.store) {
-            keys[i] = feature_key(plan ? damage_key(samples, i, stream, modality, *plan) : content_bytes(it->second),
-                                  fingerprint);
+            keys[i] = feature_key(
+                plan ? damage_key(samples, i, stream, modality, *plan) : content_bytes(it->second),
+                fingerprint);
             if (auto found = options.store->get(keys[i])) {
               rows[i] = {std::move(*found), true};
             }
@@ -225,7 +235,8 @@ std::map<std::string, std::vector<train::FeatureTable>> extract_features(Multimo
           if (static_cast<int64_t>(waiting.size()) >= options.batch_size) encode_waiting();
         }
         ++done;
-        if (options.progress && (done % 8 == 0 || done == total)) options.progress(stream, done, total);
+        if (options.progress && (done % 8 == 0 || done == total))
+          options.progress(stream, done, total);
       }
       encode_waiting();
       out[stream].push_back(stack_rows(rows, width));
@@ -234,7 +245,8 @@ std::map<std::string, std::vector<train::FeatureTable>> extract_features(Multimo
   return out;
 }
 
-at::Tensor class_targets(const std::vector<Sample>& samples, const std::string& task, const std::vector<std::string>& labels) {
+at::Tensor class_targets(const std::vector<Sample>& samples, const std::string& task,
+                         const std::vector<std::string>& labels) {
   at::Tensor out = at::full({static_cast<int64_t>(samples.size())}, -1, at::kLong);
   for (size_t i = 0; i < samples.size(); ++i) {
     auto it = samples[i].labels.find(task);
@@ -242,7 +254,8 @@ at::Tensor class_targets(const std::vector<Sample>& samples, const std::string& 
     auto found = std::find(labels.begin(), labels.end(), it->second.as_string());
     if (found == labels.end()) {
       fail(ErrorCode::kInvalidArgument, "features",
-           samples[i].id + ": expected a label of task \"" + task + "\", got one that the model does not have");
+           samples[i].id + ": expected a label of task \"" + task +
+               "\", got one that the model does not have");
     }
     out[static_cast<int64_t>(i)] = static_cast<int64_t>(found - labels.begin());
   }

@@ -37,8 +37,8 @@ train::Scalars FusedTrainable::evaluate(train::BatchSource& source, int64_t batc
     auto target = answers.targets.find(task);
     auto logits = answers.tasks.at(task).find("logits");
     if (target == answers.targets.end() || logits == answers.tasks.at(task).end()) continue;
-    for (const auto& [name, value] :
-         train::classification_metrics(at::softmax(logits->second.to(at::kDouble), -1), target->second)) {
+    for (const auto& [name, value] : train::classification_metrics(
+             at::softmax(logits->second.to(at::kDouble), -1), target->second)) {
       out[(first ? "" : task + "/") + name] = value;
     }
     first = false;

@@ -7,12 +7,13 @@
 
 namespace plait::api {
 
-/// A FusedNetwork as the Trainer sees it: the loss of its tasks; the log gets each stream's mean weight, and evaluation
-/// gives loss, accuracy, ece ... of the first classification task ("<task>/accuracy" for further ones), or retrieval
-/// figures between the first two streams.
+/// A FusedNetwork as the Trainer sees it: the loss of its tasks; the log gets each stream's mean
+/// weight, and evaluation gives loss, accuracy, ece ... of the first classification task
+/// ("<task>/accuracy" for further ones), or retrieval figures between the first two streams.
 class FusedTrainable : public train::Trainable {
  public:
-  explicit FusedTrainable(std::shared_ptr<models::FusedNetwork> network) : network_(std::move(network)) {}
+  explicit FusedTrainable(std::shared_ptr<models::FusedNetwork> network)
+      : network_(std::move(network)) {}
   models::Module& module() override { return *network_; }
   void set_training(bool on) override { network_->train_mode(on); }
   train::LossOutput loss(const Batch& batch) override;
@@ -22,14 +23,15 @@ class FusedTrainable : public train::Trainable {
   std::shared_ptr<models::FusedNetwork> network_;
 };
 
-/// Everything that a network says of a source, item by item, in eval mode without gradients. Items without any stream are
-/// left out; when all are, the tensors are undefined.
+/// Everything that a network says of a source, item by item, in eval mode without gradients. Items
+/// without any stream are left out; when all are, the tensors are undefined.
 struct Answers {
-  std::map<std::string, TensorMap> tasks;     ///< Outputs of each task, [N, ...], float32 on the CPU
+  std::map<std::string, TensorMap> tasks;  ///< Outputs of each task, [N, ...], float32 on the CPU
   std::map<std::string, at::Tensor> experts;  ///< [N, M, K] of classification tasks
   at::Tensor weights, present, quality;       ///< [N, M]
   TensorMap targets;
 };
-Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, int64_t batch_size = 64);
+Answers answer_all(models::FusedNetwork& network, train::BatchSource& source,
+                   int64_t batch_size = 64);
 
 }  // namespace plait::api

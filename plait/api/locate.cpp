@@ -24,12 +24,14 @@ fs::path library_folder() {
 
 std::vector<fs::path> model_roots() {
   std::vector<fs::path> roots;
-  if (const char* home = std::getenv("PLAIT_HOME"); home && *home) roots.push_back(fs::path(home) / "models");
+  if (const char* home = std::getenv("PLAIT_HOME"); home && *home)
+    roots.push_back(fs::path(home) / "models");
   fs::path library = library_folder();
-  roots.push_back(library / "../share/plait/models");     // install tree
-  roots.push_back(library / "../models");                 // Python package: plait/lib beside plait/models
-  roots.push_back(library / "../../share/plait/models");  // install tree with a multi-arch lib folder
-  roots.push_back(library / "../../pretrained");          // build/lib in the source tree
+  roots.push_back(library / "../share/plait/models");  // install tree
+  roots.push_back(library / "../models");  // Python package: plait/lib beside plait/models
+  roots.push_back(library /
+                  "../../share/plait/models");    // install tree with a multi-arch lib folder
+  roots.push_back(library / "../../pretrained");  // build/lib in the source tree
   return roots;
 }
 
@@ -39,7 +41,8 @@ std::string shipped_model(const std::string& name) {
   if (name.empty() || name.find('/') != std::string::npos || name[0] == '.') return "";
   for (const fs::path& root : model_roots()) {
     std::error_code ignored;
-    if (fs::exists(root / name / "config.json", ignored)) return fs::weakly_canonical(root / name, ignored).string();
+    if (fs::exists(root / name / "config.json", ignored))
+      return fs::weakly_canonical(root / name, ignored).string();
   }
   return "";
 }

@@ -35,8 +35,8 @@ std::string join(const std::vector<std::string>& names) {
 }
 
 /// The fewest labels whose probabilities reach `coverage`, most probable first.
-std::vector<std::string> smallest_set(const at::Tensor& probabilities, const std::vector<std::string>& labels,
-                                      double coverage) {
+std::vector<std::string> smallest_set(const at::Tensor& probabilities,
+                                      const std::vector<std::string>& labels, double coverage) {
   auto [sorted, order] = probabilities.sort(0, /*descending=*/true);
   std::vector<std::string> out;
   double mass = 0;
@@ -67,14 +67,14 @@ std::string stamp_of(const std::vector<at::Tensor>& tensors) {
 void check_format(const Json& config, const std::string& dir) {
   if (config.get("model_type", "") != "plait") {
     fail(ErrorCode::kInvalidArgument, "model",
-         dir + "/config.json: expected model_type \"plait\", got \"" + config.get("model_type", "") +
-             "\" (a published encoder loads with AutoModel)");
+         dir + "/config.json: expected model_type \"plait\", got \"" +
+             config.get("model_type", "") + "\" (a published encoder loads with AutoModel)");
   }
   int64_t version = config.get("format_version", 0);
   if (version < 1 || version > kFormatVersion) {
     fail(ErrorCode::kInvalidArgument, "model",
-         dir + "/config.json: expected format_version up to " + std::to_string(kFormatVersion) + ", got " +
-             std::to_string(version) + "; a newer Plait wrote this folder");
+         dir + "/config.json: expected format_version up to " + std::to_string(kFormatVersion) +
+             ", got " + std::to_string(version) + "; a newer Plait wrote this folder");
   }
 }
 
@@ -87,21 +87,27 @@ std::string content_bytes(const Value& value) {
   if (auto* json = std::get_if<Json>(&value)) return "j" + json->dump();
   const bool wave = std::holds_alternative<Waveform>(value);
   at::Tensor tensor = wave ? std::get<Waveform>(value).samples : std::get<at::Tensor>(value);
-  return feature_key(tensor, wave ? std::to_string(std::get<Waveform>(value).sample_rate) : "tensor");
+  return feature_key(tensor,
+                     wave ? std::to_string(std::get<Waveform>(value).sample_rate) : "tensor");
 }
 
-std::vector<std::string> MultimodalModel::available_backends() { return plait::available_backends(); }
+std::vector<std::string> MultimodalModel::available_backends() {
+  return plait::available_backends();
+}
 
 std::shared_ptr<MultimodalModel> MultimodalModel::load_default(const ModelOptions& options) {
   device_from_string(options.backend);
   const std::string& size = options.model_size;
   if (size != "tiny" && size != "base" && size != "large") {
-    fail(ErrorCode::kInvalidArgument, "model", "expected a model_size of tiny, base, large, got \"" + size + "\"");
+    fail(ErrorCode::kInvalidArgument, "model",
+         "expected a model_size of tiny, base, large, got \"" + size + "\"");
   }
   std::string dir = shipped_model("plait-" + size);
   if (dir.empty()) {
     fail(ErrorCode::kNotFound, "model",
-         "the shipped model plait-" + size + " was not found beside the library; set PLAIT_HOME to the folder that holds models/plait-" +
+         "the shipped model plait-" + size +
+             " was not found beside the library; set PLAIT_HOME to the folder that holds "
+             "models/plait-" +
              size);
   }
   return from_pretrained(dir, options);
@@ -110,15 +116,19 @@ std::shared_ptr<MultimodalModel> MultimodalModel::load_default(const ModelOption
 std::shared_ptr<MultimodalModel> MultimodalModel::create(const Json& config, const std::string& dir,
                                                          const ModelOptions& options) {
   auto made = std::shared_ptr<MultimodalModel>(new MultimodalModel());
-  made->network_ = models::FusedNetwork::create(config, dir.empty() ? "config" : dir + "/config.json");
+  made->network_ =
+      models::FusedNetwork::create(config, dir.empty() ? "config" : dir + "/config.json");
   made->config_ = made->network_->config();
   made->config_["model_type"] = "plait";
   made->config_["format_version"] = kFormatVersion;
   made->config_["trained"] = config.get("trained", false);
   for (const std::string& name : made->network_->stream_names()) {
     const Json* processor = config.at("streams").at(name).find("processor");
-    if (!processor) fail(ErrorCode::kInvalidArgument, "model", "config.json:streams." + name + ": expected a \"processor\"");
-    made->processors_[name] = data::make_processor(*processor, (fs::path(dir) / "streams" / name).string(), name);
+    if (!processor)
+      fail(ErrorCode::kInvalidArgument, "model",
+           "config.json:streams." + name + ": expected a \"processor\"");
+    made->processors_[name] =
+        data::make_processor(*processor, (fs::path(dir) / "streams" / name).string(), name);
   }
   require(options.max_batch_size >= 1, "model", "expected max_batch_size of at least 1");
   made->max_batch_ = options.max_batch_size;
@@ -138,15 +148,19 @@ std::shared_ptr<MultimodalModel> MultimodalModel::from_pretrained(const std::str
   made->config_["trained"] = folder.config().get("trained", false);
   if (!folder.config().get("trained", false) && !options.untrained) {
     fail(ErrorCode::kInvalidArgument, "model",
-         dir + " holds a model with untrained parts; train it, or pass untrained=True to use it all the same");
+         dir +
+             " holds a model with untrained parts; train it, or pass untrained=True to use it all "
+             "the same");
   }
   made->network_->load_state_dict(folder.weights());
   made->network_->train_mode(false);
   made->network_->requires_grad_(false);
   made->network_->to(made->dtype_);
   made->network_->to(made->device_);
-  if (std::string file = folder.file("calibration.json"); !file.empty()) made->calibration_ = Json::read(file);
-  if (std::string file = folder.file("README.md"); !file.empty()) made->card_ = read_file(file, size_t{4} << 20);
+  if (std::string file = folder.file("calibration.json"); !file.empty())
+    made->calibration_ = Json::read(file);
+  if (std::string file = folder.file("README.md"); !file.empty())
+    made->card_ = read_file(file, size_t{4} << 20);
   return made;
 }
 
@@ -169,13 +183,17 @@ void MultimodalModel::save_pretrained(const std::string& dir, bool half) const {
   save_model_folder(dir, config, weights);
 }
 
-const data::Processor& MultimodalModel::processor(const std::string& stream) const { return *shared_processor(stream); }
+const data::Processor& MultimodalModel::processor(const std::string& stream) const {
+  return *shared_processor(stream);
+}
 
-std::shared_ptr<const data::Processor> MultimodalModel::shared_processor(const std::string& stream) const {
+std::shared_ptr<const data::Processor> MultimodalModel::shared_processor(
+    const std::string& stream) const {
   auto it = processors_.find(stream);
   if (it != processors_.end()) return it->second;
   fail(ErrorCode::kInvalidArgument, "model",
-       "expected a stream of this model (" + join(network_->stream_names()) + "), got \"" + stream + "\"");
+       "expected a stream of this model (" + join(network_->stream_names()) + "), got \"" + stream +
+           "\"");
 }
 
 Batch MultimodalModel::prepare(const std::vector<Sample>& samples) const {
@@ -218,35 +236,42 @@ Batch MultimodalModel::prepare(const std::vector<Sample>& samples) const {
   return device_.is_cpu() ? batch : train::to(batch, device_);
 }
 
-Prediction MultimodalModel::predict(const std::map<std::string, Value>& streams, const PredictOptions& options) {
+Prediction MultimodalModel::predict(const std::map<std::string, Value>& streams,
+                                    const PredictOptions& options) {
   Sample sample;
   sample.streams = streams;
   return predict_batch({sample}, options).front();
 }
 
-std::vector<Prediction> MultimodalModel::predict_batch(const std::vector<Sample>& samples, const PredictOptions& options) {
+std::vector<Prediction> MultimodalModel::predict_batch(const std::vector<Sample>& samples,
+                                                       const PredictOptions& options) {
   at::NoGradGuard no_grad;
   std::vector<Prediction> out;
   for (const Sample& sample : samples) {
     if (sample.streams.empty()) {
-      fail(ErrorCode::kInvalidArgument, "predict", "expected at least one stream of: " + join(network_->stream_names()));
+      fail(ErrorCode::kInvalidArgument, "predict",
+           "expected at least one stream of: " + join(network_->stream_names()));
     }
   }
   for (size_t i = 0; cache_ && i < samples.size(); ++i) {
     auto start = std::chrono::steady_clock::now();
     std::vector<Feature> features;
-    for (const auto& [stream, value] : samples[i].streams) features.push_back(encode(stream, value));
+    for (const auto& [stream, value] : samples[i].streams)
+      features.push_back(encode(stream, value));
     models::FusedOutput output = fuse(features);
-    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    double ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     out.push_back(answer(output, options, ms).front());
   }
   if (cache_) return out;
   for (size_t begin = 0; begin < samples.size(); begin += static_cast<size_t>(max_batch_)) {
     auto start = std::chrono::steady_clock::now();
     size_t end = std::min(samples.size(), begin + static_cast<size_t>(max_batch_));
-    std::vector<Sample> part(samples.begin() + static_cast<long>(begin), samples.begin() + static_cast<long>(end));
+    std::vector<Sample> part(samples.begin() + static_cast<long>(begin),
+                             samples.begin() + static_cast<long>(end));
     models::FusedOutput output = network_->forward(prepare(part));
-    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    double ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     for (Prediction& p : answer(output, options, ms)) out.push_back(std::move(p));
   }
   return out;
@@ -259,7 +284,8 @@ Feature MultimodalModel::encode(const std::string& stream, const Value& value) {
   out.content_hash = feature_key(content_bytes(value), fingerprint(stream));
   if (auto found = cache_ ? cache_->get(out.content_hash) : std::nullopt) {
     // What somebody else put under this key, in another form, does not count.
-    if (found->count("tokens") && found->count("mask") && found->count("pooled") && found->count("quality")) {
+    if (found->count("tokens") && found->count("mask") && found->count("pooled") &&
+        found->count("quality")) {
       out.encoded.tokens = found->at("tokens").to(device_, dtype_).unsqueeze(0);
       out.encoded.mask = found->at("mask").to(device_).unsqueeze(0);
       out.encoded.pooled = found->at("pooled").to(device_, dtype_).unsqueeze(0);
@@ -273,8 +299,10 @@ Feature MultimodalModel::encode(const std::string& stream, const Value& value) {
   out.encoded = network_->encode(stream, batch.streams.at(stream));
   out.quality = batch.streams.at(stream).quality[0].item<double>();
   if (cache_) {
-    cache_->put(out.content_hash, {{"tokens", out.encoded.tokens[0].to(at::kCPU)}, {"mask", out.encoded.mask[0].to(at::kCPU)},
-                                   {"pooled", out.encoded.pooled[0].to(at::kCPU)}, {"quality", at::scalar_tensor(out.quality)}});
+    cache_->put(out.content_hash, {{"tokens", out.encoded.tokens[0].to(at::kCPU)},
+                                   {"mask", out.encoded.mask[0].to(at::kCPU)},
+                                   {"pooled", out.encoded.pooled[0].to(at::kCPU)},
+                                   {"quality", at::scalar_tensor(out.quality)}});
   }
   return out;
 }
@@ -300,11 +328,13 @@ std::string MultimodalModel::fingerprint(const std::string& stream) const {
   return digest;
 }
 
-Prediction MultimodalModel::decode(const std::vector<Feature>& features, const PredictOptions& options) {
+Prediction MultimodalModel::decode(const std::vector<Feature>& features,
+                                   const PredictOptions& options) {
   at::NoGradGuard no_grad;
   auto start = std::chrono::steady_clock::now();
   models::FusedOutput output = fuse(features);
-  double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return answer(output, options, ms).front();
 }
 
@@ -316,7 +346,8 @@ models::FusedOutput MultimodalModel::fuse(const std::vector<Feature>& features) 
   for (const Feature& feature : features) {
     processor(feature.stream);
     if (!encoded.emplace(feature.stream, feature.encoded).second) {
-      fail(ErrorCode::kInvalidArgument, "decode", "expected one feature per stream, got two of \"" + feature.stream + "\"");
+      fail(ErrorCode::kInvalidArgument, "decode",
+           "expected one feature per stream, got two of \"" + feature.stream + "\"");
     }
     auto m = std::find(names.begin(), names.end(), feature.stream) - names.begin();
     present[0][m] = true;
@@ -325,13 +356,15 @@ models::FusedOutput MultimodalModel::fuse(const std::vector<Feature>& features) 
   return network_->decode(encoded, present.to(device_), quality.to(device_));
 }
 
-at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& labels, const std::string& task) {
+at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& labels,
+                                             const std::string& task) {
   std::string text_stream;
   for (const std::string& name : network_->stream_names()) {
     if (network_->modality(name) == Modality::kText && text_stream.empty()) text_stream = name;
   }
   if (text_stream.empty()) {
-    fail(ErrorCode::kInvalidArgument, "predict", "zero-shot labels need a model with a text stream");
+    fail(ErrorCode::kInvalidArgument, "predict",
+         "zero-shot labels need a model with a text stream");
   }
   std::vector<Sample> samples;
   for (const std::string& label : labels) {
@@ -342,13 +375,15 @@ at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& lab
   std::vector<at::Tensor> parts;
   for (size_t begin = 0; begin < samples.size(); begin += static_cast<size_t>(max_batch_)) {
     size_t end = std::min(samples.size(), begin + static_cast<size_t>(max_batch_));
-    std::vector<Sample> part(samples.begin() + static_cast<long>(begin), samples.begin() + static_cast<long>(end));
+    std::vector<Sample> part(samples.begin() + static_cast<long>(begin),
+                             samples.begin() + static_cast<long>(end));
     parts.push_back(get(network_->forward(prepare(part)).tasks.at(task), "embedding", "predict"));
   }
   return at::cat(parts, 0);
 }
 
-std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& output, const PredictOptions& options,
+std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& output,
+                                                const PredictOptions& options,
                                                 double milliseconds) {
   const auto& names = network_->stream_names();
   std::string task = options.task.empty() ? task_ : options.task;
@@ -357,7 +392,8 @@ std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& outpu
       if (network_->task_config(name).get("type", "") == "retrieval") task = name;
     }
   }
-  require(options.coverage > 0 && options.coverage < 1, "predict", "expected a coverage between 0 and 1");
+  require(options.coverage > 0 && options.coverage < 1, "predict",
+          "expected a coverage between 0 and 1");
   const Json& task_config = network_->task_config(task);
   const TensorMap& raw = output.tasks.at(task);
   at::Tensor present = output.present.to(at::kCPU);
@@ -375,7 +411,8 @@ std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& outpu
   } else if (raw.count("embedding") && !options.labels.empty()) {
     at::Tensor against = label_embeddings(options.labels, task);
     at::Tensor logits =
-        models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale")).to(at::kCPU, at::kFloat);
+        models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale"))
+            .to(at::kCPU, at::kFloat);
     if (calibration) logits = train::apply_calibration(*calibration, logits, present, names);
     probabilities = at::softmax(logits.to(at::kDouble), -1);
     labels = options.labels;
@@ -402,7 +439,8 @@ std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& outpu
       int64_t best = row.argmax().item<int64_t>();
       p.label = labels[static_cast<size_t>(best)];
       p.confidence = row[best].item<double>();
-      for (size_t k = 0; k < labels.size(); ++k) p.scores[labels[k]] = row[static_cast<int64_t>(k)].item<double>();
+      for (size_t k = 0; k < labels.size(); ++k)
+        p.scores[labels[k]] = row[static_cast<int64_t>(k)].item<double>();
       p.prediction_set = smallest_set(row, labels, options.coverage);
       p.abstain = p.confidence < threshold;
     }

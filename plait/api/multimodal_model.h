@@ -14,19 +14,20 @@ namespace plait::api {
 
 /// How to load a model.
 struct ModelOptions {
-  std::string backend = "cpu";        ///< One of available_backends()
-  std::string dtype = "float32";      ///< float32, bfloat16 or float16; never changed silently
-  std::string model_size = "base";    ///< tiny, base or large: which shipped model the plain constructor loads
-  std::string task;                   ///< The task that predict answers; empty = the model's first
+  std::string backend = "cpu";    ///< One of available_backends()
+  std::string dtype = "float32";  ///< float32, bfloat16 or float16; never changed silently
+  std::string model_size =
+      "base";        ///< tiny, base or large: which shipped model the plain constructor loads
+  std::string task;  ///< The task that predict answers; empty = the model's first
   int64_t max_batch_size = 32;
-  bool untrained = false;             ///< Accept a model with parts that were never trained
+  bool untrained = false;  ///< Accept a model with parts that were never trained
 };
 
 /// How to answer.
 struct PredictOptions {
-  std::string task;                   ///< Empty = the model's default task
-  double coverage = 0.9;              ///< For the prediction set, in (0, 1)
-  std::vector<std::string> labels;    ///< Zero-shot: any label set, compared in the shared space
+  std::string task;                 ///< Empty = the model's default task
+  double coverage = 0.9;            ///< For the prediction set, in (0, 1)
+  std::vector<std::string> labels;  ///< Zero-shot: any label set, compared in the shared space
 };
 
 /// What a value holds, for content hashes: files are read, everything else is taken as it stands.
@@ -35,47 +36,56 @@ std::string content_bytes(const Value& value);
 /// A feature of one stream, as `encode` makes it and `fuse` takes it.
 struct Feature {
   std::string stream;
-  models::EncoderOutput encoded;      ///< tokens [1, T, De], mask [1, T], pooled [1, De]
+  models::EncoderOutput encoded;  ///< tokens [1, T, De], mask [1, T], pooled [1, De]
   double quality = 0;
-  std::string content_hash;           ///< Of the value and the encoder; equal inputs give equal hashes
+  std::string content_hash;  ///< Of the value and the encoder; equal inputs give equal hashes
 };
 
 /// The user's face: a ready model that answers from any non-empty subset of its streams.
-/// Thread safety: `predict`, `encode` and `decode` may be called concurrently; `to` and `train` need exclusive access.
+/// Thread safety: `predict`, `encode` and `decode` may be called concurrently; `to` and `train`
+/// need exclusive access.
 class MultimodalModel {
  public:
   /// Back ends that would work now, best first.
   static std::vector<std::string> available_backends();
 
-  /// The shipped model ("plait-base"). @throws Error kInvalidArgument that lists the valid sizes and back ends.
+  /// The shipped model ("plait-base"). @throws Error kInvalidArgument that lists the valid sizes
+  /// and back ends.
   static std::shared_ptr<MultimodalModel> load_default(const ModelOptions& options = {});
-  /// A folder in the layout of save_pretrained, or a name of the model cache. Older format versions are migrated, newer
-  /// ones refused.
-  static std::shared_ptr<MultimodalModel> from_pretrained(const std::string& name_or_path, const ModelOptions& options = {});
-  /// A model from its config and processors looked up in `dir`; untrained until weights are loaded or trained.
-  static std::shared_ptr<MultimodalModel> create(const Json& config, const std::string& dir, const ModelOptions& options = {});
+  /// A folder in the layout of save_pretrained, or a name of the model cache. Older format versions
+  /// are migrated, newer ones refused.
+  static std::shared_ptr<MultimodalModel> from_pretrained(const std::string& name_or_path,
+                                                          const ModelOptions& options = {});
+  /// A model from its config and processors looked up in `dir`; untrained until weights are loaded
+  /// or trained.
+  static std::shared_ptr<MultimodalModel> create(const Json& config, const std::string& dir,
+                                                 const ModelOptions& options = {});
 
-  /// config.json, model.safetensors, streams/<name>/..., calibration.json, README.md (the model card). Each file is
-  /// replaced atomically. `half` stores the weights as float16.
+  /// config.json, model.safetensors, streams/<name>/..., calibration.json, README.md (the model
+  /// card). Each file is replaced atomically. `half` stores the weights as float16.
   void save_pretrained(const std::string& dir, bool half = false) const;
 
-  /// @throws Error kInvalidArgument for an unknown stream (the valid ones are listed) or no stream at all; decoding errors
-  /// name the file and the stream.
-  Prediction predict(const std::map<std::string, Value>& streams, const PredictOptions& options = {});
-  std::vector<Prediction> predict_batch(const std::vector<Sample>& samples, const PredictOptions& options = {});
+  /// @throws Error kInvalidArgument for an unknown stream (the valid ones are listed) or no stream
+  /// at all; decoding errors name the file and the stream.
+  Prediction predict(const std::map<std::string, Value>& streams,
+                     const PredictOptions& options = {});
+  std::vector<Prediction> predict_batch(const std::vector<Sample>& samples,
+                                        const PredictOptions& options = {});
 
-  /// One stream alone → its feature; then any of them together → an answer: the same path as predict, in steps.
+  /// One stream alone → its feature; then any of them together → an answer: the same path as
+  /// predict, in steps.
   Feature encode(const std::string& stream, const Value& value);
   Prediction decode(const std::vector<Feature>& features, const PredictOptions& options = {});
 
   /// Decoded, assessed, processed and padded: what the network takes.
   Batch prepare(const std::vector<Sample>& samples) const;
 
-  /// Looked up before a stream is encoded, and given what was; null = none. Set it before other threads use the model.
+  /// Looked up before a stream is encoded, and given what was; null = none. Set it before other
+  /// threads use the model.
   void set_cache(std::shared_ptr<FeatureStore> cache) { cache_ = std::move(cache); }
 
-  /// Digest of a stream's encoder and processor; changes with any weight. Reads all weights when they changed since the
-  /// last call. Thread-safe beside `predict`.
+  /// Digest of a stream's encoder and processor; changes with any weight. Reads all weights when
+  /// they changed since the last call. Thread-safe beside `predict`.
   std::string fingerprint(const std::string& stream) const;
 
   models::FusedNetwork& network() { return *network_; }
@@ -98,7 +108,8 @@ class MultimodalModel {
  private:
   MultimodalModel() = default;
   models::FusedOutput fuse(const std::vector<Feature>& features);
-  std::vector<Prediction> answer(const models::FusedOutput& output, const PredictOptions& options, double milliseconds);
+  std::vector<Prediction> answer(const models::FusedOutput& output, const PredictOptions& options,
+                                 double milliseconds);
   at::Tensor label_embeddings(const std::vector<std::string>& labels, const std::string& task);
 
   Json config_;
@@ -112,7 +123,8 @@ class MultimodalModel {
   std::map<std::string, std::shared_ptr<const data::Processor>> processors_;
   std::shared_ptr<FeatureStore> cache_;
   mutable std::mutex fingerprints_mutex_;
-  mutable std::map<std::string, std::pair<std::string, std::string>> fingerprints_;  ///< Stamp of the weights, digest
+  mutable std::map<std::string, std::pair<std::string, std::string>>
+      fingerprints_;  ///< Stamp of the weights, digest
 };
 
 }  // namespace plait::api

@@ -25,9 +25,10 @@ Json Prediction::to_json() const {
                            {"model_version", model_version}});
   out["value"] = value.empty() ? Json() : Json(value);
   out["value_std"] = value_std.empty() ? Json() : Json(value_std);
-  out["embedding"] = embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));
-  for (const char* other : {"text_output", "image_generation", "audio_output", "severity_score", "bounding_box", "boxes",
-                            "heatmap", "description"}) {
+  out["embedding"] =
+      embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));
+  for (const char* other : {"text_output", "image_generation", "audio_output", "severity_score",
+                            "bounding_box", "boxes", "heatmap", "description"}) {
     out[other] = Json();
   }
   return out;

@@ -8,24 +8,26 @@
 
 namespace plait::api {
 
-/// The answer to one item. The first block is always there; the members of tasks that the model lacks stay empty (JSON
-/// null).
+/// The answer to one item. The first block is always there; the members of tasks that the model
+/// lacks stay empty (JSON null).
 struct Prediction {
-  std::map<std::string, double> modality_weights;  ///< By stream of the model; 0 where missing, sums to 1
-  std::map<std::string, double> quality;           ///< By present stream, in [0, 1]
-  std::vector<std::string> missing;                ///< Streams of the model that the input lacks
-  double confidence = 0;                           ///< Calibrated probability that the answer is right
-  std::vector<std::string> prediction_set;         ///< Fewest labels whose probabilities reach the coverage asked for
-  bool abstain = false;                            ///< The confidence lies below the model's threshold
+  std::map<std::string, double>
+      modality_weights;                   ///< By stream of the model; 0 where missing, sums to 1
+  std::map<std::string, double> quality;  ///< By present stream, in [0, 1]
+  std::vector<std::string> missing;       ///< Streams of the model that the input lacks
+  double confidence = 0;                  ///< Calibrated probability that the answer is right
+  std::vector<std::string>
+      prediction_set;    ///< Fewest labels whose probabilities reach the coverage asked for
+  bool abstain = false;  ///< The confidence lies below the model's threshold
   double latency_ms = 0;
   std::string model_version;
 
-  std::string task;                          ///< The task that answered
-  std::string label;                         ///< "class" in JSON: the most probable label
-  std::map<std::string, double> scores;      ///< Probability by label (classification, zero-shot)
-  std::vector<double> value;                 ///< Regression: the mean
-  std::vector<double> value_std;             ///< Regression: its standard deviation
-  std::vector<float> embedding;              ///< Retrieval: the item in the shared space, length 1
+  std::string task;                      ///< The task that answered
+  std::string label;                     ///< "class" in JSON: the most probable label
+  std::map<std::string, double> scores;  ///< Probability by label (classification, zero-shot)
+  std::vector<double> value;             ///< Regression: the mean
+  std::vector<double> value_std;         ///< Regression: its standard deviation
+  std::vector<float> embedding;          ///< Retrieval: the item in the shared space, length 1
 
   /// Every key of the interface, those of other tasks as null.
   Json to_json() const;

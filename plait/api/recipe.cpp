@@ -20,7 +20,8 @@ struct Part {
   std::string dir;
 };
 
-/// "minilm": a whole published encoder; "plait-base:image": the encoder of one stream of a Plait model.
+/// "minilm": a whole published encoder; "plait-base:image": the encoder of one stream of a Plait
+/// model.
 Part load_part(const std::string& name) {
   Part part;
   size_t colon = name.rfind(':');
@@ -30,7 +31,8 @@ Part load_part(const std::string& name) {
     part.config = model->config().at("streams").at(stream).at("encoder");
     part.weights = model->network().encoder(stream).state_dict();
     part.processor = model->processor(stream).config();
-    part.dir = (std::filesystem::path(locate_model(name.substr(0, colon))) / "streams" / stream).string();
+    part.dir =
+        (std::filesystem::path(locate_model(name.substr(0, colon))) / "streams" / stream).string();
     return part;
   }
   auto model = AutoModel::from_pretrained(name);
@@ -41,12 +43,15 @@ Part load_part(const std::string& name) {
   return part;
 }
 
-/// Replaces {"pretrained": ...} by the encoder's config; fills `weights` with the names of the network.
-void resolve_pretrained(const std::string& stream, Json& config, TensorMap& weights, std::string& dir) {
+/// Replaces {"pretrained": ...} by the encoder's config; fills `weights` with the names of the
+/// network.
+void resolve_pretrained(const std::string& stream, Json& config, TensorMap& weights,
+                        std::string& dir) {
   Json& encoder = config["encoder"];
   const Json* wanted = encoder.find("pretrained");
   if (!wanted) return;
-  std::vector<std::string> names = wanted->is_array() ? wanted->as_strings() : std::vector<std::string>{wanted->as_string()};
+  std::vector<std::string> names =
+      wanted->is_array() ? wanted->as_strings() : std::vector<std::string>{wanted->as_string()};
   const std::string prefix = "streams." + stream + ".encoder.";
   Json given = encoder;
   given.erase("pretrained");
@@ -98,10 +103,13 @@ void Recipe::visit(ConfigVisitor& v) {
   v.field("training", training, "TrainingArguments");
   v.field("seed", seed, "Of initialisation and training", {.min = 0, .max = 1e15});
   v.field("split_seed", split_seed, "Of the splits", {.min = 0, .max = 1e15});
-  v.field("damaged_copies", damaged_copies, "Damaged variants of every training item", {.min = 0, .max = 16});
-  v.field("damage", damage, "Probability that a stream of a training item is a damaged copy", {.min = 0, .max = 1});
+  v.field("damaged_copies", damaged_copies, "Damaged variants of every training item",
+          {.min = 0, .max = 16});
+  v.field("damage", damage, "Probability that a stream of a training item is a damaged copy",
+          {.min = 0, .max = 1});
   v.field("wrong", wrong, "Share of damaged copies that are another item's", {.min = 0, .max = 1});
-  v.field("test_severity", test_severity, "Least severity of the damage at test time", {.min = 0, .max = 1});
+  v.field("test_severity", test_severity, "Least severity of the damage at test time",
+          {.min = 0, .max = 1});
 }
 
 Recipe Recipe::tiny() { return {}; }
@@ -112,12 +120,15 @@ Recipe Recipe::read(const std::string& path) {
   return recipe;
 }
 
-std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::DatasetSplits& splits,
+std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
+                                             const data::DatasetSplits& splits,
                                              const StageProgress& progress) {
   Json config = recipe.model;
   TensorMap weights;
-  // Processors look their files up in streams/<name>/ of one folder, so the published ones are gathered there.
-  std::filesystem::path staging = std::filesystem::temp_directory_path() / ("plait-recipe-" + std::to_string(::getpid()));
+  // Processors look their files up in streams/<name>/ of one folder, so the published ones are
+  // gathered there.
+  std::filesystem::path staging =
+      std::filesystem::temp_directory_path() / ("plait-recipe-" + std::to_string(::getpid()));
   const size_t count = config.at("streams").size();
   size_t done = 0;
   for (auto& [name, stream] : config["streams"].members()) {
@@ -135,7 +146,8 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::D
     }
   }
   for (auto& [name, task] : config["tasks"].members()) {
-    if (task.get("type", "") == "classification" && !task.contains("labels")) task["labels"] = splits.classes;
+    if (task.get("type", "") == "classification" && !task.contains("labels"))
+      task["labels"] = splits.classes;
   }
   auto model = MultimodalModel::create(config, staging.string());
   std::filesystem::remove_all(staging);
@@ -147,10 +159,15 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::D
 }
 
 DamagePlan test_damage(const Recipe& recipe) {
-  return {.seed = 7001, .min_severity = recipe.test_severity, .max_severity = 1.0, .wrong = recipe.wrong, .kinds = {}};
+  return {.seed = 7001,
+          .min_severity = recipe.test_severity,
+          .max_severity = 1.0,
+          .wrong = recipe.wrong,
+          .kinds = {}};
 }
 
-std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model, const std::vector<Sample>& samples,
+std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model,
+                                                     const std::vector<Sample>& samples,
                                                      const DamagePlan& plan, FeatureStore* store,
                                                      const StageProgress& progress) {
   ExtractOptions options;
@@ -161,20 +178,26 @@ std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model, con
       progress("features", static_cast<double>(done), static_cast<double>(total), stream);
     };
   }
-  return std::make_shared<train::FeatureDataset>(extract_features(model, samples, options), label_targets(samples, model),
-                                                 ids_of(samples));
+  return std::make_shared<train::FeatureDataset>(extract_features(model, samples, options),
+                                                 label_targets(samples, model), ids_of(samples));
 }
 
-RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe, const data::DatasetSplits& splits,
-                            FeatureStore* store, const StageProgress& progress) {
+RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
+                            const data::DatasetSplits& splits, FeatureStore* store,
+                            const StageProgress& progress) {
   RecipeData out;
   out.test_plan = test_damage(recipe);
   std::vector<DamagePlan> copies;
   for (int64_t c = 0; c < recipe.damaged_copies; ++c) {
-    copies.push_back({.seed = static_cast<uint64_t>(101 + c), .min_severity = 0.1, .max_severity = 1.0, .wrong = recipe.wrong, .kinds = {}});
+    copies.push_back({.seed = static_cast<uint64_t>(101 + c),
+                      .min_severity = 0.1,
+                      .max_severity = 1.0,
+                      .wrong = recipe.wrong,
+                      .kinds = {}});
   }
-  const double total = static_cast<double>(splits.train.size() * (copies.size() + 1) + splits.validation.size() * 2 +
-                                           splits.test.size() * 2) * static_cast<double>(model.network().stream_names().size());
+  const double total = static_cast<double>(splits.train.size() * (copies.size() + 1) +
+                                           splits.validation.size() * 2 + splits.test.size() * 2) *
+                       static_cast<double>(model.network().stream_names().size());
   double before = 0;
   auto extract = [&](const std::vector<Sample>& samples, std::vector<DamagePlan> plans) {
     ExtractOptions options;
@@ -186,17 +209,22 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe, const 
     options.progress = [&](const std::string& stream, int64_t done, int64_t) {
       if (!current.empty() && stream != current) ++stream_index;
       current = stream;
-      if (progress) progress("features", before + size * static_cast<double>(stream_index) + static_cast<double>(done), total, stream);
+      if (progress)
+        progress("features",
+                 before + size * static_cast<double>(stream_index) + static_cast<double>(done),
+                 total, stream);
     };
     auto tables = extract_features(model, samples, options);
     before += size * static_cast<double>(tables.size());
-    return std::make_shared<train::FeatureDataset>(std::move(tables), label_targets(samples, model), ids_of(samples), recipe.damage);
+    return std::make_shared<train::FeatureDataset>(std::move(tables), label_targets(samples, model),
+                                                   ids_of(samples), recipe.damage);
   };
   DamagePlan validation_plan = out.test_plan;
   validation_plan.seed = 6001;
   out.train = extract(splits.train, copies);
   if (splits.validation.empty()) {
-    fail(ErrorCode::kInvalidArgument, "train", "expected validation items: they calibrate the model");
+    fail(ErrorCode::kInvalidArgument, "train",
+         "expected validation items: they calibrate the model");
   }
   out.validation = extract(splits.validation, {validation_plan});
   if (!splits.test.empty()) out.test = extract(splits.test, {out.test_plan});
@@ -204,19 +232,22 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe, const 
 }
 
 train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
-                               const std::string& output_dir, const StageProgress& progress, const std::string& resume) {
+                               const std::string& output_dir, const StageProgress& progress,
+                               const std::string& resume) {
   Json settings = recipe.training;
   settings["output_dir"] = output_dir;
   settings["seed"] = recipe.seed;
   settings["resume"] = resume;
   auto args = read_config<train::TrainingArguments>(settings, "training");
-  train::Trainer trainer(std::make_shared<FusedTrainable>(model.shared_network()), args, data.train, data.validation);
+  train::Trainer trainer(std::make_shared<FusedTrainable>(model.shared_network()), args, data.train,
+                         data.validation);
   if (progress) {
     trainer.set_callback([&](const train::Progress& p) {
       std::ostringstream note;
       note.precision(3);
       note << "loss " << p.loss;
-      progress("train", static_cast<double>(p.step), static_cast<double>(p.total_steps), note.str());
+      progress("train", static_cast<double>(p.step), static_cast<double>(p.total_steps),
+               note.str());
       return true;
     });
   }
@@ -243,21 +274,24 @@ Recipe with_only(Recipe recipe, const std::string& stream) {
   return recipe;
 }
 
-std::string make_card(const MultimodalModel& model, const Recipe& recipe, const data::DatasetInfo& info, const Json& figures) {
+std::string make_card(const MultimodalModel& model, const Recipe& recipe,
+                      const data::DatasetInfo& info, const Json& figures) {
   std::ostringstream out;
   out << "# A Plait model\n\nStreams: ";
   for (const std::string& name : model.network().stream_names()) {
     const Json& encoder = model.config().at("streams").at(name).at("encoder");
-    out << "`" << name << "` (" << to_string(model.network().modality(name)) << ", " << encoder.get("type", "") << ") ";
+    out << "`" << name << "` (" << to_string(model.network().modality(name)) << ", "
+        << encoder.get("type", "") << ") ";
   }
-  out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name << " (" << info.description
-      << "). Licence of the data: " << info.licence << ".\n\n";
+  out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name
+      << " (" << info.description << "). Licence of the data: " << info.licence << ".\n\n";
   if (figures.contains("accuracy")) {
-    out << "Held-out items, seed " << recipe.seed << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
+    out << "Held-out items, seed " << recipe.seed
+        << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
     for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
       char line[160];
-      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(), 100 * accuracy.as_double(),
-                    100 * figures.at("ece").at(condition).as_double());
+      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(),
+                    100 * accuracy.as_double(), 100 * figures.at("ece").at(condition).as_double());
       out << line;
     }
   }

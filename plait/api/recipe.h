@@ -12,22 +12,25 @@
 
 namespace plait::api {
 
-/// What `plait train` does: a data set, a model whose encoders may be published ones, and how to train it.
+/// What `plait train` does: a data set, a model whose encoders may be published ones, and how to
+/// train it.
 struct Recipe {
   std::string dataset;
   std::vector<std::string> streams;  ///< Of the data set; empty = its usual ones
   std::string task = "category";
-  Json model = Json::object({});     ///< FusedNetwork's config; {"encoder": {"pretrained": "minilm"}} fetches and loads,
-                                     ///< {"encoder": {"pretrained": ["efficientnet-lite0", "plait-base:image"]}} joins several
+  Json model = Json::object(
+      {});  ///< FusedNetwork's config; {"encoder": {"pretrained": "minilm"}} fetches and loads,
+            ///< {"encoder": {"pretrained": ["efficientnet-lite0", "plait-base:image"]}} joins
+            ///< several
   Json training = Json::object({});  ///< TrainingArguments without output_dir
   int64_t seed = 0;
   int64_t split_seed = 0;
-  int64_t damaged_copies = 2;        ///< Damaged variants of every training item
-  double damage = 0.5;               ///< Probability that a stream of a training item is a damaged copy
-  double wrong = 0.1;                ///< Share of damaged copies that are another item's
-  double test_severity = 0.5;        ///< Least severity of the damage at test time (the most is 1)
+  int64_t damaged_copies = 2;  ///< Damaged variants of every training item
+  double damage = 0.5;         ///< Probability that a stream of a training item is a damaged copy
+  double wrong = 0.1;          ///< Share of damaged copies that are another item's
+  double test_severity = 0.5;  ///< Least severity of the damage at test time (the most is 1)
 
-  std::string dir;                   ///< Of the file; holds the tokenizer.json of text encoders trained from nothing
+  std::string dir;  ///< Of the file; holds the tokenizer.json of text encoders trained from nothing
 
   void visit(ConfigVisitor& v);
   static Recipe tiny();
@@ -36,26 +39,32 @@ struct Recipe {
 };
 
 /// Stages report here: "fetch", "features", "train", "evaluate".
-using StageProgress = std::function<void(const std::string& stage, double done, double total, const std::string& note)>;
+using StageProgress = std::function<void(const std::string& stage, double done, double total,
+                                         const std::string& note)>;
 
-/// A model as the recipe describes it, published encoders loaded and the rest drawn from the seed; classification tasks
-/// without labels get the data set's classes.
-std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe, const data::DatasetSplits& splits,
+/// A model as the recipe describes it, published encoders loaded and the rest drawn from the seed;
+/// classification tasks without labels get the data set's classes.
+std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
+                                             const data::DatasetSplits& splits,
                                              const StageProgress& progress = {});
 
-/// Cached frozen features of the three splits: training with damaged copies, validation with one per plan, test with one.
+/// Cached frozen features of the three splits: training with damaged copies, validation with one
+/// per plan, test with one.
 struct RecipeData {
   std::shared_ptr<train::FeatureDataset> train, validation, test;
   DamagePlan test_plan;
 };
-RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe, const data::DatasetSplits& splits,
-                            FeatureStore* store, const StageProgress& progress = {});
+RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
+                            const data::DatasetSplits& splits, FeatureStore* store,
+                            const StageProgress& progress = {});
 
 /// The damage of the test split: every kind, from the recipe's test_severity up.
 DamagePlan test_damage(const Recipe& recipe);
 
-/// Features of one split, clean and damaged by `plan` (variant 1), with the targets of the classification tasks.
-std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model, const std::vector<Sample>& samples,
+/// Features of one split, clean and damaged by `plan` (variant 1), with the targets of the
+/// classification tasks.
+std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model,
+                                                     const std::vector<Sample>& samples,
                                                      const DamagePlan& plan, FeatureStore* store,
                                                      const StageProgress& progress = {});
 
@@ -64,11 +73,13 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
                                const std::string& output_dir, const StageProgress& progress = {},
                                const std::string& resume = "none");
 
-/// The recipe with another fusion layer ({"type": ...}) or with just one of its streams: baselines that share everything else.
+/// The recipe with another fusion layer ({"type": ...}) or with just one of its streams: baselines
+/// that share everything else.
 Recipe with_fusion(Recipe recipe, const Json& fusion);
 Recipe with_only(Recipe recipe, const std::string& stream);
 
 /// The model card: data, licences, figures.
-std::string make_card(const MultimodalModel& model, const Recipe& recipe, const data::DatasetInfo& info, const Json& figures);
+std::string make_card(const MultimodalModel& model, const Recipe& recipe,
+                      const data::DatasetInfo& info, const Json& figures);
 
 }  // namespace plait::api

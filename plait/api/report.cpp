@@ -6,7 +6,8 @@
 namespace plait::api {
 namespace {
 
-const char* const kStreamColors[] = {"#3b6fd4", "#d97706", "#2f9e6e", "#a855c7", "#c2415d", "#0e8fa8", "#7a7f2a", "#6b7280"};
+const char* const kStreamColors[] = {"#3b6fd4", "#d97706", "#2f9e6e", "#a855c7",
+                                     "#c2415d", "#0e8fa8", "#7a7f2a", "#6b7280"};
 
 const char* const kStyle = R"css(
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #667085; --line: #e3e6ea; --card: #fff; --page: #f6f7f9;
@@ -59,7 +60,8 @@ std::string number(const char* format, double value) {
 
 std::string percent(double share) { return number("%.1f %%", 100 * share); }
 
-std::string weight_bar(const std::vector<std::string>& streams, const std::map<std::string, double>& weights) {
+std::string weight_bar(const std::vector<std::string>& streams,
+                       const std::map<std::string, double>& weights) {
   std::string out = "<div class=\"bar\" role=\"img\" title=\"";
   for (const std::string& s : streams) {
     auto it = weights.find(s);
@@ -69,37 +71,47 @@ std::string weight_bar(const std::vector<std::string>& streams, const std::map<s
   for (size_t i = 0; i < streams.size(); ++i) {
     auto it = weights.find(streams[i]);
     if (it == weights.end() || it->second <= 0) continue;
-    out += "<i style=\"width:" + number("%.2f", 100 * it->second) + "%;background:" + kStreamColors[i % 8] + "\"></i>";
+    out += "<i style=\"width:" + number("%.2f", 100 * it->second) +
+           "%;background:" + kStreamColors[i % 8] + "\"></i>";
   }
   return out + "</div>";
 }
 
 /// Confidence against accuracy; the bars' opacity follows the number of items.
-std::string reliability_svg(const std::vector<train::ReliabilityBin>& bins, const std::string& caption) {
+std::string reliability_svg(const std::vector<train::ReliabilityBin>& bins,
+                            const std::string& caption) {
   constexpr double kSide = 240, kLeft = 34, kTop = 8;
   int64_t most = 1;
   for (const auto& bin : bins) most = std::max(most, bin.count);
   auto x = [&](double v) { return number("%.1f", kLeft + kSide * v); };
   auto y = [&](double v) { return number("%.1f", kTop + kSide * (1 - v)); };
-  std::string out = "<figure class=\"panel\"><svg width=\"300\" height=\"286\" role=\"img\" font-size=\"11\" fill=\"currentColor\">";
+  std::string out =
+      "<figure class=\"panel\"><svg width=\"300\" height=\"286\" role=\"img\" font-size=\"11\" "
+      "fill=\"currentColor\">";
   for (double v : {0.0, 0.25, 0.5, 0.75, 1.0}) {
-    out += "<line x1=\"" + x(0) + "\" x2=\"" + x(1) + "\" y1=\"" + y(v) + "\" y2=\"" + y(v) + "\" stroke=\"var(--line)\"/>";
-    out += "<text x=\"28\" y=\"" + y(v - 0.015) + "\" text-anchor=\"end\">" + number("%g", v) + "</text>";
-    out += "<text x=\"" + x(v) + "\" y=\"264\" text-anchor=\"middle\">" + number("%g", v) + "</text>";
+    out += "<line x1=\"" + x(0) + "\" x2=\"" + x(1) + "\" y1=\"" + y(v) + "\" y2=\"" + y(v) +
+           "\" stroke=\"var(--line)\"/>";
+    out += "<text x=\"28\" y=\"" + y(v - 0.015) + "\" text-anchor=\"end\">" + number("%g", v) +
+           "</text>";
+    out +=
+        "<text x=\"" + x(v) + "\" y=\"264\" text-anchor=\"middle\">" + number("%g", v) + "</text>";
   }
   for (const auto& bin : bins) {
     if (bin.count == 0) continue;
     double opacity = 0.3 + 0.7 * static_cast<double>(bin.count) / static_cast<double>(most);
-    out += "<rect x=\"" + x(bin.lower + 0.006) + "\" width=\"" + number("%.1f", kSide * (bin.upper - bin.lower - 0.012)) + "\" y=\"" +
-           y(bin.accuracy) + "\" height=\"" + number("%.1f", kSide * bin.accuracy) + "\" fill=\"#3b6fd4\" opacity=\"" +
-           number("%.2f", opacity) + "\"><title>" + std::to_string(bin.count) + " items, confidence " + percent(bin.confidence) +
+    out += "<rect x=\"" + x(bin.lower + 0.006) + "\" width=\"" +
+           number("%.1f", kSide * (bin.upper - bin.lower - 0.012)) + "\" y=\"" + y(bin.accuracy) +
+           "\" height=\"" + number("%.1f", kSide * bin.accuracy) +
+           "\" fill=\"#3b6fd4\" opacity=\"" + number("%.2f", opacity) + "\"><title>" +
+           std::to_string(bin.count) + " items, confidence " + percent(bin.confidence) +
            ", accuracy " + percent(bin.accuracy) + "</title></rect>";
     out += "<circle cx=\"" + x(bin.confidence) + "\" cy=\"" + y(bin.accuracy) + "\" r=\"2.5\"/>";
   }
   out += "<line x1=\"" + x(0) + "\" y1=\"" + y(0) + "\" x2=\"" + x(1) + "\" y2=\"" + y(1) +
          "\" stroke=\"currentColor\" stroke-dasharray=\"4 4\" opacity=\"0.6\"/>";
-  out += "<text x=\"" + x(0.5) + "\" y=\"281\" text-anchor=\"middle\">confidence</text></svg><figcaption>" + escape(caption) +
-         "</figcaption></figure>";
+  out += "<text x=\"" + x(0.5) +
+         "\" y=\"281\" text-anchor=\"middle\">confidence</text></svg><figcaption>" +
+         escape(caption) + "</figcaption></figure>";
   return out;
 }
 
@@ -109,30 +121,40 @@ std::string metric(const ReportCondition& c, const char* name) {
 }
 
 std::string condition_table(const Report& report) {
-  std::string out = "<div class=\"panel\"><table><thead><tr><th>condition</th><th class=\"n\">accuracy</th><th class=\"n\">ECE</th>"
-                    "<th style=\"width:38%\">mean weight of each input</th></tr></thead><tbody>";
+  std::string out =
+      "<div class=\"panel\"><table><thead><tr><th>condition</th><th class=\"n\">accuracy</th><th "
+      "class=\"n\">ECE</th>"
+      "<th style=\"width:38%\">mean weight of each input</th></tr></thead><tbody>";
   for (const ReportCondition& c : report.conditions) {
-    out += "<tr><td>" + escape(c.name) + "</td><td class=\"n\">" + metric(c, "accuracy") + "</td><td class=\"n\">" + metric(c, "ece") +
-           "</td><td>" + weight_bar(report.streams, c.weights) + "</td></tr>";
+    out += "<tr><td>" + escape(c.name) + "</td><td class=\"n\">" + metric(c, "accuracy") +
+           "</td><td class=\"n\">" + metric(c, "ece") + "</td><td>" +
+           weight_bar(report.streams, c.weights) + "</td></tr>";
   }
   return out + "</tbody></table></div>";
 }
 
 std::string item_card(const Report& report, const ReportItem& item) {
-  std::string out = "<section class=\"item\"><h3>" + escape(item.id) + " <span class=\"soft\">· " + escape(item.truth) +
+  std::string out = "<section class=\"item\"><h3>" + escape(item.id) + " <span class=\"soft\">· " +
+                    escape(item.truth) +
                     "</span></h3><div style=\"overflow-x:auto\"><table><tbody>";
   for (const ReportRow& row : item.rows) {
-    auto or_gone = [](const std::string& shown) { return shown.empty() ? std::string("<span class=\"gone\">missing</span>") : shown; };
+    auto or_gone = [](const std::string& shown) {
+      return shown.empty() ? std::string("<span class=\"gone\">missing</span>") : shown;
+    };
     std::string set;
     for (const std::string& label : row.prediction_set) set += (set.empty() ? "" : ", ") + label;
-    out += "<tr><td><b>" + escape(row.condition) + "</b><br><span class=\"soft\">" + escape(row.note) + "</span></td><td>" +
-           or_gone(row.picture.empty() ? "" : "<img alt=\"picture\" src=\"" + row.picture + "\">") + "</td><td class=\"caption\">" +
-           or_gone(escape(row.text)) + "</td><td>" +
-           or_gone(row.sound.empty() ? "" : "<audio controls preload=\"none\" src=\"" + row.sound + "\"></audio>") +
-           "</td><td title=\"" + escape("90 % set: " + set) + "\"><span class=\"" + (row.right ? "right" : "wrong") + "\">" +
-           escape(row.label) + "</span><br><span class=\"soft\">" + percent(row.confidence) +
-           (row.abstain ? " · abstains" : "") + "</span></td><td style=\"width:170px\">" + weight_bar(report.streams, row.weights) +
-           "</td></tr>";
+    out += "<tr><td><b>" + escape(row.condition) + "</b><br><span class=\"soft\">" +
+           escape(row.note) + "</span></td><td>" +
+           or_gone(row.picture.empty() ? "" : "<img alt=\"picture\" src=\"" + row.picture + "\">") +
+           "</td><td class=\"caption\">" + or_gone(escape(row.text)) + "</td><td>" +
+           or_gone(row.sound.empty()
+                       ? ""
+                       : "<audio controls preload=\"none\" src=\"" + row.sound + "\"></audio>") +
+           "</td><td title=\"" + escape("90 % set: " + set) + "\"><span class=\"" +
+           (row.right ? "right" : "wrong") + "\">" + escape(row.label) +
+           "</span><br><span class=\"soft\">" + percent(row.confidence) +
+           (row.abstain ? " · abstains" : "") + "</span></td><td style=\"width:170px\">" +
+           weight_bar(report.streams, row.weights) + "</td></tr>";
   }
   return out + "</tbody></table></div></section>";
 }
@@ -140,7 +162,8 @@ std::string item_card(const Report& report, const ReportItem& item) {
 }  // namespace
 
 std::string data_uri(const std::string& mime_type, const std::string& bytes) {
-  static const char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static const char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out = "data:" + mime_type + ";base64,";
   out.reserve(out.size() + bytes.size() * 4 / 3 + 4);
   for (size_t i = 0; i < bytes.size(); i += 3) {
@@ -156,20 +179,28 @@ std::string data_uri(const std::string& mime_type, const std::string& bytes) {
 }
 
 std::string render_html(const Report& report) {
-  std::string out = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-                    "<title>" + escape(report.title) + "</title><style>" + kStyle + "</style></head><body><main><h1>" +
-                    escape(report.title) + "</h1><div class=\"facts\">";
+  std::string out =
+      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width\">"
+      "<title>" +
+      escape(report.title) + "</title><style>" + kStyle + "</style></head><body><main><h1>" +
+      escape(report.title) + "</h1><div class=\"facts\">";
   for (const auto& [name, value] : report.facts) {
-    out += "<div><span class=\"soft\">" + escape(name) + "</span><b>" + escape(value) + "</b></div>";
+    out +=
+        "<div><span class=\"soft\">" + escape(name) + "</span><b>" + escape(value) + "</b></div>";
   }
   out += "</div><p class=\"legend\">";
   for (size_t i = 0; i < report.streams.size(); ++i) {
-    out += std::string("<span><i style=\"background:") + kStreamColors[i % 8] + "\"></i>" + escape(report.streams[i]) + "</span>";
+    out += std::string("<span><i style=\"background:") + kStreamColors[i % 8] + "\"></i>" +
+           escape(report.streams[i]) + "</span>";
   }
   out += "</p><h2>Over the whole test split</h2>" + condition_table(report);
   out += "<h2>Can the confidence be believed?</h2><div class=\"charts\">" +
-         reliability_svg(report.reliability, "All inputs: accuracy by confidence; on the diagonal is calibrated") +
-         reliability_svg(report.reliability_damaged, "One input damaged, all such conditions together") + "</div>";
+         reliability_svg(report.reliability,
+                         "All inputs: accuracy by confidence; on the diagonal is calibrated") +
+         reliability_svg(report.reliability_damaged,
+                         "One input damaged, all such conditions together") +
+         "</div>";
   out += "<h2>Held-out items</h2>";
   for (const ReportItem& item : report.items) out += item_card(report, item);
   return out + "<footer>" + escape(report.footer) + "</footer></main></body></html>\n";

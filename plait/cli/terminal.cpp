@@ -20,7 +20,8 @@ size_t columns(const std::string& text) {
 }
 
 bool numeric(const std::string& text) {
-  return !text.empty() && (std::isdigit(static_cast<unsigned char>(text[0])) || text[0] == '-' || text == "–") &&
+  return !text.empty() &&
+         (std::isdigit(static_cast<unsigned char>(text[0])) || text[0] == '-' || text == "–") &&
          text.find_first_not_of("0123456789.,%+-– ") == std::string::npos;
 }
 
@@ -38,13 +39,16 @@ std::string duration(double seconds) {
 }  // namespace
 
 ProgressBar::ProgressBar(std::string title)
-    : title_(std::move(title)), terminal_(isatty(STDERR_FILENO)), start_(std::chrono::steady_clock::now()) {}
+    : title_(std::move(title)),
+      terminal_(isatty(STDERR_FILENO)),
+      start_(std::chrono::steady_clock::now()) {}
 
 ProgressBar::~ProgressBar() { finish(); }
 
 void ProgressBar::update(double done, double total, const std::string& note) {
   auto now = std::chrono::steady_clock::now();
-  if (!terminal_ || (drawn_ && now - last_ < std::chrono::milliseconds(100) && done < total)) return;
+  if (!terminal_ || (drawn_ && now - last_ < std::chrono::milliseconds(100) && done < total))
+    return;
   last_ = now;
   drawn_ = true;
   double share = total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0;
@@ -52,9 +56,10 @@ void ProgressBar::update(double done, double total, const std::string& note) {
   constexpr int kWidth = 26;
   std::string bar;
   for (int i = 0; i < kWidth; ++i) bar += i < static_cast<int>(share * kWidth + 0.5) ? "━" : "┄";
-  std::string left = share > 0.01 ? duration(elapsed / share * (1 - share)) + " left" : duration(elapsed);
-  std::fprintf(stderr, "\r\033[2K%-28s %s %3.0f %%  %s  %s", title_.c_str(), bar.c_str(), 100 * share, left.c_str(),
-               note.substr(0, 40).c_str());
+  std::string left =
+      share > 0.01 ? duration(elapsed / share * (1 - share)) + " left" : duration(elapsed);
+  std::fprintf(stderr, "\r\033[2K%-28s %s %3.0f %%  %s  %s", title_.c_str(), bar.c_str(),
+               100 * share, left.c_str(), note.substr(0, 40).c_str());
   std::fflush(stderr);
 }
 
@@ -65,7 +70,8 @@ void ProgressBar::finish() {
   std::fprintf(stderr, "\r\033[2K%-28s done in %s\n", title_.c_str(), duration(elapsed).c_str());
 }
 
-void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
+void print_table(const std::vector<std::string>& header,
+                 const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   std::vector<bool> right(header.size(), true);
   for (const std::string& cell : header) widths.push_back(columns(cell));

@@ -5,7 +5,8 @@
 
 namespace plait::cli {
 
-/// A progress line on standard error, drawn at most ten times a second and only when that is a terminal.
+/// A progress line on standard error, drawn at most ten times a second and only when that is a
+/// terminal.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
@@ -24,7 +25,8 @@ class ProgressBar {
 };
 
 /// A plain table with aligned columns on standard output; numbers are right-aligned.
-void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+void print_table(const std::vector<std::string>& header,
+                 const std::vector<std::vector<std::string>>& rows);
 
 /// printf for one double.
 std::string format(const char* pattern, double value);

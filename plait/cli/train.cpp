@@ -15,7 +15,8 @@ namespace {
 void print_conditions(const std::vector<api::ConditionResult>& results) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& r : results) {
-    std::vector<std::string> row = {r.name, format("%.1f", 100 * r.metrics.at("accuracy")), format("%.1f", 100 * r.metrics.at("ece")),
+    std::vector<std::string> row = {r.name, format("%.1f", 100 * r.metrics.at("accuracy")),
+                                    format("%.1f", 100 * r.metrics.at("ece")),
                                     format("%.3f", r.metrics.at("nll"))};
     std::string weights;
     for (const auto& [stream, w] : r.weights) weights += stream + format(" %.0f %%  ", 100 * w);
@@ -41,12 +42,16 @@ void print_retrieval(const Json& figures) {
   for (const auto& [task, pairs] : figures.members()) {
     std::vector<std::vector<std::string>> rows;
     for (const auto& [pair, m] : pairs.members()) {
-      rows.push_back({pair, format("%.1f", 100 * m.at("recall@1").as_double()), format("%.1f", 100 * m.at("recall@5").as_double()),
-                      format("%.1f", 100 * m.at("recall@10").as_double()), format("%.3f", m.at("mrr").as_double()),
+      rows.push_back({pair, format("%.1f", 100 * m.at("recall@1").as_double()),
+                      format("%.1f", 100 * m.at("recall@5").as_double()),
+                      format("%.1f", 100 * m.at("recall@10").as_double()),
+                      format("%.3f", m.at("mrr").as_double()),
                       format("%.0f", m.at("n").as_double())});
     }
     std::printf("\n");
-    print_table({"retrieval (" + task + ")", "recall@1 %", "recall@5 %", "recall@10 %", "MRR", "items"}, rows);
+    print_table(
+        {"retrieval (" + task + ")", "recall@1 %", "recall@5 %", "recall@10 %", "MRR", "items"},
+        rows);
   }
 }
 
@@ -63,20 +68,26 @@ int train(const TrainArgs& args) {
   if (args.seed >= 0) recipe.seed = args.seed;
   std::filesystem::create_directories(args.output);
   Stages stages;
-  data::DatasetSplits splits = data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = recipe.split_seed}, stages.fetch("Data: " + recipe.dataset));
+  data::DatasetSplits splits =
+      data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = recipe.split_seed},
+                         stages.fetch("Data: " + recipe.dataset));
   auto model = api::build_model(recipe, splits, stages.callback());
   DiskFeatureStore store(data::cache_dir() + "/features");
-  api::RecipeData prepared = api::prepare_features(*model, recipe, splits, &store, stages.callback());
-  train::TrainResult result = api::train_model(*model, recipe, prepared, args.output, stages.callback(), args.resume);
+  api::RecipeData prepared =
+      api::prepare_features(*model, recipe, splits, &store, stages.callback());
+  train::TrainResult result =
+      api::train_model(*model, recipe, prepared, args.output, stages.callback(), args.resume);
   std::vector<api::ConditionResult> results;
   if (classifies(*model, recipe.task)) {
     results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
-                                       api::standard_conditions(model->network().stream_names()), model->calibration().at(recipe.task));
+                                       api::standard_conditions(model->network().stream_names()),
+                                       model->calibration().at(recipe.task));
   }
   Json figures = api::to_json(results);
   Json retrieval = retrieval_figures(*model, *prepared.test);
   figures["retrieval"] = retrieval;
-  model->set_version(std::filesystem::path(args.output).filename().string() + "-" + std::to_string(recipe.seed));
+  model->set_version(std::filesystem::path(args.output).filename().string() + "-" +
+                     std::to_string(recipe.seed));
   model->set_card(api::make_card(*model, recipe, splits.info, figures));
   model->save_pretrained(args.output + "/model");
   figures["training"] = result.to_json();
@@ -88,7 +99,8 @@ int train(const TrainArgs& args) {
   }
   if (!results.empty()) print_conditions(results);
   print_retrieval(retrieval);
-  std::printf("\n%lld steps in %.0f s; model in %s/model\n", static_cast<long long>(result.steps), result.seconds, args.output.c_str());
+  std::printf("\n%lld steps in %.0f s; model in %s/model\n", static_cast<long long>(result.steps),
+              result.seconds, args.output.c_str());
   return 0;
 }
 
@@ -98,17 +110,24 @@ int eval(const EvalArgs& args) {
   auto model = api::MultimodalModel::from_pretrained(args.model, options);
   std::string task = args.task.empty() ? model->network().task_names().front() : args.task;
   Stages stages;
-  data::DatasetSplits splits = data::load_dataset(args.dataset, {}, stages.fetch("Data: " + args.dataset));
-  const std::vector<Sample>* samples = args.split == "train" ? &splits.train : args.split == "validation" ? &splits.validation
-                                       : args.split == "test" ? &splits.test : nullptr;
-  if (!samples) fail(ErrorCode::kInvalidArgument, "eval", "expected a split train, validation or test, got \"" + args.split + "\"");
+  data::DatasetSplits splits =
+      data::load_dataset(args.dataset, {}, stages.fetch("Data: " + args.dataset));
+  const std::vector<Sample>* samples = args.split == "train"        ? &splits.train
+                                       : args.split == "validation" ? &splits.validation
+                                       : args.split == "test"       ? &splits.test
+                                                                    : nullptr;
+  if (!samples)
+    fail(ErrorCode::kInvalidArgument, "eval",
+         "expected a split train, validation or test, got \"" + args.split + "\"");
   api::Recipe recipe;
   DiskFeatureStore store(data::cache_dir() + "/features");
-  auto dataset = api::prepare_split(*model, *samples, api::test_damage(recipe), &store, stages.callback());
+  auto dataset =
+      api::prepare_split(*model, *samples, api::test_damage(recipe), &store, stages.callback());
   const Json* calibration = model->calibration().find(task);
   std::vector<api::ConditionResult> results;
   if (classifies(*model, task)) {
-    results = api::evaluate_conditions(model->network(), task, *dataset, api::standard_conditions(model->network().stream_names()),
+    results = api::evaluate_conditions(model->network(), task, *dataset,
+                                       api::standard_conditions(model->network().stream_names()),
                                        calibration ? *calibration : Json());
   }
   Json retrieval = retrieval_figures(*model, *dataset);

@@ -51,10 +51,12 @@ struct DiskFeatureStore::State {
   bool warned = false;
 
   void open_shard(const std::string& path) {
-    auto shard = std::make_shared<Shard>(Shard{path, SafetensorsFile::open(path), fs::file_size(path), {}});
+    auto shard =
+        std::make_shared<Shard>(Shard{path, SafetensorsFile::open(path), fs::file_size(path), {}});
     for (const std::string& name : shard->file.names()) {
       size_t slash = name.find('/');
-      if (slash == std::string::npos) fail(ErrorCode::kCorruptData, "features", path + ": unexpected tensor " + name);
+      if (slash == std::string::npos)
+        fail(ErrorCode::kCorruptData, "features", path + ": unexpected tensor " + name);
       shard->items[name.substr(0, slash)].push_back(name.substr(slash + 1));
     }
     shards[fs::path(path).filename().string()] = shard;
@@ -93,7 +95,8 @@ struct DiskFeatureStore::State {
     char name[80];
     // The number keeps the age, the process and time keep writers of one folder apart.
     std::snprintf(name, sizeof name, "shard-%010ld-%08lx.safetensors", static_cast<long>(next),
-                  static_cast<unsigned long>(mix_seed(::getpid(), reinterpret_cast<uintptr_t>(this), next) & 0xffffffff));
+                  static_cast<unsigned long>(
+                      mix_seed(::getpid(), reinterpret_cast<uintptr_t>(this), next) & 0xffffffff));
     std::string path = dir + "/" + name;
     save_safetensors(path, tensors, digests);
     ++next;
@@ -120,7 +123,8 @@ struct DiskFeatureStore::State {
 
 DiskFeatureStore::DiskFeatureStore(std::string dir) : DiskFeatureStore(std::move(dir), Options()) {}
 
-DiskFeatureStore::DiskFeatureStore(std::string dir, Options options) : state_(std::make_unique<State>()) {
+DiskFeatureStore::DiskFeatureStore(std::string dir, Options options)
+    : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.dir = std::move(dir);
   s.options = options;
@@ -134,7 +138,8 @@ DiskFeatureStore::DiskFeatureStore(std::string dir, Options options) : state_(st
   if (error) fail(ErrorCode::kIo, "features", "cannot read " + s.dir + ": " + error.message());
   std::sort(found.begin(), found.end());
   for (const std::string& path : found) {
-    s.next = std::max<int64_t>(s.next, std::atoll(fs::path(path).filename().string().c_str() + 6) + 1);
+    s.next =
+        std::max<int64_t>(s.next, std::atoll(fs::path(path).filename().string().c_str() + 6) + 1);
     try {
       s.open_shard(path);
     } catch (const Error& e) {
@@ -161,7 +166,8 @@ std::optional<TensorMap> DiskFeatureStore::get(const std::string& key) {
     shard = it->second;
   }
   TensorMap out;
-  for (const std::string& name : shard->items.at(key)) out[name] = shard->file.tensor(key + "/" + name);
+  for (const std::string& name : shard->items.at(key))
+    out[name] = shard->file.tensor(key + "/" + name);
   auto expected = shard->file.metadata().find(key);
   if (expected != shard->file.metadata().end() && expected->second == digest(out)) return out;
   std::lock_guard lock(s.mutex);
@@ -175,7 +181,8 @@ void DiskFeatureStore::put(const std::string& key, const TensorMap& features) {
   require(!key.empty() && key.find('/') == std::string::npos && key != "__metadata__", "features",
           "expected a key without slashes");
   TensorMap copies;
-  for (const auto& [name, tensor] : features) copies[name] = tensor.detach().to(at::kCPU).contiguous();
+  for (const auto& [name, tensor] : features)
+    copies[name] = tensor.detach().to(at::kCPU).contiguous();
   require(!copies.empty(), "features", "expected at least one tensor");
   State& s = *state_;
   std::lock_guard lock(s.mutex);

@@ -22,23 +22,29 @@ std::shared_ptr<const Processor> make(Json json, const std::string& where) {
 
 /// The config of a published preprocessor_config.json in our own words.
 Json translate(const Json& published, const std::string& where) {
-  std::string type = published.get("feature_extractor_type", published.get("image_processor_type", ""));
-  if (type.rfind("Whisper", 0) == 0) return WhisperProcessor(WhisperProcessor::from_published(published, where)).config();
-  if (type.rfind("Wav2Vec2", 0) == 0) return WaveformProcessor(WaveformProcessor::from_published(published, where)).config();
+  std::string type =
+      published.get("feature_extractor_type", published.get("image_processor_type", ""));
+  if (type.rfind("Whisper", 0) == 0)
+    return WhisperProcessor(WhisperProcessor::from_published(published, where)).config();
+  if (type.rfind("Wav2Vec2", 0) == 0)
+    return WaveformProcessor(WaveformProcessor::from_published(published, where)).config();
   return ImageProcessor(ImageProcessor::from_published(published, where)).config();
 }
 
 }  // namespace
 
-std::shared_ptr<const Processor> make_processor(const Json& config, const std::string& dir, const std::string& where) {
+std::shared_ptr<const Processor> make_processor(const Json& config, const std::string& dir,
+                                                const std::string& where) {
   if (!config.is_object()) {
-    fail(ErrorCode::kInvalidArgument, "processor", where + ": expected an object with \"type\", got " + config.dump().substr(0, 40));
+    fail(ErrorCode::kInvalidArgument, "processor",
+         where + ": expected an object with \"type\", got " + config.dump().substr(0, 40));
   }
   std::string type = config.get("type", "");
   // A published folder's own file: {"type": "published"} or no type at all.
   if (type.empty() || type == "published") {
     std::filesystem::path file = std::filesystem::path(dir) / "preprocessor_config.json";
-    Json published = type.empty() && config.size() > 0 ? config : Json::read(file.string(), size_t{1} << 20);
+    Json published =
+        type.empty() && config.size() > 0 ? config : Json::read(file.string(), size_t{1} << 20);
     return make_processor(translate(published, where), dir, where);
   }
   if (type == "text") {
@@ -53,7 +59,8 @@ std::shared_ptr<const Processor> make_processor(const Json& config, const std::s
   if (type == "series") return make<SeriesProcessor, SeriesProcessorConfig>(config, where);
   if (type == "table") return make<TableProcessor, TableProcessorConfig>(config, where);
   fail(ErrorCode::kInvalidArgument, "processor",
-       where + ": expected type text, image, whisper, waveform, log_mel, series or table, got \"" + type + "\"");
+       where + ": expected type text, image, whisper, waveform, log_mel, series or table, got \"" +
+           type + "\"");
 }
 
 }  // namespace plait::data

@@ -14,7 +14,9 @@ namespace {
 /// A module that only groups children under a name.
 class Group : public Module {
  public:
-  void put(const std::string& name, std::shared_ptr<Module> child) { add_child(name, std::move(child)); }
+  void put(const std::string& name, std::shared_ptr<Module> child) {
+    add_child(name, std::move(child));
+  }
 };
 
 /// Rows of `part` at the places where `present` is true, zeros elsewhere.
@@ -28,13 +30,14 @@ at::Tensor scatter_rows(const at::Tensor& part, const at::Tensor& rows, int64_t 
 const Json& object_at(const Json& config, const char* key, const std::string& where) {
   const Json* found = config.find(key);
   if (found && found->is_object() && found->size() > 0) return *found;
-  fail(ErrorCode::kInvalidArgument, "model", where + ": expected a non-empty object \"" + key + "\"");
+  fail(ErrorCode::kInvalidArgument, "model",
+       where + ": expected a non-empty object \"" + key + "\"");
 }
 
 bool valid_name(const std::string& name) {
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '-';
-  });
+  return !name.empty() && name.size() <= 64 &&
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
 }
 
 }  // namespace
@@ -47,13 +50,16 @@ std::shared_ptr<FusedNetwork> FusedNetwork::create(const Json& config, const std
   made->expert_loss_ = config.get("expert_loss", 0.5);
   double dropout = config.get("dropout", 0.1);
   if (made->width_ < 8 || made->width_ > 65536) {
-    fail(ErrorCode::kInvalidArgument, "model", where + ".width: expected 8 to 65536, got " + std::to_string(made->width_));
+    fail(ErrorCode::kInvalidArgument, "model",
+         where + ".width: expected 8 to 65536, got " + std::to_string(made->width_));
   }
   made->config_ = config;
   made->dropout_ = made->add<Dropout>("dropout", dropout);
 
-  for (const auto& [name, task] : tasks.members()) made->build_task(name, task, where + ":tasks." + name);
-  for (const auto& [name, stream] : streams.members()) made->build_stream(name, stream, where + ":streams." + name);
+  for (const auto& [name, task] : tasks.members())
+    made->build_task(name, task, where + ":tasks." + name);
+  for (const auto& [name, stream] : streams.members())
+    made->build_stream(name, stream, where + ":streams." + name);
 
   auto all_streams = std::make_shared<Group>();
   for (Stream& s : made->streams_) {
@@ -79,8 +85,9 @@ std::shared_ptr<FusedNetwork> FusedNetwork::create(const Json& config, const std
     for (const Task& t : made->tasks_) {
       if (!t.classification) {
         fail(ErrorCode::kInvalidArgument, "model",
-             where + ":fusion: \"" + fusion.get("type", "") + "\" combines decisions and needs classification tasks, got \"" +
-                 t.name + "\" of another kind");
+             where + ":fusion: \"" + fusion.get("type", "") +
+                 "\" combines decisions and needs classification tasks, got \"" + t.name +
+                 "\" of another kind");
       }
     }
   }
@@ -94,8 +101,11 @@ std::shared_ptr<FusedNetwork> FusedNetwork::create(const Json& config, const std
   return made;
 }
 
-void FusedNetwork::build_task(const std::string& name, const Json& config, const std::string& where) {
-  if (!valid_name(name)) fail(ErrorCode::kInvalidArgument, "model", where + ": expected a name of letters, digits, _ and -");
+void FusedNetwork::build_task(const std::string& name, const Json& config,
+                              const std::string& where) {
+  if (!valid_name(name))
+    fail(ErrorCode::kInvalidArgument, "model",
+         where + ": expected a name of letters, digits, _ and -");
   Task task;
   task.name = name;
   task.classification = config.get("type", "") == "classification";
@@ -103,7 +113,8 @@ void FusedNetwork::build_task(const std::string& name, const Json& config, const
   task.weight = config.get("weight", 1.0);
   Json head = config;
   for (const char* key : {"weight", "labels", "description", "templates"}) head.erase(key);
-  if (task.classification && config.contains("labels")) head["classes"] = static_cast<int64_t>(config.at("labels").size());
+  if (task.classification && config.contains("labels"))
+    head["classes"] = static_cast<int64_t>(config.at("labels").size());
   head["width"] = width_;
   task.head = create_as<Head>(head, where);
   task.config = config;
@@ -114,18 +125,23 @@ void FusedNetwork::build_task(const std::string& name, const Json& config, const
   task_names_.push_back(name);
 }
 
-void FusedNetwork::build_stream(const std::string& name, const Json& config, const std::string& where) {
-  if (!valid_name(name)) fail(ErrorCode::kInvalidArgument, "model", where + ": expected a name of letters, digits, _ and -");
+void FusedNetwork::build_stream(const std::string& name, const Json& config,
+                                const std::string& where) {
+  if (!valid_name(name))
+    fail(ErrorCode::kInvalidArgument, "model",
+         where + ": expected a name of letters, digits, _ and -");
   Stream s;
   s.name = name;
   s.frozen = config.get("frozen", false);
   s.max_tokens = config.get("max_tokens", 16);
   require(s.max_tokens >= 1 && s.max_tokens <= 65536, "model", "expected max_tokens of 1 to 65536");
   s.encoder = create_as<Encoder>(object_at(config, "encoder", where), where + ".encoder");
-  Modality declared = modality_from_string(config.get("modality", to_string(s.encoder->modality())));
+  Modality declared =
+      modality_from_string(config.get("modality", to_string(s.encoder->modality())));
   if (declared != s.encoder->modality()) {
     fail(ErrorCode::kInvalidArgument, "model",
-         where + ": expected an encoder for " + to_string(declared) + ", got one for " + to_string(s.encoder->modality()));
+         where + ": expected an encoder for " + to_string(declared) + ", got one for " +
+             to_string(s.encoder->modality()));
   }
   s.norm = std::make_shared<LayerNorm>(s.encoder->width());
   s.projection = std::make_shared<Linear>(s.encoder->width(), width_);
@@ -152,11 +168,16 @@ const FusedNetwork::Stream& FusedNetwork::stream(const std::string& name) const 
   }
   std::string known;
   for (const std::string& n : stream_names_) known += (known.empty() ? "" : ", ") + n;
-  fail(ErrorCode::kInvalidArgument, "model", "expected a stream of this model (" + known + "), got \"" + name + "\"");
+  fail(ErrorCode::kInvalidArgument, "model",
+       "expected a stream of this model (" + known + "), got \"" + name + "\"");
 }
 
-Modality FusedNetwork::modality(const std::string& name) const { return stream(name).encoder->modality(); }
-const Encoder& FusedNetwork::encoder(const std::string& name) const { return *stream(name).encoder; }
+Modality FusedNetwork::modality(const std::string& name) const {
+  return stream(name).encoder->modality();
+}
+const Encoder& FusedNetwork::encoder(const std::string& name) const {
+  return *stream(name).encoder;
+}
 
 const Json& FusedNetwork::task_config(const std::string& name) const {
   for (const Task& t : tasks_) {
@@ -164,7 +185,8 @@ const Json& FusedNetwork::task_config(const std::string& name) const {
   }
   std::string known;
   for (const std::string& n : task_names_) known += (known.empty() ? "" : ", ") + n;
-  fail(ErrorCode::kInvalidArgument, "model", "expected a task of this model (" + known + "), got \"" + name + "\"");
+  fail(ErrorCode::kInvalidArgument, "model",
+       "expected a task of this model (" + known + "), got \"" + name + "\"");
 }
 
 EncoderOutput FusedNetwork::encode(const std::string& name, const StreamBatch& batch) {
@@ -172,14 +194,15 @@ EncoderOutput FusedNetwork::encode(const std::string& name, const StreamBatch& b
   int64_t size = batch.present.size(0);
   auto cached = batch.inputs.find("encoded.pooled");
   if (cached != batch.inputs.end()) {
-    return {get_or_undefined(batch.inputs, "encoded.tokens"), get_or_undefined(batch.inputs, "encoded.mask"),
-            cached->second};
+    return {get_or_undefined(batch.inputs, "encoded.tokens"),
+            get_or_undefined(batch.inputs, "encoded.mask"), cached->second};
   }
   at::Tensor rows = batch.present.nonzero().squeeze(1);
   if (rows.size(0) == 0) {
     auto options = s.projection->weight.options().requires_grad(false);
     int64_t d = s.encoder->width();
-    return {at::zeros({size, 1, d}, options), at::zeros({size, 1}, options.dtype(at::kBool)), at::zeros({size, d}, options)};
+    return {at::zeros({size, 1, d}, options), at::zeros({size, 1}, options.dtype(at::kBool)),
+            at::zeros({size, d}, options)};
   }
   TensorMap inputs;
   for (const auto& [key, tensor] : batch.inputs) {
@@ -190,19 +213,23 @@ EncoderOutput FusedNetwork::encode(const std::string& name, const StreamBatch& b
     at::AutoGradMode grad(at::GradMode::is_enabled() && !s.frozen);
     out = reduce_tokens(s.encoder->encode(inputs), s.max_tokens);
   }
-  if (!out.mask.defined()) out.mask = at::ones({out.tokens.size(0), out.tokens.size(1)}, out.tokens.options().dtype(at::kBool));
+  if (!out.mask.defined())
+    out.mask =
+        at::ones({out.tokens.size(0), out.tokens.size(1)}, out.tokens.options().dtype(at::kBool));
   rows = rows.to(out.pooled.device());
-  return {scatter_rows(out.tokens, rows, size), scatter_rows(out.mask, rows, size), scatter_rows(out.pooled, rows, size)};
+  return {scatter_rows(out.tokens, rows, size), scatter_rows(out.mask, rows, size),
+          scatter_rows(out.pooled, rows, size)};
 }
 
 at::Tensor FusedNetwork::project(const Stream& s, const at::Tensor& x) const {
   return (*s.projection)((*dropout_)((*s.norm)(x.to(s.norm->weight.scalar_type()))));
 }
 
-FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& encoded, const at::Tensor& present,
-                                 const at::Tensor& quality) {
+FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& encoded,
+                                 const at::Tensor& present, const at::Tensor& quality) {
   if (!present.any(1).all().item<bool>()) {
-    fail(ErrorCode::kInvalidArgument, "model", "expected at least one stream per item, got an item with none");
+    fail(ErrorCode::kInvalidArgument, "model",
+         "expected at least one stream per item, got an item with none");
   }
   int64_t size = present.size(0);
   FusionInput in;
@@ -213,7 +240,8 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
     const Stream& s = streams_[m];
     auto it = encoded.find(s.name);
     if (it == encoded.end()) {
-      features.push_back(at::zeros({size, width_}, s.projection->weight.options().requires_grad(false)));
+      features.push_back(
+          at::zeros({size, width_}, s.projection->weight.options().requires_grad(false)));
       continue;
     }
     at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
@@ -221,8 +249,9 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
     features.push_back(at::where(here, projected, at::zeros_like(projected)));
     if (!fusion_->needs_tokens()) continue;
     at::Tensor t = it->second.tokens.defined() ? it->second.tokens : it->second.pooled.unsqueeze(1);
-    at::Tensor mask = it->second.mask.defined() ? it->second.mask.to(at::kBool)
-                                                : at::ones({size, t.size(1)}, t.options().dtype(at::kBool));
+    at::Tensor mask = it->second.mask.defined()
+                          ? it->second.mask.to(at::kBool)
+                          : at::ones({size, t.size(1)}, t.options().dtype(at::kBool));
     tokens.push_back(project(s, t));
     masks.push_back(at::logical_and(mask, here));
     owners.push_back(at::full({t.size(1)}, static_cast<int64_t>(m), t.options().dtype(at::kLong)));
@@ -242,7 +271,9 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
     if (!t.classification) continue;
     std::vector<at::Tensor> logits;
     for (size_t m = 0; m < streams_.size(); ++m) {
-      logits.push_back(get(streams_[m].experts.at(t.name)->forward({{"features", in.features.select(1, m)}}), "logits", "model"));
+      logits.push_back(
+          get(streams_[m].experts.at(t.name)->forward({{"features", in.features.select(1, m)}}),
+              "logits", "model"));
     }
     out.experts[t.name] = at::stack(logits, 1);
   }
@@ -265,26 +296,30 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
   return out;
 }
 
-TensorMap FusedNetwork::shared_space(const Task& task, const FusionInput& in, const at::Tensor& weights) {
+TensorMap FusedNetwork::shared_space(const Task& task, const FusionInput& in,
+                                     const at::Tensor& weights) {
   int64_t streams = in.features.size(1);
   TensorMap out = task.head->forward({{"features", in.features.flatten(0, 1)}});
   at::Tensor each = out.at("embedding").unflatten(0, {-1, streams});
   each = each * in.present.unsqueeze(-1).to(each.scalar_type());
   at::Tensor joined = (each * weights.unsqueeze(-1).to(each.scalar_type())).sum(1);
-  TensorMap named = {{"stream_embedding", each}, {"embedding", joined / joined.norm(2, -1, true).clamp_min(1e-6)}};
+  TensorMap named = {{"stream_embedding", each},
+                     {"embedding", joined / joined.norm(2, -1, true).clamp_min(1e-6)}};
   for (const char* scalar : {"logit_scale", "logit_bias"}) {
     if (out.count(scalar)) named[scalar] = out.at(scalar).unflatten(0, {-1, streams}).select(1, 0);
   }
   return named;
 }
 
-at::Tensor FusedNetwork::alignment_loss(const Task& task, const TensorMap& outputs, const at::Tensor& present) const {
+at::Tensor FusedNetwork::alignment_loss(const Task& task, const TensorMap& outputs,
+                                        const at::Tensor& present) const {
   const at::Tensor& each = outputs.at("stream_embedding");
   at::Tensor total = at::zeros({}, each.options().requires_grad(false));
   int64_t pairs = 0;
   for (int64_t a = 0; a < each.size(1); ++a) {
     for (int64_t b = a + 1; b < each.size(1); ++b) {
-      at::Tensor rows = at::logical_and(present.select(1, a), present.select(1, b)).nonzero().squeeze(1);
+      at::Tensor rows =
+          at::logical_and(present.select(1, a), present.select(1, b)).nonzero().squeeze(1);
       if (rows.size(0) < 2) continue;
       TensorMap side = {{"embedding", each.select(1, a).index_select(0, rows)}};
       for (const char* scalar : {"logit_scale", "logit_bias"}) {
@@ -305,7 +340,8 @@ FusedOutput FusedNetwork::forward(const Batch& batch) {
     auto it = batch.streams.find(stream_names_[m]);
     if (it == batch.streams.end()) continue;
     if (it->second.quality.defined()) quality.select(1, m).copy_(it->second.quality);
-    if (it->second.present.any().item<bool>()) encoded[stream_names_[m]] = encode(stream_names_[m], it->second);
+    if (it->second.present.any().item<bool>())
+      encoded[stream_names_[m]] = encode(stream_names_[m], it->second);
   }
   at::Device device = streams_.front().projection->weight.device();
   return decode(encoded, present.to(device), quality.to(device));
@@ -330,13 +366,15 @@ at::Tensor FusedNetwork::loss(const Batch& batch, const FusedOutput& output) {
       at::Tensor here = output.present.select(1, m);
       if (!here.any().item<bool>()) continue;
       at::Tensor own = at::where(here, y, at::full_like(y, -1));
-      accumulate(streams_[m].experts.at(t.name)->loss({{"logits", output.experts.at(t.name).select(1, m)}}, own),
+      accumulate(streams_[m].experts.at(t.name)->loss(
+                     {{"logits", output.experts.at(t.name).select(1, m)}}, own),
                  t.weight * expert_loss_ / static_cast<double>(streams_.size()));
     }
   }
   if (total.defined() && output.auxiliary.defined()) accumulate(output.auxiliary.mean(), 1.0);
   if (!total.defined()) {
-    fail(ErrorCode::kInvalidArgument, "model", "expected a target for at least one task of this model in the batch");
+    fail(ErrorCode::kInvalidArgument, "model",
+         "expected a target for at least one task of this model in the batch");
   }
   return total;
 }
@@ -353,16 +391,20 @@ void FusedNetwork::train_mode(bool on) {
 EncoderOutput reduce_tokens(EncoderOutput in, int64_t count) {
   int64_t length = in.tokens.size(1);
   if (length <= count) return in;
-  // The groups follow from each row's own number of real tokens, never from the batch's padding, so that an item gives
-  // the same tokens whatever it is batched with.
+  // The groups follow from each row's own number of real tokens, never from the batch's padding, so
+  // that an item gives the same tokens whatever it is batched with.
   at::Tensor mask = in.mask.defined() ? in.mask.to(at::kLong)
-                                      : at::ones({in.tokens.size(0), length}, in.tokens.options().dtype(at::kLong));
+                                      : at::ones({in.tokens.size(0), length},
+                                                 in.tokens.options().dtype(at::kLong));
   at::Tensor rank = (mask.cumsum(1) - 1).clamp_min(0);
   at::Tensor real = mask.sum(1, /*keepdim=*/true);
-  at::Tensor group = at::where(real > count, rank * count / real.clamp_min(1), rank.to(at::kFloat)).floor().to(at::kLong);
+  at::Tensor group = at::where(real > count, rank * count / real.clamp_min(1), rank.to(at::kFloat))
+                         .floor()
+                         .to(at::kLong);
   at::Tensor member = at::one_hot(group, count) * mask.unsqueeze(-1);  // [B, T, count]
   at::Tensor sizes = member.sum(1);
-  at::Tensor values = at::where(mask.unsqueeze(-1).to(at::kBool), in.tokens, at::zeros_like(in.tokens));
+  at::Tensor values =
+      at::where(mask.unsqueeze(-1).to(at::kBool), in.tokens, at::zeros_like(in.tokens));
   at::Tensor sums = at::bmm(member.transpose(1, 2).to(values.scalar_type()), values);
   in.tokens = sums / sizes.clamp_min(1).unsqueeze(-1);
   in.mask = sizes > 0;

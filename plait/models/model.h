@@ -4,8 +4,9 @@
 
 namespace plait::models {
 
-/// A registered module: made from a JSON config, called with named tensors. One test suite walks the registry with this
-/// interface, so every model keeps to it; callers inside the house use the typed interfaces below.
+/// A registered module: made from a JSON config, called with named tensors. One test suite walks
+/// the registry with this interface, so every model keeps to it; callers inside the house use the
+/// typed interfaces below.
 class Model : public Module {
  public:
   /// @throws Error kInvalidArgument for a missing input or a wrong shape.

@@ -3,18 +3,18 @@
 #include <type_traits>
 
 #include "plait/core/config.h"
-#include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/bert.h"
+#include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/encoder.h"
+#include "plait/models/encoders/ft_transformer.h"
+#include "plait/models/encoders/ge2e.h"
+#include "plait/models/encoders/parallel.h"
+#include "plait/models/encoders/patch_series.h"
 #include "plait/models/encoders/picture_net.h"
 #include "plait/models/encoders/resnet.h"
 #include "plait/models/encoders/swin_v2.h"
-#include "plait/models/encoders/vit.h"
-#include "plait/models/encoders/parallel.h"
-#include "plait/models/encoders/ft_transformer.h"
-#include "plait/models/encoders/ge2e.h"
-#include "plait/models/encoders/patch_series.h"
 #include "plait/models/encoders/temporal_audio.h"
+#include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
 #include "plait/models/fusion/bridge.h"
@@ -39,7 +39,7 @@ void add(Registry<Model>& r, const char* name) {
   using Config = typename M::Config;
   Registry<Model>::Entry entry;
   entry.name = name;
-  entry.kind = std::is_base_of_v<Encoder, M>   ? "encoder"
+  entry.kind = std::is_base_of_v<Encoder, M>  ? "encoder"
                : std::is_base_of_v<Fusion, M> ? "fusion"
                : std::is_base_of_v<Head, M>   ? "head"
                                               : "layer";

@@ -37,7 +37,8 @@ struct FeatureCache::State {
   }
 };
 
-FeatureCache::FeatureCache(int64_t max_size, const std::string& path) : state_(std::make_unique<State>()) {
+FeatureCache::FeatureCache(int64_t max_size, const std::string& path)
+    : state_(std::make_unique<State>()) {
   require(max_size >= 1, "cache", "expected a max_size of at least 1");
   state_->max_size = static_cast<size_t>(max_size);
   if (!path.empty()) state_->disk = std::make_unique<DiskFeatureStore>(path);
@@ -79,7 +80,8 @@ void FeatureCache::put(const std::string& key, const TensorMap& features) {
 
 bool FeatureCache::contains(const std::string& key) {
   std::lock_guard lock(state_->mutex);
-  return state_->index.count(key) > 0 || (state_->disk && state_->disk->contains(content_hash(key)));
+  return state_->index.count(key) > 0 ||
+         (state_->disk && state_->disk->contains(content_hash(key)));
 }
 
 int64_t FeatureCache::size() const {

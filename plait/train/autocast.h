@@ -4,8 +4,9 @@
 
 namespace plait::train {
 
-/// Turns autocast on for one device type on this thread and restores what was there; with `on` false it does nothing.
-/// Matrix products and convolutions then run in `dtype`, losses and norms in float32, as torch.autocast decides.
+/// Turns autocast on for one device type on this thread and restores what was there; with `on`
+/// false it does nothing. Matrix products and convolutions then run in `dtype`, losses and norms in
+/// float32, as torch.autocast decides.
 class AutocastGuard {
  public:
   AutocastGuard(c10::DeviceType device, c10::ScalarType dtype, bool on);

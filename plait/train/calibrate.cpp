@@ -25,11 +25,13 @@ struct Items {
 Items counted(const at::Tensor& logits, const at::Tensor& target) {
   if (logits.dim() != 2 || target.dim() != 1 || logits.size(0) != target.size(0)) {
     fail(ErrorCode::kInvalidArgument, "calibrate",
-         "expected logits [N, K] and targets [N], got " + describe(logits) + " and " + describe(target));
+         "expected logits [N, K] and targets [N], got " + describe(logits) + " and " +
+             describe(target));
   }
   at::Tensor labels = target.detach().to(at::kCPU, at::kLong);
   at::Tensor rows = (labels >= 0).nonzero().squeeze(1);
-  Items out{logits.detach().to(at::kCPU, at::kDouble).index_select(0, rows), labels.index_select(0, rows)};
+  Items out{logits.detach().to(at::kCPU, at::kDouble).index_select(0, rows),
+            labels.index_select(0, rows)};
   require(out.logits.isfinite().all().item<bool>(), "calibrate", "expected finite logits");
   require(out.n() == 0 || out.target.max().item<int64_t>() < logits.size(1), "calibrate",
           "expected targets below the number of classes");
@@ -61,10 +63,12 @@ double minimise(const Items& items) {
 }
 
 void check_present(const at::Tensor& present, int64_t rows, const std::vector<std::string>& names) {
-  if (present.dim() == 2 && present.size(0) == rows && present.size(1) == static_cast<int64_t>(names.size())) return;
+  if (present.dim() == 2 && present.size(0) == rows &&
+      present.size(1) == static_cast<int64_t>(names.size()))
+    return;
   fail(ErrorCode::kInvalidArgument, "calibrate",
-       "expected a presence mask of " + std::to_string(rows) + " rows and " + std::to_string(names.size()) +
-           " streams, got " + describe(present));
+       "expected a presence mask of " + std::to_string(rows) + " rows and " +
+           std::to_string(names.size()) + " streams, got " + describe(present));
 }
 
 double checked_temperature(const Json& value) {
@@ -77,7 +81,8 @@ double checked_temperature(const Json& value) {
 
 std::string subset_name(const at::Tensor& present, const std::vector<std::string>& names) {
   if (present.dim() != 1 || present.size(0) != static_cast<int64_t>(names.size())) {
-    fail(ErrorCode::kInvalidArgument, "calibrate", "expected one flag per stream, got " + describe(present));
+    fail(ErrorCode::kInvalidArgument, "calibrate",
+         "expected one flag per stream, got " + describe(present));
   }
   at::Tensor flags = present.to(at::kCPU, at::kBool).contiguous();
   std::string out;
@@ -101,7 +106,8 @@ Json calibrate(const at::Tensor& logits, const at::Tensor& target, const at::Ten
   double pooled = minimise(all);
 
   std::map<std::string, std::vector<int64_t>> members;
-  for (int64_t i = 0; i < present.size(0); ++i) members[subset_name(present.select(0, i), names)].push_back(i);
+  for (int64_t i = 0; i < present.size(0); ++i)
+    members[subset_name(present.select(0, i), names)].push_back(i);
   Json subsets = Json::object({});
   for (const auto& [name, rows] : members) {
     at::Tensor index = at::tensor(rows, at::kLong);
@@ -119,7 +125,8 @@ Json calibrate(const at::Tensor& logits, const at::Tensor& target, const at::Ten
   return Json::object({{"subsets", subsets}, {"default", pooled}, {"n", all.n()}});
 }
 
-at::Tensor temperatures(const Json& calibration, const at::Tensor& present, const std::vector<std::string>& names) {
+at::Tensor temperatures(const Json& calibration, const at::Tensor& present,
+                        const std::vector<std::string>& names) {
   check_present(present, present.dim() > 0 ? present.size(0) : 0, names);
   const Json* fallback = calibration.find("default");
   double otherwise = fallback && !fallback->is_null() ? checked_temperature(*fallback) : 1;
@@ -135,10 +142,11 @@ at::Tensor temperatures(const Json& calibration, const at::Tensor& present, cons
   return out;
 }
 
-at::Tensor apply_calibration(const Json& calibration, const at::Tensor& logits, const at::Tensor& present,
-                             const std::vector<std::string>& names) {
+at::Tensor apply_calibration(const Json& calibration, const at::Tensor& logits,
+                             const at::Tensor& present, const std::vector<std::string>& names) {
   check_present(present, logits.size(0), names);
-  at::Tensor t = temperatures(calibration, present, names).to(logits.device(), logits.scalar_type());
+  at::Tensor t =
+      temperatures(calibration, present, names).to(logits.device(), logits.scalar_type());
   return logits / t.unsqueeze(1);
 }
 

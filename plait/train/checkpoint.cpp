@@ -21,17 +21,20 @@ constexpr const char* kPrefix = "checkpoint-";
 constexpr const char* kBest = "best-";
 
 /// The number after `prefix` in a name such as "checkpoint-12" or "best-12.safetensors", else -1.
-int64_t number_after(const std::string& name, const std::string& prefix, const std::string& suffix) {
+int64_t number_after(const std::string& name, const std::string& prefix,
+                     const std::string& suffix) {
   if (name.size() <= prefix.size() + suffix.size() || name.rfind(prefix, 0) != 0) return -1;
   if (name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0) return -1;
   std::string digits = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
-  if (digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); })) {
+  if (digits.size() > 18 ||
+      !std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); })) {
     return -1;
   }
   return std::stoll(digits);
 }
 
-std::vector<std::pair<int64_t, std::string>> numbered(const std::string& dir, const std::string& prefix,
+std::vector<std::pair<int64_t, std::string>> numbered(const std::string& dir,
+                                                      const std::string& prefix,
                                                       const std::string& suffix) {
   std::vector<std::pair<int64_t, std::string>> out;
   std::error_code error;
@@ -43,7 +46,8 @@ std::vector<std::pair<int64_t, std::string>> numbered(const std::string& dir, co
   return out;
 }
 
-/// Makes a rename or the files of a folder survive a power cut; a file system that cannot is no error.
+/// Makes a rename or the files of a folder survive a power cut; a file system that cannot is no
+/// error.
 void sync_folder(const std::string& dir) {
   int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
@@ -51,7 +55,8 @@ void sync_folder(const std::string& dir) {
   ::close(fd);
 }
 
-[[noreturn]] void fail_io(const std::string& action, const std::string& path, const std::error_code& error) {
+[[noreturn]] void fail_io(const std::string& action, const std::string& path,
+                          const std::error_code& error) {
   fail(ErrorCode::kIo, "checkpoint", "cannot " + action + " " + path + ": " + error.message());
 }
 
@@ -81,7 +86,8 @@ void prune(const std::string& output_dir, int64_t keep, int64_t current_best) {
 
 }  // namespace
 
-void save_checkpoint(const std::string& output_dir, int64_t step, const Checkpoint& checkpoint, int64_t keep) {
+void save_checkpoint(const std::string& output_dir, int64_t step, const Checkpoint& checkpoint,
+                     int64_t keep) {
   std::string name = kPrefix + std::to_string(step);
   std::string final_dir = output_dir + "/" + name;
   std::string temporary = output_dir + "/.tmp-" + name;
@@ -99,7 +105,8 @@ void save_checkpoint(const std::string& output_dir, int64_t step, const Checkpoi
   sync_folder(temporary);
   fs::rename(temporary, final_dir, error);
   if (error) {
-    // One of the same step is there (the run was resumed from an older one): both hold the same state.
+    // One of the same step is there (the run was resumed from an older one): both hold the same
+    // state.
     std::string doomed = output_dir + "/.old-" + name;
     fs::remove_all(doomed, error);
     fs::rename(final_dir, doomed, error);

@@ -15,10 +15,12 @@ struct Checkpoint {
   Json state;           ///< trainer_state.json; holds "step" and "best_step"
 };
 
-/// Writes `output_dir`/checkpoint-<step>: into a hidden folder first, synced, then renamed, so the folder is complete or
-/// absent whatever happens. Then removes all but the newest `keep` checkpoints and best weights that none of them names.
+/// Writes `output_dir`/checkpoint-<step>: into a hidden folder first, synced, then renamed, so the
+/// folder is complete or absent whatever happens. Then removes all but the newest `keep`
+/// checkpoints and best weights that none of them names.
 /// @throws Error kIo; older checkpoints are whole then.
-void save_checkpoint(const std::string& output_dir, int64_t step, const Checkpoint& checkpoint, int64_t keep);
+void save_checkpoint(const std::string& output_dir, int64_t step, const Checkpoint& checkpoint,
+                     int64_t keep);
 
 /// @throws Error kNotFound, kCorruptData naming the file.
 Checkpoint load_checkpoint(const std::string& dir);

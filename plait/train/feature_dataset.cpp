@@ -11,23 +11,29 @@
 namespace plait::train {
 namespace {
 
-[[noreturn]] void mismatch(const std::string& where, const std::string& expected, const at::Tensor& got) {
-  fail(ErrorCode::kInvalidArgument, "features", where + ": expected " + expected + ", got " + describe(got));
+[[noreturn]] void mismatch(const std::string& where, const std::string& expected,
+                           const at::Tensor& got) {
+  fail(ErrorCode::kInvalidArgument, "features",
+       where + ": expected " + expected + ", got " + describe(got));
 }
 
 /// Fills in what may be left out and checks shapes.
 FeatureTable complete(FeatureTable t, int64_t items, const std::string& where) {
-  require(t.pooled.defined() != !t.inputs.empty(), "features", "expected either pooled features or inputs");
+  require(t.pooled.defined() != !t.inputs.empty(), "features",
+          "expected either pooled features or inputs");
   for (const auto& [name, tensor] : t.inputs) {
-    if (tensor.dim() < 1 || tensor.size(0) != items) mismatch(where + "." + name, "one row per item", tensor);
+    if (tensor.dim() < 1 || tensor.size(0) != items)
+      mismatch(where + "." + name, "one row per item", tensor);
   }
   if (t.pooled.defined() && (t.pooled.dim() != 2 || t.pooled.size(0) != items)) {
     mismatch(where + ".pooled", "[" + std::to_string(items) + ", D]", t.pooled);
   }
   if (!t.present.defined()) t.present = at::ones({items}, at::kBool);
   if (!t.quality.defined()) t.quality = at::ones({items});
-  if (t.present.dim() != 1 || t.present.size(0) != items) mismatch(where + ".present", "one value per item", t.present);
-  if (t.quality.dim() != 1 || t.quality.size(0) != items) mismatch(where + ".quality", "one value per item", t.quality);
+  if (t.present.dim() != 1 || t.present.size(0) != items)
+    mismatch(where + ".present", "one value per item", t.present);
+  if (t.quality.dim() != 1 || t.quality.size(0) != items)
+    mismatch(where + ".quality", "one value per item", t.quality);
   t.present = t.present.to(at::kBool);
   t.quality = t.quality.to(at::kFloat) * t.present;
   if (t.tokens.defined()) {
@@ -66,7 +72,8 @@ at::Tensor stack(const std::vector<FeatureTable>& tables, at::Tensor FeatureTabl
   for (const FeatureTable& t : tables) {
     const at::Tensor& tensor = t.*part;
     if (tensor.defined() != (tables[0].*part).defined()) {
-      fail(ErrorCode::kInvalidArgument, "features", "expected tokens in all variants of a stream or in none");
+      fail(ErrorCode::kInvalidArgument, "features",
+           "expected tokens in all variants of a stream or in none");
     }
     if (!tensor.defined()) return {};
     parts.push_back(tensor);
@@ -104,14 +111,16 @@ TensorMap stack_inputs(const std::vector<FeatureTable>& tables) {
 
 }  // namespace
 
-FeatureDataset::FeatureDataset(std::map<std::string, std::vector<FeatureTable>> streams, TensorMap targets,
-                               std::vector<std::string> ids, double damage)
+FeatureDataset::FeatureDataset(std::map<std::string, std::vector<FeatureTable>> streams,
+                               TensorMap targets, std::vector<std::string> ids, double damage)
     : targets_(std::move(targets)), ids_(std::move(ids)), damage_(damage) {
   require(!streams.empty(), "features", "expected at least one stream");
   require(damage_ >= 0 && damage_ <= 1, "features", "expected a probability of damage from 0 to 1");
   for (auto& [name, tables] : streams) {
-    if (tables.empty()) fail(ErrorCode::kInvalidArgument, "features", name + ": expected at least one variant");
-    if (base_ == 0 && tables[0].pooled.defined() && tables[0].pooled.dim() > 0) base_ = tables[0].pooled.size(0);
+    if (tables.empty())
+      fail(ErrorCode::kInvalidArgument, "features", name + ": expected at least one variant");
+    if (base_ == 0 && tables[0].pooled.defined() && tables[0].pooled.dim() > 0)
+      base_ = tables[0].pooled.size(0);
     if (base_ == 0 && !tables[0].inputs.empty()) base_ = tables[0].inputs.begin()->second.size(0);
     for (size_t v = 0; v < tables.size(); ++v) {
       tables[v] = complete(std::move(tables[v]), base_, name + "[" + std::to_string(v) + "]");
@@ -121,13 +130,14 @@ FeatureDataset::FeatureDataset(std::map<std::string, std::vector<FeatureTable>> 
     }
     Stream& s = streams_[name];
     s.variants = static_cast<int64_t>(tables.size());
-    s.table = {stack(tables, &FeatureTable::tokens), stack(tables, &FeatureTable::mask),
-               stack(tables, &FeatureTable::pooled), stack(tables, &FeatureTable::present),
+    s.table = {stack(tables, &FeatureTable::tokens),  stack(tables, &FeatureTable::mask),
+               stack(tables, &FeatureTable::pooled),  stack(tables, &FeatureTable::present),
                stack(tables, &FeatureTable::quality), stack_inputs(tables)};
     for (unsigned char c : name) s.salt = mix_seed(s.salt, c);
   }
   for (auto& [task, target] : targets_) {
-    if (target.dim() < 1 || target.size(0) != base_) mismatch("targets." + task, "one row per item", target);
+    if (target.dim() < 1 || target.size(0) != base_)
+      mismatch("targets." + task, "one row per item", target);
   }
   if (ids_.empty()) {
     for (int64_t i = 0; i < base_; ++i) ids_.push_back(std::to_string(i));
@@ -147,7 +157,8 @@ Batch FeatureDataset::batch(const std::vector<int64_t>& indices, uint64_t epoch_
   for (int64_t i = 0; i < n; ++i) {
     if (indices[i] < 0 || indices[i] >= size()) {
       fail(ErrorCode::kInvalidArgument, "features",
-           "expected an index below " + std::to_string(size()) + ", got " + std::to_string(indices[i]));
+           "expected an index below " + std::to_string(size()) + ", got " +
+               std::to_string(indices[i]));
     }
     base_rows[i] = rows_[indices[i]];
     out.ids.push_back(ids_[base_rows[i]]);
@@ -157,17 +168,21 @@ Batch FeatureDataset::batch(const std::vector<int64_t>& indices, uint64_t epoch_
     if (s.variants > 1) {
       rows = at::empty({n}, at::kLong);
       auto* r = rows.data_ptr<int64_t>();
-      for (int64_t i = 0; i < n; ++i) r[i] = variant_of(s, indices[i], epoch_seed) * base_ + base_rows[i];
+      for (int64_t i = 0; i < n; ++i)
+        r[i] = variant_of(s, indices[i], epoch_seed) * base_ + base_rows[i];
     }
     StreamBatch& stream = out.streams[name];
-    for (const auto& [input, tensor] : s.table.inputs) stream.inputs[input] = tensor.index_select(0, rows);
+    for (const auto& [input, tensor] : s.table.inputs)
+      stream.inputs[input] = tensor.index_select(0, rows);
     cut_padding(stream.inputs);
-    if (s.table.pooled.defined()) stream.inputs["encoded.pooled"] = s.table.pooled.index_select(0, rows);
+    if (s.table.pooled.defined())
+      stream.inputs["encoded.pooled"] = s.table.pooled.index_select(0, rows);
     stream.present = s.table.present.index_select(0, rows);
     stream.quality = s.table.quality.index_select(0, rows);
     if (!s.table.tokens.defined()) continue;
     at::Tensor mask = s.table.mask.index_select(0, rows);
-    // Padding that no item of the batch needs is cut: attention over it would cost time and change nothing.
+    // Padding that no item of the batch needs is cut: attention over it would cost time and change
+    // nothing.
     at::Tensor used = mask.any(0).nonzero();
     int64_t length = used.numel() > 0 ? used.max().item<int64_t>() + 1 : 1;
     stream.inputs["encoded.mask"] = mask.narrow(1, 0, length);
@@ -201,13 +216,15 @@ std::shared_ptr<FeatureDataset> FeatureDataset::fix(const std::map<std::string, 
                                                     const std::vector<std::string>& only) const {
   auto view = std::shared_ptr<FeatureDataset>(new FeatureDataset(*this));
   auto check = [&](const std::string& name) {
-    if (!streams_.count(name)) fail(ErrorCode::kInvalidArgument, "features", "expected a stream, got \"" + name + "\"");
+    if (!streams_.count(name))
+      fail(ErrorCode::kInvalidArgument, "features", "expected a stream, got \"" + name + "\"");
   };
   for (const auto& [name, v] : variant) {
     check(name);
     if (v < 0 || v >= variants(name)) {
       fail(ErrorCode::kInvalidArgument, "features",
-           name + ": expected a variant below " + std::to_string(variants(name)) + ", got " + std::to_string(v));
+           name + ": expected a variant below " + std::to_string(variants(name)) + ", got " +
+               std::to_string(v));
     }
     view->streams_.at(name).fixed = v;
   }
@@ -215,7 +232,8 @@ std::shared_ptr<FeatureDataset> FeatureDataset::fix(const std::map<std::string, 
   for (const std::string& name : without) check(name);
   for (auto& [name, stream] : streams_) {
     bool kept = only.empty() || std::find(only.begin(), only.end(), name) != only.end();
-    if (!kept || std::find(without.begin(), without.end(), name) != without.end()) view->streams_.erase(name);
+    if (!kept || std::find(without.begin(), without.end(), name) != without.end())
+      view->streams_.erase(name);
   }
   require(!view->streams_.empty(), "features", "expected at least one stream to remain");
   return view;

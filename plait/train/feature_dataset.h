@@ -8,25 +8,28 @@
 
 namespace plait::train {
 
-/// One stream for N items: frozen features, or (when its encoder is trained too) the encoder's own inputs; an item that
-/// lacks the stream has any values and present = false.
+/// One stream for N items: frozen features, or (when its encoder is trained too) the encoder's own
+/// inputs; an item that lacks the stream has any values and present = false.
 struct FeatureTable {
   at::Tensor tokens;   ///< [N, T, D]; may be undefined
   at::Tensor mask;     ///< [N, T] bool; undefined when all tokens are real
   at::Tensor pooled;   ///< [N, D]; undefined when `inputs` holds what the encoder takes
   at::Tensor present;  ///< [N] bool; undefined when all are present
   at::Tensor quality;  ///< [N] in [0, 1]; undefined means 1
-  TensorMap inputs;    ///< [N, ...] by name (pixel_values ...); variants may differ in their second extent
+  TensorMap
+      inputs;  ///< [N, ...] by name (pixel_values ...); variants may differ in their second extent
 };
 
-/// Features in memory: each stream has one or more variants of the same N items, variant 0 being the clean one and the
-/// others damaged copies (as encoded from damaged inputs). In training each stream of an item is damaged with probability
-/// `damage`, its copy drawn uniformly, all by mix_seed(epoch_seed, index, stream); in evaluation (kEvaluationSeed) every
-/// stream is clean or what `fix` asks for. Batches hold "encoded.tokens", "encoded.mask", "encoded.pooled" and are cut to
-/// the longest item. Immutable after set-up, then thread-safe.
+/// Features in memory: each stream has one or more variants of the same N items, variant 0 being
+/// the clean one and the others damaged copies (as encoded from damaged inputs). In training each
+/// stream of an item is damaged with probability `damage`, its copy drawn uniformly, all by
+/// mix_seed(epoch_seed, index, stream); in evaluation (kEvaluationSeed) every stream is clean or
+/// what `fix` asks for. Batches hold "encoded.tokens", "encoded.mask", "encoded.pooled" and are cut
+/// to the longest item. Immutable after set-up, then thread-safe.
 class FeatureDataset : public BatchSource {
  public:
-  /// `targets` by task, [N, ...] each. @throws Error kInvalidArgument for row counts or shapes that do not match.
+  /// `targets` by task, [N, ...] each. @throws Error kInvalidArgument for row counts or shapes that
+  /// do not match.
   FeatureDataset(std::map<std::string, std::vector<FeatureTable>> streams, TensorMap targets,
                  std::vector<std::string> ids = {}, double damage = 0.5);
 
@@ -37,8 +40,8 @@ class FeatureDataset : public BatchSource {
   /// Of this view's items, in order.
   TensorMap targets() const;
 
-  /// A view for evaluation: `variant` fixes the copy per stream (others clean), `without` hides streams, `only` (when not
-  /// empty) keeps just these. Shares the tensors.
+  /// A view for evaluation: `variant` fixes the copy per stream (others clean), `without` hides
+  /// streams, `only` (when not empty) keeps just these. Shares the tensors.
   std::shared_ptr<FeatureDataset> fix(const std::map<std::string, int64_t>& variant,
                                       const std::vector<std::string>& without = {},
                                       const std::vector<std::string>& only = {}) const;

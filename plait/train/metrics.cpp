@@ -37,16 +37,19 @@ std::vector<int64_t> integers(const at::Tensor& t) {
 }
 
 [[noreturn]] void mismatch(const std::string& expected, const at::Tensor& a, const at::Tensor& b) {
-  fail(ErrorCode::kInvalidArgument, "metrics", "expected " + expected + ", got " + describe(a) + " and " + describe(b));
+  fail(ErrorCode::kInvalidArgument, "metrics",
+       "expected " + expected + ", got " + describe(a) + " and " + describe(b));
 }
 
 void require_finite(const std::vector<double>& values) {
-  bool finite = std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+  bool finite =
+      std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
   require(finite, "metrics", "expected finite values");
 }
 
 Labelled labelled(const at::Tensor& scores, const at::Tensor& target) {
-  if (scores.dim() != 2 || target.dim() != 1 || scores.size(0) != target.size(0) || scores.size(1) < 1) {
+  if (scores.dim() != 2 || target.dim() != 1 || scores.size(0) != target.size(0) ||
+      scores.size(1) < 1) {
     mismatch("scores [N, K] and targets [N]", scores, target);
   }
   std::vector<double> all = doubles(scores);
@@ -71,19 +74,23 @@ Labelled labelled(const at::Tensor& scores, const at::Tensor& target) {
 std::vector<int64_t> by_confidence(const Labelled& l) {
   std::vector<int64_t> order(l.n);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return l.confidence(a) > l.confidence(b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return l.confidence(a) > l.confidence(b); });
   return order;
 }
 
-/// Errors of the items in that order; items of equal confidence share their mean, so the order among them is no matter.
+/// Errors of the items in that order; items of equal confidence share their mean, so the order
+/// among them is no matter.
 std::vector<double> shared_errors(const Labelled& l) {
   std::vector<int64_t> order = by_confidence(l);
   std::vector<double> errors(l.n);
   for (int64_t begin = 0; begin < l.n;) {
     int64_t end = begin;
     double wrong = 0;
-    for (; end < l.n && l.confidence(order[end]) == l.confidence(order[begin]); ++end) wrong += !l.right(order[end]);
-    std::fill(errors.begin() + begin, errors.begin() + end, wrong / static_cast<double>(end - begin));
+    for (; end < l.n && l.confidence(order[end]) == l.confidence(order[begin]); ++end)
+      wrong += !l.right(order[end]);
+    std::fill(errors.begin() + begin, errors.begin() + end,
+              wrong / static_cast<double>(end - begin));
     begin = end;
   }
   return errors;
@@ -106,7 +113,8 @@ std::vector<double> mean_ranks(const std::vector<double>& values) {
 
 /// 1-based rank of each query's right item.
 std::vector<int64_t> right_ranks(const at::Tensor& similarity, const at::Tensor& target) {
-  if (similarity.dim() != 2 || target.dim() != 1 || similarity.size(0) != target.size(0) || target.size(0) < 1) {
+  if (similarity.dim() != 2 || target.dim() != 1 || similarity.size(0) != target.size(0) ||
+      target.size(0) < 1) {
     mismatch("similarities [Q, G] and targets [Q]", similarity, target);
   }
   std::vector<double> all = doubles(similarity);
@@ -148,7 +156,8 @@ double top_k_of(const Labelled& l, int64_t k) {
   for (int64_t i = 0; i < l.n; ++i) {
     int64_t ahead = 0;
     double own = l.score(i, l.target[i]);
-    for (int64_t c = 0; c < l.k; ++c) ahead += l.score(i, c) > own || (l.score(i, c) == own && c < l.target[i]);
+    for (int64_t c = 0; c < l.k; ++c)
+      ahead += l.score(i, c) > own || (l.score(i, c) == own && c < l.target[i]);
     hits += ahead < k;
   }
   return hits / static_cast<double>(l.n);
@@ -199,7 +208,8 @@ std::vector<ReliabilityBin> bins_of(const Labelled& l, int64_t count) {
   }
   for (int64_t i = 0; i < l.n; ++i) {
     double confidence = l.confidence(i);
-    auto b = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(confidence * width)) - 1, 0, count - 1);
+    auto b =
+        std::clamp<int64_t>(static_cast<int64_t>(std::ceil(confidence * width)) - 1, 0, count - 1);
     bins[b].count += 1;
     bins[b].confidence += confidence;
     bins[b].accuracy += l.right(i);
@@ -231,13 +241,17 @@ double aurc_of(const Labelled& l) {
 
 }  // namespace
 
-double accuracy(const at::Tensor& scores, const at::Tensor& target) { return accuracy_of(labelled(scores, target)); }
+double accuracy(const at::Tensor& scores, const at::Tensor& target) {
+  return accuracy_of(labelled(scores, target));
+}
 
 double top_k_accuracy(const at::Tensor& scores, const at::Tensor& target, int64_t k) {
   return top_k_of(labelled(scores, target), k);
 }
 
-double macro_f1(const at::Tensor& scores, const at::Tensor& target) { return macro_f1_of(labelled(scores, target)); }
+double macro_f1(const at::Tensor& scores, const at::Tensor& target) {
+  return macro_f1_of(labelled(scores, target));
+}
 
 at::Tensor confusion_matrix(const at::Tensor& scores, const at::Tensor& target) {
   Labelled l = labelled(scores, target);
@@ -255,7 +269,8 @@ double brier_score(const at::Tensor& probabilities, const at::Tensor& target) {
   return brier_of(labelled(probabilities, target));
 }
 
-std::vector<ReliabilityBin> reliability_bins(const at::Tensor& probabilities, const at::Tensor& target, int64_t bins) {
+std::vector<ReliabilityBin> reliability_bins(const at::Tensor& probabilities,
+                                             const at::Tensor& target, int64_t bins) {
   return bins_of(labelled(probabilities, target), bins);
 }
 
@@ -271,30 +286,35 @@ Json to_json(const std::vector<ReliabilityBin>& bins) {
   return out;
 }
 
-double expected_calibration_error(const at::Tensor& probabilities, const at::Tensor& target, int64_t bins) {
+double expected_calibration_error(const at::Tensor& probabilities, const at::Tensor& target,
+                                  int64_t bins) {
   return ece_of(labelled(probabilities, target), bins);
 }
 
-double aurc(const at::Tensor& probabilities, const at::Tensor& target) { return aurc_of(labelled(probabilities, target)); }
+double aurc(const at::Tensor& probabilities, const at::Tensor& target) {
+  return aurc_of(labelled(probabilities, target));
+}
 
 double selective_risk(const at::Tensor& probabilities, const at::Tensor& target, double coverage) {
   require(coverage > 0 && coverage <= 1, "metrics", "expected a coverage above 0 and up to 1");
   std::vector<double> errors = shared_errors(labelled(probabilities, target));
-  auto kept = static_cast<std::ptrdiff_t>(std::ceil(coverage * static_cast<double>(errors.size()) - 1e-9));
+  auto kept =
+      static_cast<std::ptrdiff_t>(std::ceil(coverage * static_cast<double>(errors.size()) - 1e-9));
   return std::accumulate(errors.begin(), errors.begin() + kept, 0.0) / static_cast<double>(kept);
 }
 
 Metrics classification_metrics(const at::Tensor& probabilities, const at::Tensor& target) {
   Labelled l = labelled(probabilities, target);
-  Metrics out = {{"accuracy", accuracy_of(l)}, {"macro_f1", macro_f1_of(l)}, {"nll", nll_of(l)},
-                 {"brier", brier_of(l)},       {"ece", ece_of(l, 15)},       {"aurc", aurc_of(l)},
+  Metrics out = {{"accuracy", accuracy_of(l)},   {"macro_f1", macro_f1_of(l)}, {"nll", nll_of(l)},
+                 {"brier", brier_of(l)},         {"ece", ece_of(l, 15)},       {"aurc", aurc_of(l)},
                  {"n", static_cast<double>(l.n)}};
   if (l.k > 5) out["top_5_accuracy"] = top_k_of(l, 5);
   return out;
 }
 
 double auroc(const at::Tensor& score, const at::Tensor& positive) {
-  if (score.dim() != 1 || score.sizes() != positive.sizes()) mismatch("scores [N] and labels [N]", score, positive);
+  if (score.dim() != 1 || score.sizes() != positive.sizes())
+    mismatch("scores [N] and labels [N]", score, positive);
   std::vector<double> values = doubles(score), labels = doubles(positive);
   require_finite(values);
   std::vector<double> ranks = mean_ranks(values);
@@ -310,7 +330,8 @@ double auroc(const at::Tensor& score, const at::Tensor& positive) {
 }
 
 double spearman(const at::Tensor& a, const at::Tensor& b) {
-  if (a.dim() != 1 || a.sizes() != b.sizes() || a.size(0) < 2) mismatch("two lists of equal length, at least 2", a, b);
+  if (a.dim() != 1 || a.sizes() != b.sizes() || a.size(0) < 2)
+    mismatch("two lists of equal length, at least 2", a, b);
   std::vector<double> x = doubles(a), y = doubles(b);
   require_finite(x);
   require_finite(y);
@@ -350,7 +371,8 @@ Metrics retrieval_metrics(const at::Tensor& similarity, const at::Tensor& target
 double mean_squared_error(const at::Tensor& prediction, const at::Tensor& target) {
   Pairs p = pairs(prediction, target);
   double sum = 0;
-  for (size_t i = 0; i < p.target.size(); ++i) sum += (p.prediction[i] - p.target[i]) * (p.prediction[i] - p.target[i]);
+  for (size_t i = 0; i < p.target.size(); ++i)
+    sum += (p.prediction[i] - p.target[i]) * (p.prediction[i] - p.target[i]);
   return sum / p.n;
 }
 
@@ -363,7 +385,8 @@ double mean_absolute_error(const at::Tensor& prediction, const at::Tensor& targe
 
 double r2_score(const at::Tensor& prediction, const at::Tensor& target) {
   Pairs p = pairs(prediction, target);
-  double mean = std::accumulate(p.target.begin(), p.target.end(), 0.0) / p.n, residual = 0, total = 0;
+  double mean = std::accumulate(p.target.begin(), p.target.end(), 0.0) / p.n, residual = 0,
+         total = 0;
   for (size_t i = 0; i < p.target.size(); ++i) {
     residual += (p.prediction[i] - p.target[i]) * (p.prediction[i] - p.target[i]);
     total += (p.target[i] - mean) * (p.target[i] - mean);

@@ -16,7 +16,8 @@ void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t
     double probability;
     uint64_t salt;
   };
-  require(static_cast<int64_t>(indices.size()) == batch.size, "train", "expected one index per row of the batch");
+  require(static_cast<int64_t>(indices.size()) == batch.size, "train",
+          "expected one index per row of the batch");
   std::vector<Column> columns;
   for (auto& [name, stream] : batch.streams) {
     stream.present = stream.present.to(at::kCPU).clone();
@@ -24,7 +25,8 @@ void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t
     uint64_t salt = 0;
     for (unsigned char c : name) salt = mix_seed(salt, c);
     columns.push_back({&stream, stream.present.data_ptr<bool>(),
-                       stream.quality.defined() ? stream.quality.data_ptr<float>() : nullptr, of(name), salt});
+                       stream.quality.defined() ? stream.quality.data_ptr<float>() : nullptr,
+                       of(name), salt});
   }
   for (int64_t row = 0; row < batch.size; ++row) {
     uint64_t item = mix_seed(seed, static_cast<uint64_t>(indices[row]));
@@ -35,7 +37,8 @@ void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t
       if (unit_interval(mix_seed(item, c.salt)) < c.probability) dropped.push_back(&c);
     }
     if (dropped.empty()) continue;
-    const Column* kept = dropped.size() == here.size() ? here[mix_seed(item, 0, 1) % here.size()] : nullptr;
+    const Column* kept =
+        dropped.size() == here.size() ? here[mix_seed(item, 0, 1) % here.size()] : nullptr;
     for (Column* c : dropped) {
       if (c == kept) continue;
       c->present[row] = false;

@@ -8,9 +8,10 @@
 
 namespace plait::train {
 
-/// Hides each present stream of each item with probability `of(stream)`, but never the last one: when all would go, one of
-/// the present streams, drawn evenly, stays. The draw for an item follows from (seed, index) alone. `indices` are the
-/// items' numbers, one per row. The batch's own presence and quality tensors are replaced, not written.
+/// Hides each present stream of each item with probability `of(stream)`, but never the last one:
+/// when all would go, one of the present streams, drawn evenly, stays. The draw for an item follows
+/// from (seed, index) alone. `indices` are the items' numbers, one per row. The batch's own
+/// presence and quality tensors are replaced, not written.
 void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t seed,
                      const std::function<double(const std::string&)>& of);
 

@@ -13,7 +13,8 @@ namespace {
 
 bool fusable(const at::Tensor& t) {
   auto type = t.scalar_type();
-  bool known_type = type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
+  bool known_type =
+      type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
   return (t.is_cpu() || t.is_cuda()) && known_type && t.is_contiguous();
 }
 
@@ -24,11 +25,14 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, Options options) : options_(opt
     // The fused kernel wants one device and dtype per call.
     std::map<std::string, Group> split;
     for (auto& [name, parameter] : group.parameters) {
-      Slot slot{name, parameter, at::zeros_like(parameter.detach()), at::zeros_like(parameter.detach()),
+      Slot slot{name, parameter, at::zeros_like(parameter.detach()),
+                at::zeros_like(parameter.detach()),
                 at::zeros({}, at::TensorOptions(at::kFloat).device(parameter.device()))};
       bool fused = fusable(parameter);
-      std::string key = parameter.device().str() + c10::toString(parameter.scalar_type()) + (fused ? "f" : "p");
-      auto it = split.try_emplace(key, Group{{}, group.lr_multiplier, group.weight_decay, fused}).first;
+      std::string key =
+          parameter.device().str() + c10::toString(parameter.scalar_type()) + (fused ? "f" : "p");
+      auto it =
+          split.try_emplace(key, Group{{}, group.lr_multiplier, group.weight_decay, fused}).first;
       it->second.slots.push_back(std::move(slot));
     }
     for (auto& [key, made] : split) groups_.push_back(std::move(made));
@@ -55,8 +59,9 @@ void AdamW::fused_step(Group& group, double lr) {
     steps.push_back(slot.step.add_(1));
   }
   if (parameters.empty()) return;
-  at::_fused_adamw_(parameters, grads, means, squares, {}, steps, lr, options_.beta1, options_.beta2, group.weight_decay,
-                    options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  at::_fused_adamw_(parameters, grads, means, squares, {}, steps, lr, options_.beta1,
+                    options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
+                    /*maximize=*/false);
 }
 
 void AdamW::plain_step(Group& group, double lr) {
@@ -69,8 +74,10 @@ void AdamW::plain_step(Group& group, double lr) {
     p.mul_(1 - lr * group.weight_decay);
     slot.exp_avg.lerp_(grad, 1 - options_.beta1);
     slot.exp_avg_sq.mul_(options_.beta2).addcmul_(grad, grad, 1 - options_.beta2);
-    double correction1 = 1 - std::pow(options_.beta1, t), correction2 = 1 - std::pow(options_.beta2, t);
-    at::Tensor denominator = (slot.exp_avg_sq.sqrt() / std::sqrt(correction2)).add_(options_.epsilon);
+    double correction1 = 1 - std::pow(options_.beta1, t),
+           correction2 = 1 - std::pow(options_.beta2, t);
+    at::Tensor denominator =
+        (slot.exp_avg_sq.sqrt() / std::sqrt(correction2)).add_(options_.epsilon);
     p.addcdiv_(slot.exp_avg, denominator, -lr / correction1);
   }
 }
@@ -97,7 +104,8 @@ double AdamW::clip_grad_norm(double max_norm) {
     all.insert(all.end(), grads.begin(), grads.end());
   }
   double norm = std::sqrt(sum);
-  if (std::isfinite(norm) && max_norm > 0 && norm > max_norm) at::_foreach_mul_(all, max_norm / norm);
+  if (std::isfinite(norm) && max_norm > 0 && norm > max_norm)
+    at::_foreach_mul_(all, max_norm / norm);
   return norm;
 }
 
@@ -117,7 +125,8 @@ void AdamW::load_state(const TensorMap& state) {
   TensorMap own = this->state();
   for (auto& [name, tensor] : own) {
     auto it = state.find(name);
-    if (it == state.end()) fail(ErrorCode::kCorruptData, "optimizer", "the checkpoint lacks the state \"" + name + "\"");
+    if (it == state.end())
+      fail(ErrorCode::kCorruptData, "optimizer", "the checkpoint lacks the state \"" + name + "\"");
     if (it->second.sizes() != tensor.sizes()) {
       fail(ErrorCode::kCorruptData, "optimizer",
            name + ": expected " + describe(tensor) + ", got " + describe(it->second));

@@ -18,8 +18,9 @@ struct ParameterGroup {
   double weight_decay = 0.0;
 };
 
-/// Adam with decoupled weight decay (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), as torch.optim.AdamW.
-/// Runs torch's fused kernel; plain operators where that does not take a tensor. Not thread-safe.
+/// Adam with decoupled weight decay (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101),
+/// as torch.optim.AdamW. Runs torch's fused kernel; plain operators where that does not take a
+/// tensor. Not thread-safe.
 class AdamW {
  public:
   struct Options {
@@ -33,7 +34,8 @@ class AdamW {
   void step(double learning_rate);
   /// Drops all gradients.
   void zero_grad();
-  /// Scales all gradients so that their joint 2-norm is at most `max_norm` (0 or less: only measures).
+  /// Scales all gradients so that their joint 2-norm is at most `max_norm` (0 or less: only
+  /// measures).
   /// @return the norm before; not finite when a gradient is not (then nothing is scaled).
   double clip_grad_norm(double max_norm);
 

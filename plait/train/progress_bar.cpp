@@ -34,7 +34,8 @@ std::string format_duration(double seconds) {
     std::snprintf(buffer, sizeof buffer, "%ld:%02ld:%02ld", static_cast<long>(total / 3600),
                   static_cast<long>(total / 60 % 60), static_cast<long>(total % 60));
   } else {
-    std::snprintf(buffer, sizeof buffer, "%ld:%02ld", static_cast<long>(total / 60), static_cast<long>(total % 60));
+    std::snprintf(buffer, sizeof buffer, "%ld:%02ld", static_cast<long>(total / 60),
+                  static_cast<long>(total % 60));
   }
   return buffer;
 }
@@ -49,19 +50,22 @@ void ProgressBar::update(const Progress& p) {
   if (!on_) return;
   if (!p.metrics.empty()) {
     metrics_.clear();
-    for (const auto& [name, value] : p.metrics) metrics_ += "  " + name + " " + number("%.4g", value);
+    for (const auto& [name, value] : p.metrics)
+      metrics_ += "  " + name + " " + number("%.4g", value);
   }
   if (!p.warning.empty()) write("\r\x1b[K" + p.warning + "\n");
   bool last = p.step >= p.total_steps;
   if (!last && shown_ >= 0 && p.elapsed_seconds - shown_ < kInterval) return;
   shown_ = p.elapsed_seconds;
-  double share = p.total_steps > 0 ? static_cast<double>(p.step) / static_cast<double>(p.total_steps) : 1;
+  double share =
+      p.total_steps > 0 ? static_cast<double>(p.step) / static_cast<double>(p.total_steps) : 1;
   int full = static_cast<int>(std::clamp(share, 0.0, 1.0) * kBarWidth);
-  std::string line = number("%3.0f%% ", 100 * share) + "[" + std::string(full, '=') + std::string(kBarWidth - full, ' ') +
-                     "] " + std::to_string(p.step) + "/" + std::to_string(p.total_steps) +
-                     number("  epoch %.2f", p.epoch) + number("  loss %.4f", p.loss) +
-                     number("  %.0f items/s", p.items_per_second) +
-                     (last ? "  in " + format_duration(p.elapsed_seconds) : "  left " + format_duration(p.eta_seconds)) +
+  std::string line = number("%3.0f%% ", 100 * share) + "[" + std::string(full, '=') +
+                     std::string(kBarWidth - full, ' ') + "] " + std::to_string(p.step) + "/" +
+                     std::to_string(p.total_steps) + number("  epoch %.2f", p.epoch) +
+                     number("  loss %.4f", p.loss) + number("  %.0f items/s", p.items_per_second) +
+                     (last ? "  in " + format_duration(p.elapsed_seconds)
+                           : "  left " + format_duration(p.eta_seconds)) +
                      metrics_;
   // A line that wraps could not be drawn over.
   write("\r" + line.substr(0, columns(fd_) - 1) + "\x1b[K");

@@ -6,8 +6,9 @@
 
 namespace plait::train {
 
-/// One line on a terminal that shows where training is: bar, steps, loss, speed, time left, last metrics. Writes to the
-/// file descriptor only when that is a terminal (`force` for tests), at most ten times a second. Not thread-safe.
+/// One line on a terminal that shows where training is: bar, steps, loss, speed, time left, last
+/// metrics. Writes to the file descriptor only when that is a terminal (`force` for tests), at most
+/// ten times a second. Not thread-safe.
 class ProgressBar {
  public:
   explicit ProgressBar(int fd = 2, bool force = false);

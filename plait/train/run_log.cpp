@@ -37,7 +37,8 @@ RunLog::RunLog(std::string path, int64_t keep_until) : path_(std::move(path)) {
   if (path_.empty()) return;
   std::string kept;
   try {
-    if (keep_until >= 0 && std::filesystem::exists(path_)) kept = lines_until(read_file(path_), keep_until);
+    if (keep_until >= 0 && std::filesystem::exists(path_))
+      kept = lines_until(read_file(path_), keep_until);
     write_file_atomic(path_, kept);
   } catch (const Error&) {
     // Opening below says what is wrong; a log that cannot be rewritten is continued as it is.

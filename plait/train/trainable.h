@@ -12,13 +12,15 @@ namespace plait::train {
 /// Named figures of an evaluation ("loss", "accuracy", "ece" ...).
 using Scalars = std::map<std::string, double>;
 
-/// Items by index that are collated on demand. Batches of the same indices and seed are equal, bit for bit.
+/// Items by index that are collated on demand. Batches of the same indices and seed are equal, bit
+/// for bit.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
   virtual int64_t size() const = 0;
   /// Row i is item indices[i]. What is random about an item (augmentation, damage) comes from
-  /// mix_seed(epoch_seed, index) alone; evaluation passes kEvaluationSeed, for which nothing is random.
+  /// mix_seed(epoch_seed, index) alone; evaluation passes kEvaluationSeed, for which nothing is
+  /// random.
   virtual Batch batch(const std::vector<int64_t>& indices, uint64_t epoch_seed) = 0;
 };
 
@@ -26,8 +28,9 @@ class BatchSource {
 constexpr uint64_t kEvaluationSeed = 0;
 
 struct LossOutput {
-  at::Tensor loss;    ///< 0-dim, mean over the batch's items
-  TensorMap scalars;  ///< 0-dim, detached, for the log ("weight/image"); read only when a line is written
+  at::Tensor loss;  ///< 0-dim, mean over the batch's items
+  TensorMap
+      scalars;  ///< 0-dim, detached, for the log ("weight/image"); read only when a line is written
 };
 
 /// What a Trainer trains.

@@ -34,7 +34,9 @@ at::Device device_of(models::Module& module) {
 
 at::Generator make_generator(at::Device device) {
   if (device.is_cpu()) return at::detail::createCPUGenerator();
-  return at::globalContext().getAcceleratorHooksInterface(device.type()).getNewGenerator(device.index());
+  return at::globalContext()
+      .getAcceleratorHooksInterface(device.type())
+      .getNewGenerator(device.index());
 }
 
 /// The order of the items in one epoch.
@@ -42,7 +44,8 @@ std::vector<int64_t> shuffled(int64_t count, uint64_t seed) {
   std::vector<int64_t> order(count);
   std::iota(order.begin(), order.end(), 0);
   for (int64_t i = count - 1; i > 0; --i) {
-    auto j = static_cast<int64_t>(mix_seed(seed, static_cast<uint64_t>(i)) % static_cast<uint64_t>(i + 1));
+    auto j = static_cast<int64_t>(mix_seed(seed, static_cast<uint64_t>(i)) %
+                                  static_cast<uint64_t>(i + 1));
     std::swap(order[i], order[j]);
   }
   return order;
@@ -108,10 +111,14 @@ class Run {
     items_ = train.size();
     require(items_ > 0, "train", "expected at least one training item");
     steps_per_epoch_ = (items_ + per_step - 1) / per_step;
-    total_ = args.max_steps > 0 ? args.max_steps
-                                : static_cast<int64_t>(std::ceil(args.num_train_epochs * static_cast<double>(steps_per_epoch_)));
-    warmup_ = args.warmup_steps > 0 ? args.warmup_steps
-                                    : static_cast<int64_t>(std::ceil(args.warmup_ratio * static_cast<double>(total_)));
+    total_ = args.max_steps > 0
+                 ? args.max_steps
+                 : static_cast<int64_t>(
+                       std::ceil(args.num_train_epochs * static_cast<double>(steps_per_epoch_)));
+    warmup_ =
+        args.warmup_steps > 0
+            ? args.warmup_steps
+            : static_cast<int64_t>(std::ceil(args.warmup_ratio * static_cast<double>(total_)));
     drop_ = args.modality_dropout.is_object() || args.dropout_of("") > 0;
   }
 
@@ -149,7 +156,9 @@ class Run {
   Json state() const;
   void warn(const std::string& message);
   void write_log(const Json& line) { warn(log_->write(line)); }
-  double epoch_of(int64_t step) const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch_); }
+  double epoch_of(int64_t step) const {
+    return static_cast<double>(step) / static_cast<double>(steps_per_epoch_);
+  }
 
   Trainable& trainable_;
   const TrainingArguments& args_;
@@ -192,7 +201,8 @@ std::vector<ParameterGroup> Run::make_groups() {
     if (!parameter.requires_grad()) continue;
     double factor = 1;
     size_t longest = 0;
-    for (const auto& [prefix, value] : args_.parameter_groups.is_object() ? args_.parameter_groups.members() : Json::Object{}) {
+    for (const auto& [prefix, value] :
+         args_.parameter_groups.is_object() ? args_.parameter_groups.members() : Json::Object{}) {
       if (name.rfind(prefix, 0) != 0 || prefix.size() < longest) continue;
       longest = prefix.size();
       factor = value.as_double();
@@ -217,7 +227,8 @@ std::vector<ParameterGroup> Run::make_groups() {
 void Run::make_output_dir() {
   std::error_code error;
   std::filesystem::create_directories(args_.output_dir, error);
-  if (error) fail(ErrorCode::kIo, "train", "cannot make " + args_.output_dir + ": " + error.message());
+  if (error)
+    fail(ErrorCode::kIo, "train", "cannot make " + args_.output_dir + ": " + error.message());
 }
 
 void Run::resume() {
@@ -241,8 +252,9 @@ void Run::start_anew() {
   if (old.empty()) return;
   if (!args_.overwrite_output_dir) {
     fail(ErrorCode::kInvalidArgument, "train",
-         args_.output_dir + " holds checkpoints of an earlier run: expected resume \"auto\" to continue it, "
-                            "overwrite_output_dir to discard it, or another output_dir");
+         args_.output_dir +
+             " holds checkpoints of an earlier run: expected resume \"auto\" to continue it, "
+             "overwrite_output_dir to discard it, or another output_dir");
   }
   remove_checkpoints(args_.output_dir);
 }
@@ -253,7 +265,8 @@ void Run::restore(const Checkpoint& checkpoint, const std::string& where) {
     int64_t theirs = s.at(key).as_int();
     if (theirs == own) return;
     fail(ErrorCode::kInvalidArgument, "train",
-         where + ": expected " + key + " " + std::to_string(theirs) + " as in the checkpoint, got " + std::to_string(own));
+         where + ": expected " + key + " " + std::to_string(theirs) +
+             " as in the checkpoint, got " + std::to_string(own));
   };
   same("seed", args_.seed);
   same("items", items_);
@@ -261,7 +274,8 @@ void Run::restore(const Checkpoint& checkpoint, const std::string& where) {
   same("accumulation", args_.gradient_accumulation_steps);
   for (auto& [name, parameter] : trained_) {
     if (!checkpoint.weights.count(name)) {
-      fail(ErrorCode::kCorruptData, "train", where + ": the checkpoint lacks the trained weight \"" + name + "\"");
+      fail(ErrorCode::kCorruptData, "train",
+           where + ": the checkpoint lacks the trained weight \"" + name + "\"");
     }
   }
   at::NoGradGuard no_grad;
@@ -281,7 +295,8 @@ void Run::restore(const Checkpoint& checkpoint, const std::string& where) {
   try {
     std::string beside = std::filesystem::path(where).lexically_normal().parent_path().string();
     TensorMap weights;
-    for (auto& [name, tensor] : load_safetensors(best_weights_path(beside.empty() ? "." : beside, best))) {
+    for (auto& [name, tensor] :
+         load_safetensors(best_weights_path(beside.empty() ? "." : beside, best))) {
       weights[name] = tensor.clone();
     }
     best_weights_ = std::move(weights);
@@ -301,12 +316,15 @@ void Run::one_step() {
   }
   int64_t per_step = args_.per_device_train_batch_size * args_.gradient_accumulation_steps;
   int64_t begin = (step_ % steps_per_epoch_) * per_step;
-  std::vector<int64_t> items(order_.begin() + begin, order_.begin() + std::min(begin + per_step, items_));
+  std::vector<int64_t> items(order_.begin() + begin,
+                             order_.begin() + std::min(begin + per_step, items_));
 
-  bool log_line = args_.logging_steps > 0 && ((step_ + 1) % args_.logging_steps == 0 || step_ + 1 == total_);
+  bool log_line =
+      args_.logging_steps > 0 && ((step_ + 1) % args_.logging_steps == 0 || step_ + 1 == total_);
   Progress p;
   p.total_steps = total_;
-  p.learning_rate = args_.learning_rate * learning_rate_factor(args_.lr_scheduler, step_, warmup_, total_);
+  p.learning_rate =
+      args_.learning_rate * learning_rate_factor(args_.lr_scheduler, step_, warmup_, total_);
   optimizer_.zero_grad();
   TensorMap scalars;
   p.loss = accumulate(items, epoch, log_line ? &scalars : nullptr);
@@ -317,10 +335,12 @@ void Run::one_step() {
     logged_loss_ += p.loss;
     ++logged_steps_;
   } else {
-    std::string what = (std::isfinite(p.loss) ? "the gradient" : "the loss") + std::string(" is not finite at step ") +
-                       std::to_string(step_) + " (epoch " + std::to_string(epoch) + ")";
+    std::string what = (std::isfinite(p.loss) ? "the gradient" : "the loss") +
+                       std::string(" is not finite at step ") + std::to_string(step_) + " (epoch " +
+                       std::to_string(epoch) + ")";
     if (++result_.skipped_steps > args_.max_skipped_steps) {
-      fail(ErrorCode::kInvalidArgument, "train", what + "; lower learning_rate or look for bad inputs");
+      fail(ErrorCode::kInvalidArgument, "train",
+           what + "; lower learning_rate or look for bad inputs");
     }
     warn(what + ": the step is skipped");
   }
@@ -333,22 +353,27 @@ void Run::one_step() {
   p.epoch = epoch_of(step_);
   p.elapsed_seconds = seconds_since(start_);
   p.items_per_second = static_cast<double>(seen_items_) / std::max(p.elapsed_seconds, 1e-9);
-  p.eta_seconds = p.elapsed_seconds / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
+  p.eta_seconds = p.elapsed_seconds / static_cast<double>(step_ - first_step_) *
+                  static_cast<double>(total_ - step_);
   if (log_line) {
     p.scalars = read_scalars(scalars);
-    write_log(Json::object({{"step", step_},
-                            {"epoch", p.epoch},
-                            {"loss", logged_steps_ > 0 ? logged_loss_ / static_cast<double>(logged_steps_) : p.loss},
-                            {"learning_rate", p.learning_rate},
-                            {"grad_norm", p.grad_norm},
-                            {"items_per_second", p.items_per_second},
-                            {"elapsed_seconds", p.elapsed_seconds},
-                            {"scalars", to_json(p.scalars)}}));
+    write_log(Json::object(
+        {{"step", step_},
+         {"epoch", p.epoch},
+         {"loss", logged_steps_ > 0 ? logged_loss_ / static_cast<double>(logged_steps_) : p.loss},
+         {"learning_rate", p.learning_rate},
+         {"grad_norm", p.grad_norm},
+         {"items_per_second", p.items_per_second},
+         {"elapsed_seconds", p.elapsed_seconds},
+         {"scalars", to_json(p.scalars)}}));
     logged_loss_ = 0;
     logged_steps_ = 0;
   }
-  if (eval_ && (args_.eval_steps > 0 ? step_ % args_.eval_steps == 0 || step_ == total_ : epoch_end)) evaluate(p);
-  bool save_due = args_.save_steps > 0 ? step_ % args_.save_steps == 0 || step_ == total_ : epoch_end;
+  if (eval_ &&
+      (args_.eval_steps > 0 ? step_ % args_.eval_steps == 0 || step_ == total_ : epoch_end))
+    evaluate(p);
+  bool save_due =
+      args_.save_steps > 0 ? step_ % args_.save_steps == 0 || step_ == total_ : epoch_end;
   if (args_.save_steps >= 0 && (save_due || stopped_)) save();
   p.warning = std::exchange(pending_warning_, "");
   if (callback_ && !callback_(p)) {
@@ -363,27 +388,31 @@ double Run::accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorM
   uint64_t item_seed = mix_seed(args_.seed, kItemSalt, epoch) | 1;  // Never kEvaluationSeed.
   size_t size = static_cast<size_t>(args_.per_device_train_batch_size);
   for (size_t begin = 0; begin < items.size(); begin += size) {
-    std::vector<int64_t> part(items.begin() + static_cast<std::ptrdiff_t>(begin),
-                              items.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, items.size())));
+    std::vector<int64_t> part(
+        items.begin() + static_cast<std::ptrdiff_t>(begin),
+        items.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, items.size())));
     Batch batch = train_.batch(part, item_seed);
     if (drop_) {
       drop_modalities(batch, part, mix_seed(args_.seed, kModalitySalt, epoch),
                       [&](const std::string& stream) { return args_.dropout_of(stream); });
     }
     batch = to(batch, device_);
-    // Seeding per forward pass makes dropout a function of the step, so a resumed run needs no generator state.
+    // Seeding per forward pass makes dropout a function of the step, so a resumed run needs no
+    // generator state.
     generator_.set_current_seed(mix_seed(mix_seed(args_.seed, kDropoutSalt), step_, begin));
     LossOutput out;
     {
       AutocastGuard autocast(device_.type(), at::kBFloat16, args_.bf16);
       out = trainable_.loss(batch);
     }
-    if (!out.loss.defined() || out.loss.numel() != 1) fail(ErrorCode::kInvalidArgument, "train", "expected a scalar loss");
+    if (!out.loss.defined() || out.loss.numel() != 1)
+      fail(ErrorCode::kInvalidArgument, "train", "expected a scalar loss");
     double share = static_cast<double>(part.size()) / total;
     double value = out.loss.item<double>();
     if (!std::isfinite(value)) return value;
     if (!out.loss.requires_grad()) {
-      fail(ErrorCode::kInvalidArgument, "train", "expected a loss that depends on a trained parameter");
+      fail(ErrorCode::kInvalidArgument, "train",
+           "expected a loss that depends on a trained parameter");
     }
     (share == 1 ? out.loss : out.loss * share).backward();
     sum += value * share;
@@ -399,11 +428,13 @@ void Run::evaluate(Progress& progress) {
     std::string known;
     for (const auto& [name, value] : metrics) known += (known.empty() ? "" : ", ") + name;
     fail(ErrorCode::kInvalidArgument, "train",
-         "expected metric_for_best_model to be one of: " + known + "; got \"" + args_.metric_for_best_model + "\"");
+         "expected metric_for_best_model to be one of: " + known + "; got \"" +
+             args_.metric_for_best_model + "\"");
   }
   double value = it->second;
-  bool better = std::isfinite(value) && (result_.best_step < 0 || (args_.maximize() ? value > result_.best_metric
-                                                                                    : value < result_.best_metric));
+  bool better = std::isfinite(value) &&
+                (result_.best_step < 0 ||
+                 (args_.maximize() ? value > result_.best_metric : value < result_.best_metric));
   result_.metrics = metrics;
   progress.metrics = metrics;
   if (better) {
@@ -412,28 +443,33 @@ void Run::evaluate(Progress& progress) {
     best_metrics_ = metrics;
     bad_evaluations_ = 0;
     best_weights_.clear();
-    for (auto& [name, tensor] : trained_weights()) best_weights_[name] = tensor.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
+    for (auto& [name, tensor] : trained_weights())
+      best_weights_[name] = tensor.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
     try {
       if (!args_.output_dir.empty()) {
         save_safetensors(best_weights_path(args_.output_dir, step_), best_weights_);
         std::error_code ignored;
-        if (args_.save_steps < 0) std::filesystem::remove(best_weights_path(args_.output_dir, previous), ignored);
+        if (args_.save_steps < 0)
+          std::filesystem::remove(best_weights_path(args_.output_dir, previous), ignored);
       }
     } catch (const Error& e) {
       warn(std::string("the best weights are kept in memory only: ") + e.what());
     }
   } else {
     ++bad_evaluations_;
-    stopped_ = args_.early_stopping_patience > 0 && bad_evaluations_ >= args_.early_stopping_patience;
+    stopped_ =
+        args_.early_stopping_patience > 0 && bad_evaluations_ >= args_.early_stopping_patience;
     result_.early_stopped = stopped_;
   }
-  write_log(Json::object({{"step", step_}, {"epoch", epoch_of(step_)}, {"eval", to_json(metrics)}, {"best", better}}));
+  write_log(Json::object(
+      {{"step", step_}, {"epoch", epoch_of(step_)}, {"eval", to_json(metrics)}, {"best", better}}));
 }
 
 TensorMap Run::trained_weights() const {
   TensorMap out;
   for (const auto& [name, parameter] : trained_) out[name] = parameter.detach();
-  for (const auto& [name, buffer] : module_.named_buffers(/*persistent_only=*/true)) out[name] = buffer.detach();
+  for (const auto& [name, buffer] : module_.named_buffers(/*persistent_only=*/true))
+    out[name] = buffer.detach();
   return out;
 }
 
@@ -459,7 +495,8 @@ Json Run::state() const {
 void Run::save() {
   if (args_.output_dir.empty()) return;
   try {
-    save_checkpoint(args_.output_dir, step_, {trained_weights(), optimizer_.state(), state()}, args_.save_total_limit);
+    save_checkpoint(args_.output_dir, step_, {trained_weights(), optimizer_.state(), state()},
+                    args_.save_total_limit);
     saved_step_ = step_;
   } catch (const Error& e) {
     // Training goes on: the older checkpoints are whole, and the space may be back at the next one.
@@ -480,7 +517,9 @@ void Run::finish() {
   result_.train_loss = loss_sum_ / static_cast<double>(std::max<int64_t>(step_ - first_step_, 1));
   result_.seconds = seconds_since(start_);
   result_.items_per_second = static_cast<double>(seen_items_) / std::max(result_.seconds, 1e-9);
-  write_log(Json::object({{"event", result_.cancelled ? "cancelled" : "end"}, {"step", step_}, {"result", result_.to_json()}}));
+  write_log(Json::object({{"event", result_.cancelled ? "cancelled" : "end"},
+                          {"step", step_},
+                          {"result", result_.to_json()}}));
 }
 
 void Run::warn(const std::string& message) {
@@ -508,14 +547,17 @@ Json TrainResult::to_json() const {
                        {"warnings", Json(warnings)}});
 }
 
-Trainer::Trainer(std::shared_ptr<Trainable> trainable, TrainingArguments args, std::shared_ptr<BatchSource> train_source,
+Trainer::Trainer(std::shared_ptr<Trainable> trainable, TrainingArguments args,
+                 std::shared_ptr<BatchSource> train_source,
                  std::shared_ptr<BatchSource> eval_source)
     : trainable_(std::move(trainable)),
       args_(std::move(args)),
       train_source_(std::move(train_source)),
       eval_source_(std::move(eval_source)) {
-  require(trainable_ && train_source_, "train", "expected something to train and a source of items");
-  args_ = read_config<TrainingArguments>(write_config(args_), "arguments");  // Checks the ranges, too.
+  require(trainable_ && train_source_, "train",
+          "expected something to train and a source of items");
+  args_ =
+      read_config<TrainingArguments>(write_config(args_), "arguments");  // Checks the ranges, too.
 }
 
 TrainResult Trainer::train() {

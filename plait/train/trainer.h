@@ -21,12 +21,13 @@ struct Progress {
   double items_per_second = 0;
   double elapsed_seconds = 0;
   double eta_seconds = 0;
-  Scalars scalars;        ///< Figures of the step, when a log line was due.
-  Scalars metrics;        ///< Figures of the evaluation, when one was due.
-  std::string warning;    ///< E.g. a checkpoint that could not be written.
+  Scalars scalars;      ///< Figures of the step, when a log line was due.
+  Scalars metrics;      ///< Figures of the evaluation, when one was due.
+  std::string warning;  ///< E.g. a checkpoint that could not be written.
 };
 
-/// Called from the training thread; returning false cancels: a checkpoint is written and train() returns.
+/// Called from the training thread; returning false cancels: a checkpoint is written and train()
+/// returns.
 using ProgressCallback = std::function<bool(const Progress&)>;
 
 struct TrainResult {
@@ -46,19 +47,22 @@ struct TrainResult {
   Json to_json() const;
 };
 
-/// Trains the parameters that require a gradient (all of them when none does). Writes to output_dir (nothing when that is
-/// empty): log.jsonl; checkpoint-<step>/ with model.safetensors, optimizer.safetensors and trainer_state.json, each
-/// folder complete or absent; best-<step>.safetensors. A run that was killed and resumed ends with the weights of an
-/// uninterrupted one, bit for bit on CPU with the same number of threads: the order of items, dropout and modality
-/// dropout follow from (seed, epoch, step, index) alone.
+/// Trains the parameters that require a gradient (all of them when none does). Writes to output_dir
+/// (nothing when that is empty): log.jsonl; checkpoint-<step>/ with model.safetensors,
+/// optimizer.safetensors and trainer_state.json, each folder complete or absent;
+/// best-<step>.safetensors. A run that was killed and resumed ends with the weights of an
+/// uninterrupted one, bit for bit on CPU with the same number of threads: the order of items,
+/// dropout and modality dropout follow from (seed, epoch, step, index) alone.
 class Trainer {
  public:
-  Trainer(std::shared_ptr<Trainable> trainable, TrainingArguments args, std::shared_ptr<BatchSource> train_source,
+  Trainer(std::shared_ptr<Trainable> trainable, TrainingArguments args,
+          std::shared_ptr<BatchSource> train_source,
           std::shared_ptr<BatchSource> eval_source = nullptr);
 
   void set_callback(ProgressCallback callback) { callback_ = std::move(callback); }
-  /// @throws Error kInvalidArgument (nothing to train, empty source), kCorruptData (a checkpoint that does not fit),
-  /// kInternal naming the step when the loss or gradient is not finite more than max_skipped_steps times.
+  /// @throws Error kInvalidArgument (nothing to train, empty source), kCorruptData (a checkpoint
+  /// that does not fit), kInternal naming the step when the loss or gradient is not finite more
+  /// than max_skipped_steps times.
   TrainResult train();
   /// The metrics of any source, with the model in eval mode.
   Scalars evaluate(BatchSource& source);

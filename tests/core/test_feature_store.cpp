@@ -35,13 +35,15 @@ class FeatureStoreTest : public testing::Test {
 };
 
 TensorMap item(int i) {
-  return {{"pooled", at::full({16}, i, at::kFloat)}, {"tokens", at::full({3, 16}, i, at::kBFloat16)}};
+  return {{"pooled", at::full({16}, i, at::kFloat)},
+          {"tokens", at::full({3, 16}, i, at::kBFloat16)}};
 }
 std::string key(int i) { return content_hash(std::to_string(i)); }
 
 bool holds(FeatureStore& store, int i) {
   auto found = store.get(key(i));
-  return found && at::equal(found->at("pooled"), item(i).at("pooled")) && at::equal(found->at("tokens"), item(i).at("tokens"));
+  return found && at::equal(found->at("pooled"), item(i).at("pooled")) &&
+         at::equal(found->at("tokens"), item(i).at("tokens"));
 }
 
 TEST_F(FeatureStoreTest, SurvivesReopening) {
@@ -87,7 +89,8 @@ TEST_F(FeatureStoreTest, DamagedShardsAreFoundAndRebuilt) {
   ASSERT_EQ(files.size(), 3u);
   fs::resize_file(files[0], fs::file_size(files[0]) / 2);  // Cut.
   {
-    std::fstream flip(files[1], std::ios::in | std::ios::out | std::ios::binary);  // One bit of the last value.
+    std::fstream flip(
+        files[1], std::ios::in | std::ios::out | std::ios::binary);  // One bit of the last value.
     flip.seekg(-1, std::ios::end);
     char c = static_cast<char>(flip.peek() ^ 1);
     flip.seekp(-1, std::ios::end);
@@ -155,12 +158,17 @@ TEST_F(FeatureStoreTest, RefusesBadKeys) {
 TEST(FeatureKey, ChangesWithContentConfigAndEveryWeight) {
   TensorMap weights = {{"a", at::zeros({3})}, {"b", at::ones({2, 2})}};
   std::set<std::string> seen = {encoder_fingerprint("{}", weights)};
-  EXPECT_FALSE(seen.insert(encoder_fingerprint("{}", {{"a", at::zeros({3})}, {"b", at::ones({2, 2})}})).second);
+  EXPECT_FALSE(
+      seen.insert(encoder_fingerprint("{}", {{"a", at::zeros({3})}, {"b", at::ones({2, 2})}}))
+          .second);
   EXPECT_TRUE(seen.insert(encoder_fingerprint("{ }", weights)).second);
   weights["b"][1][1] = 1.0000001f;
   EXPECT_TRUE(seen.insert(encoder_fingerprint("{}", weights)).second);
-  EXPECT_TRUE(seen.insert(encoder_fingerprint("{}", {{"a", at::zeros({3})}, {"b", at::ones({4})}})).second);
-  EXPECT_TRUE(seen.insert(encoder_fingerprint("{}", {{"a", at::zeros({3})}, {"c", at::ones({2, 2})}})).second);
+  EXPECT_TRUE(
+      seen.insert(encoder_fingerprint("{}", {{"a", at::zeros({3})}, {"b", at::ones({4})}})).second);
+  EXPECT_TRUE(
+      seen.insert(encoder_fingerprint("{}", {{"a", at::zeros({3})}, {"c", at::ones({2, 2})}}))
+          .second);
   EXPECT_NE(feature_key("x", "f"), feature_key("y", "f"));
   EXPECT_NE(feature_key("x", "f"), feature_key("x", "g"));
   EXPECT_NE(feature_key("fx", ""), feature_key("x", "f"));
@@ -173,10 +181,12 @@ TEST(ContentHash, DependsOnBytesAlone) {
   for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7);
   for (size_t step : {1, 3, 31, 32, 33, 64, 999}) {
     ContentHash hash;
-    for (size_t i = 0; i < text.size(); i += step) hash.update(text.data() + i, std::min(step, text.size() - i));
+    for (size_t i = 0; i < text.size(); i += step)
+      hash.update(text.data() + i, std::min(step, text.size() - i));
     EXPECT_EQ(hash.digest(), content_hash(text)) << step;
   }
-  EXPECT_NE(ContentHash().update("ab").update("c").digest(), ContentHash().update("a").update("bc").digest());
+  EXPECT_NE(ContentHash().update("ab").update("c").digest(),
+            ContentHash().update("a").update("bc").digest());
   EXPECT_EQ(content_hash("").size(), 32u);
 }
 

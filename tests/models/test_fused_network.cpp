@@ -1,4 +1,5 @@
-// Properties of the whole network: any subset of streams, alone or mixed in one batch, gives the same answers.
+// Properties of the whole network: any subset of streams, alone or mixed in one batch, gives the
+// same answers.
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
@@ -24,9 +25,11 @@ Json network_config(const std::string& fusion) {
   Json config = Json::object({{"width", 32}, {"dropout", 0.0}});
   config["streams"]["text"] = Json::object({{"encoder", tiny_of("bert")}, {"max_tokens", 4}});
   config["streams"]["image"] = Json::object({{"encoder", tiny_of("picture_net")}});
-  config["streams"]["sensor"] = Json::object({{"encoder", tiny_of("patch_series")}, {"max_tokens", 3}});
+  config["streams"]["sensor"] =
+      Json::object({{"encoder", tiny_of("patch_series")}, {"max_tokens", 3}});
   config["fusion"] = tiny_of(fusion);
-  config["tasks"]["category"] = Json::object({{"type", "classification"}, {"labels", Json::array({"a", "b", "c"})}});
+  config["tasks"]["category"] =
+      Json::object({{"type", "classification"}, {"labels", Json::array({"a", "b", "c"})}});
   if (!decisions) {
     config["tasks"]["level"] = Json::object({{"type", "regression"}});
     config["tasks"]["shared"] = Json::object({{"type", "retrieval"}, {"embedding", 16}});
@@ -41,14 +44,17 @@ std::map<std::string, TensorMap> make_inputs(int64_t size, uint64_t seed) {
   int64_t channels = registry().at("patch_series").tiny.get("channels", 3);
   std::map<std::string, TensorMap> out;
   at::Tensor mask = (at::arange(9).unsqueeze(0) < at::randint(1, 10, {size, 1}, g)).to(at::kLong);
-  out["text"] = {{"input_ids", at::randint(1, vocabulary, {size, 9}, g).to(at::kLong) * mask}, {"attention_mask", mask}};
+  out["text"] = {{"input_ids", at::randint(1, vocabulary, {size, 9}, g).to(at::kLong) * mask},
+                 {"attention_mask", mask}};
   out["image"] = {{"pixel_values", at::randn({size, 3, 32, 32}, g)}};
-  out["sensor"] = {{"values", at::randn({size, 40, channels}, g)}, {"attention_mask", at::ones({size, 40}, at::kLong)}};
+  out["sensor"] = {{"values", at::randn({size, 40, channels}, g)},
+                   {"attention_mask", at::ones({size, 40}, at::kLong)}};
   return out;
 }
 
 /// The rows `rows` of the inputs, row i with the streams of bits[i].
-Batch make_batch(const std::map<std::string, TensorMap>& inputs, const std::vector<int64_t>& rows, const std::vector<int>& bits) {
+Batch make_batch(const std::map<std::string, TensorMap>& inputs, const std::vector<int64_t>& rows,
+                 const std::vector<int>& bits) {
   Batch batch;
   batch.size = static_cast<int64_t>(rows.size());
   at::Tensor index = at::tensor(rows);
@@ -62,7 +68,8 @@ Batch make_batch(const std::map<std::string, TensorMap>& inputs, const std::vect
       stream.quality[static_cast<int64_t>(i)] = here ? 0.3 + 0.2 * static_cast<double>(m) : 0.0;
     }
     if (!stream.present.any().item<bool>()) continue;
-    for (const auto& [name, tensor] : inputs.at(kStreams[m])) stream.inputs[name] = tensor.index_select(0, index);
+    for (const auto& [name, tensor] : inputs.at(kStreams[m]))
+      stream.inputs[name] = tensor.index_select(0, index);
     batch.streams[kStreams[m]] = std::move(stream);
   }
   return batch;
@@ -90,7 +97,8 @@ TEST_P(FusedNetworkTest, MixedSubsetsEqualOneByOne) {
     for (const auto& [task, values] : together.tasks) {
       for (const auto& [name, value] : values) {
         at::Tensor difference = (value[r] - alone.tasks.at(task).at(name)[0]).abs().max();
-        EXPECT_LE(difference.item<double>(), 1e-5) << task << "." << name << " of subset " << bits[i];
+        EXPECT_LE(difference.item<double>(), 1e-5)
+            << task << "." << name << " of subset " << bits[i];
       }
     }
     EXPECT_LE((together.weights[r] - alone.weights[0]).abs().max().item<double>(), 1e-5);
@@ -103,10 +111,12 @@ TEST_P(FusedNetworkTest, EverySubsetIsValidAndWeightsAddUp) {
   for (int subset = 1; subset < 8; ++subset) {
     FusedOutput out = network_->forward(make_batch(inputs, {0, 1}, {subset, subset}));
     for (const auto& [task, values] : out.tasks) {
-      for (const auto& [name, value] : values) EXPECT_TRUE(at::isfinite(value).all().item<bool>()) << task << "." << name;
+      for (const auto& [name, value] : values)
+        EXPECT_TRUE(at::isfinite(value).all().item<bool>()) << task << "." << name;
     }
     EXPECT_LE((out.weights.sum(1) - 1).abs().max().item<double>(), 1e-5) << subset;
-    EXPECT_EQ((out.weights.masked_select(at::logical_not(out.present)) != 0).sum().item<int64_t>(), 0);
+    EXPECT_EQ((out.weights.masked_select(at::logical_not(out.present)) != 0).sum().item<int64_t>(),
+              0);
   }
 }
 
@@ -123,7 +133,8 @@ TEST_P(FusedNetworkTest, LossReachesEveryTrainedPart) {
   auto inputs = make_inputs(6, 4);
   Batch batch = make_batch(inputs, {0, 1, 2, 3, 4, 5}, {7, 7, 3, 5, 6, 7});
   batch.targets["category"] = at::tensor({0, 1, 2, 0, 1, -1}, at::kLong);
-  if (GetParam() != "mean" && GetParam() != "product") batch.targets["level"] = at::randn({6, 1}, g);
+  if (GetParam() != "mean" && GetParam() != "product")
+    batch.targets["level"] = at::randn({6, 1}, g);
   FusedOutput out = network_->forward(batch);
   at::Tensor loss = network_->loss(batch, out);
   ASSERT_TRUE(at::isfinite(loss).item<bool>());
@@ -144,12 +155,15 @@ TEST_P(FusedNetworkTest, ConfigMakesTheSameNetworkAgain) {
   copy->train_mode(false);
   auto inputs = make_inputs(3, 6);
   Batch batch = make_batch(inputs, {0, 1, 2}, {7, 5, 2});
-  EXPECT_TRUE(network_->forward(batch).tasks.at("category").at("logits").equal(copy->forward(batch).tasks.at("category").at("logits")));
+  EXPECT_TRUE(network_->forward(batch)
+                  .tasks.at("category")
+                  .at("logits")
+                  .equal(copy->forward(batch).tasks.at("category").at("logits")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Fusions, FusedNetworkTest,
-                         ::testing::Values("concatenation", "mean", "product", "dma", "drg", "modality_attention", "bridge",
-                                           "progressive"),
+                         ::testing::Values("concatenation", "mean", "product", "dma", "drg",
+                                           "modality_attention", "bridge", "progressive"),
                          [](const auto& info) { return info.param; });
 
 TEST(ReduceTokens, FollowsTheItemNotThePadding) {

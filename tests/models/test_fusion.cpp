@@ -72,7 +72,8 @@ at::Tensor answer(const FusionOutput& out) { return out.fused.defined() ? out.fu
 
 FusionInput row(const FusionInput& in, int64_t i) {
   FusionInput one = in;
-  for (at::Tensor* t : {&one.features, &one.present, &one.quality, &one.tokens, &one.token_mask, &one.logits}) {
+  for (at::Tensor* t :
+       {&one.features, &one.present, &one.quality, &one.tokens, &one.token_mask, &one.logits}) {
     *t = t->narrow(0, i, 1);
   }
   return one;
@@ -90,8 +91,10 @@ TEST_P(FusionTest, AnySubsetOfOneToTwelveStreams) {
     EXPECT_GE(out.weights.min().item<double>(), 0);
     for (int64_t i = 0; i < in.present.size(0); ++i) {
       FusionOutput one = fusion->fuse(row(in, i));
-      EXPECT_TRUE(close(answer(one), answer(out).narrow(0, i, 1), {1e-5, 0})) << m << " streams, item " << i;
-      EXPECT_TRUE(close(one.weights, out.weights.narrow(0, i, 1), {1e-5, 0})) << m << " streams, item " << i;
+      EXPECT_TRUE(close(answer(one), answer(out).narrow(0, i, 1), {1e-5, 0}))
+          << m << " streams, item " << i;
+      EXPECT_TRUE(close(one.weights, out.weights.narrow(0, i, 1), {1e-5, 0}))
+          << m << " streams, item " << i;
     }
   }
 }
@@ -112,7 +115,8 @@ TEST_P(FusionTest, AbsentStreamsLeakNeitherForwardNorBackward) {
     in.features = in.features.masked_fill(absent.unsqueeze(-1), filler).requires_grad_(true);
     in.logits = in.logits.masked_fill(absent.unsqueeze(-1), filler).requires_grad_(true);
     in.quality = in.quality.masked_fill(absent, filler);
-    in.tokens = in.tokens.masked_fill(at::logical_not(in.token_mask).unsqueeze(-1), filler).requires_grad_(true);
+    in.tokens = in.tokens.masked_fill(at::logical_not(in.token_mask).unsqueeze(-1), filler)
+                    .requires_grad_(true);
     for (auto& p : fusion->parameters()) p.mutable_grad() = at::Tensor();
     FusionOutput out = fusion->fuse(in);
     at::Tensor loss = answer(out).square().sum() + out.weights.square().sum();
@@ -121,18 +125,21 @@ TEST_P(FusionTest, AbsentStreamsLeakNeitherForwardNorBackward) {
     for (auto& [name, p] : fusion->named_parameters()) {
       if (p.grad().defined()) seen["gradient of " + name] = p.grad().clone();
     }
-    for (auto& [name, x] : TensorMap{{"features", in.features}, {"logits", in.logits}, {"tokens", in.tokens}}) {
+    for (auto& [name, x] :
+         TensorMap{{"features", in.features}, {"logits", in.logits}, {"tokens", in.tokens}}) {
       if (x.grad().defined()) seen["gradient of " + name] = x.grad().clone();
     }
     if (in.features.grad().defined()) {
-      EXPECT_EQ(in.features.grad().masked_select(absent.unsqueeze(-1)).abs().sum().item<double>(), 0);
+      EXPECT_EQ(in.features.grad().masked_select(absent.unsqueeze(-1)).abs().sum().item<double>(),
+                0);
       EXPECT_GT(in.features.grad().abs().sum().item<double>(), 0);
     }
     return seen;
   };
   TensorMap with_zeros = run(0), with_nan = run(kNaN);
   ASSERT_EQ(with_zeros.size(), with_nan.size());
-  for (const auto& [name, tensor] : with_zeros) EXPECT_TRUE(close(with_nan.at(name), tensor, {1e-6, 0})) << name;
+  for (const auto& [name, tensor] : with_zeros)
+    EXPECT_TRUE(close(with_nan.at(name), tensor, {1e-6, 0})) << name;
 }
 
 TEST_P(FusionTest, GradientsReachPresentFeatures) {
@@ -161,14 +168,16 @@ TEST_P(FusionTest, RefusesAnItemWithoutStreams) {
   EXPECT_THROW(fusion->fuse(in), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fusions, FusionTest, testing::ValuesIn(fusions()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Fusions, FusionTest, testing::ValuesIn(fusions()),
+                         [](const auto& info) { return info.param; });
 
 TEST(FusionFunctions, PermutingStreamsPermutesWeights) {
   at::Tensor present = subsets(4), order = at::tensor({2, 0, 3, 1}, at::kLong);
   FusionInput in = inputs(present);
   Fused a = dynamic_modality_weighting(in.features, in.quality, present);
-  Fused b = dynamic_modality_weighting(in.features.index_select(1, order), in.quality.index_select(1, order),
-                                       present.index_select(1, order));
+  Fused b =
+      dynamic_modality_weighting(in.features.index_select(1, order),
+                                 in.quality.index_select(1, order), present.index_select(1, order));
   EXPECT_TRUE(close(b.weights, a.weights.index_select(1, order), {1e-6, 0}));
   EXPECT_TRUE(close(b.fused, a.fused, {1e-5, 0}));
   for (const char* name : {"mean", "product"}) {
@@ -192,8 +201,10 @@ TEST(FusionFunctions, WeightsAreProportionalToQuality) {
 TEST(FusionFunctions, ModalityAwareAttentionEqualsTheWrittenFormula) {
   at::manual_seed(3);
   int64_t b = 2, t = 5, s = 7, heads = 2, d = 4;
-  at::Tensor q = at::randn({b, t, heads * d}), k = at::randn({b, s, heads * d}), v = at::randn({b, s, heads * d});
-  at::Tensor qs = at::tensor({0, 0, 1, 2, -1}, at::kLong), ks = at::tensor({0, 1, 1, 2, 0, 2, 1}, at::kLong);
+  at::Tensor q = at::randn({b, t, heads * d}), k = at::randn({b, s, heads * d}),
+             v = at::randn({b, s, heads * d});
+  at::Tensor qs = at::tensor({0, 0, 1, 2, -1}, at::kLong),
+             ks = at::tensor({0, 1, 1, 2, 0, 2, 1}, at::kLong);
   at::Tensor beta = at::tensor({0.7, 1.9}), reliability = at::rand({b, s}) + 0.05;
   at::Tensor mask = at::ones({b, s}, at::kBool);
   mask[1][2] = false;
@@ -209,14 +220,17 @@ TEST(FusionFunctions, ModalityAwareAttentionEqualsTheWrittenFormula) {
         for (int64_t y = 0; y < s; ++y) {
           if (!mask[i][y].item<bool>()) continue;
           double dot = 0;
-          for (int64_t c = 0; c < d; ++c) dot += (q[i][x][h * d + c] * k[i][y][h * d + c]).item<double>();
+          for (int64_t c = 0; c < d; ++c)
+            dot += (q[i][x][h * d + c] * k[i][y][h * d + c]).item<double>();
           bool cross = qs[x].item<int64_t>() >= 0 && qs[x].item<int64_t>() != ks[y].item<int64_t>();
-          e[y] = std::exp(dot / std::sqrt(double(d)) - (cross ? beta[h].item<double>() : 0)) * reliability[i][y].item<double>();
+          e[y] = std::exp(dot / std::sqrt(double(d)) - (cross ? beta[h].item<double>() : 0)) *
+                 reliability[i][y].item<double>();
           total += e[y];
         }
         for (int64_t y = 0; y < s; ++y) {
           if (!mask[i][y].item<bool>()) continue;
-          for (int64_t c = 0; c < d; ++c) want[i][x][h * d + c] += e[y] / total * v[i][y][h * d + c];
+          for (int64_t c = 0; c < d; ++c)
+            want[i][x][h * d + c] += e[y] / total * v[i][y][h * d + c];
         }
       }
     }
@@ -226,7 +240,8 @@ TEST(FusionFunctions, ModalityAwareAttentionEqualsTheWrittenFormula) {
 }
 
 TEST(FusionFunctions, PenaltyAndStrengthAreLearned) {
-  at::Tensor beta = at::full({1}, 0.5).requires_grad_(true), quality = at::rand({1, 4}).requires_grad_(true);
+  at::Tensor beta = at::full({1}, 0.5).requires_grad_(true),
+             quality = at::rand({1, 4}).requires_grad_(true);
   at::Tensor x = at::randn({1, 4, 4}), ids = at::tensor({0, 0, 1, 1}, at::kLong);
   modality_aware_attention(x, x, x, ids, ids, beta, quality).square().sum().backward();
   EXPECT_GT(beta.grad().abs().item<double>(), 0);
@@ -236,7 +251,8 @@ TEST(FusionFunctions, PenaltyAndStrengthAreLearned) {
 TEST(FusionFunctions, ImportanceIsAShare) {
   at::Tensor scores = at::tensor({0.5, 0.5, kNaN, 0.2, 0.6, 0.2}).view({2, 3});
   at::Tensor present = at::tensor({1, 1, 0, 1, 1, 1}, at::kInt).to(at::kBool).view({2, 3});
-  EXPECT_TRUE(close(modality_importance(scores, present), at::tensor({0.35, 0.55, 0.1}), {1e-6, 0}));
+  EXPECT_TRUE(
+      close(modality_importance(scores, present), at::tensor({0.35, 0.55, 0.1}), {1e-6, 0}));
   EXPECT_TRUE(close(modality_importance(at::zeros({1, 2})), at::tensor({0.5, 0.5}), {1e-6, 0}));
 }
 

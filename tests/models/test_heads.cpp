@@ -60,7 +60,8 @@ TEST(RetrievalHead, LossesEqualTheirFormulas) {
   double clip = 0, siglip = 0;
   at::Tensor s = at::matmul(a, b.t()) * std::exp(1.7);
   for (int64_t i = 0; i < 4; ++i) {
-    clip -= at::log_softmax(s[i], 0)[i].item<double>() / 8 + at::log_softmax(s.select(1, i), 0)[i].item<double>() / 8;
+    clip -= at::log_softmax(s[i], 0)[i].item<double>() / 8 +
+            at::log_softmax(s.select(1, i), 0)[i].item<double>() / 8;
     for (int64_t j = 0; j < 4; ++j) {
       siglip += std::log1p(std::exp(-(i == j ? 1 : -1) * (s[i][j].item<double>() - 2.0))) / 4;
     }

@@ -1,4 +1,5 @@
-// Basic behaviour of quality scores and of damage; figures on real data: benchmarks/quality/measure.py.
+// Basic behaviour of quality scores and of damage; figures on real data:
+// benchmarks/quality/measure.py.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -12,17 +13,20 @@
 namespace plait::models {
 namespace {
 
-const char* kSentence = "The old man walked slowly to the station because he wanted to see his friend before the train left.";
+const char* kSentence =
+    "The old man walked slowly to the station because he wanted to see his friend before the train "
+    "left.";
 
 Value example(Modality modality) {
   at::Tensor t = at::arange(16000, at::kFloat) / 16000;
   switch (modality) {
-    case Modality::kText:
-      return std::string(kSentence);
+    case Modality::kText: return std::string(kSentence);
     case Modality::kImage: {
       // Bars and a gradient: sharp edges beside calm areas.
-      at::Tensor y = at::arange(160, at::kFloat).view({160, 1, 1}), x = at::arange(160, at::kFloat).view({1, 160, 1});
-      at::Tensor bars = at::floor(x / 23).remainder(2) * 120 + at::floor(y / 31).remainder(2) * 60 + y / 4;
+      at::Tensor y = at::arange(160, at::kFloat).view({160, 1, 1}),
+                 x = at::arange(160, at::kFloat).view({1, 160, 1});
+      at::Tensor bars =
+          at::floor(x / 23).remainder(2) * 120 + at::floor(y / 31).remainder(2) * 60 + y / 4;
       return bars.expand({160, 160, 3}).clamp(0, 255).to(at::kByte).contiguous();
     }
     case Modality::kAudio:
@@ -31,7 +35,8 @@ Value example(Modality modality) {
                           at::sin(t * 2 * M_PI * 2).clamp_min(0).square(),
                       16000};
     default:
-      return at::sin(at::arange(400, at::kFloat) / 15).unsqueeze(1) + at::sin(at::arange(400, at::kFloat) / 41).unsqueeze(1);
+      return at::sin(at::arange(400, at::kFloat) / 15).unsqueeze(1) +
+             at::sin(at::arange(400, at::kFloat) / 41).unsqueeze(1);
   }
 }
 

@@ -41,7 +41,9 @@ TEST(FeatureCache, KeepsTheMostRecentlyUsed) {
 }
 
 TEST(FeatureCache, FindsOnDiskWhatMemoryForgot) {
-  std::string dir = (std::filesystem::temp_directory_path() / ("plait-cache-" + std::to_string(::getpid()))).string();
+  std::string dir =
+      (std::filesystem::temp_directory_path() / ("plait-cache-" + std::to_string(::getpid())))
+          .string();
   std::filesystem::remove_all(dir);
   {
     FeatureCache cache(1, dir);

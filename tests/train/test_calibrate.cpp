@@ -18,10 +18,13 @@ struct Synthetic {
   at::Tensor logits, target;
   Synthetic(int64_t n, double factor, uint64_t seed) {
     at::Tensor z = toy::randn({n, 5}, seed) * 2;
-    target = at::multinomial(at::softmax(z, 1), 1, false, at::detail::createCPUGenerator(seed + 1)).squeeze(1);
+    target = at::multinomial(at::softmax(z, 1), 1, false, at::detail::createCPUGenerator(seed + 1))
+                 .squeeze(1);
     logits = z * factor;
   }
-  double nll(double t) const { return negative_log_likelihood(at::softmax(logits.to(at::kDouble) / t, 1), target); }
+  double nll(double t) const {
+    return negative_log_likelihood(at::softmax(logits.to(at::kDouble) / t, 1), target);
+  }
 };
 
 TEST(Calibrate, FindsTheMinimum) {
@@ -73,18 +76,21 @@ TEST(Calibrate, ItemsWithoutALabelDoNotCount) {
 
 TEST(Calibrate, ExtremesStayInRange) {
   at::Tensor logits = at::tensor({1.0, 0.0}).repeat({60, 1});
-  double cold = fit_temperature(logits, at::zeros({60}, at::kLong)), hot = fit_temperature(logits, at::ones({60}, at::kLong));
+  double cold = fit_temperature(logits, at::zeros({60}, at::kLong)),
+         hot = fit_temperature(logits, at::ones({60}, at::kLong));
   EXPECT_NEAR(cold, 0.05, 0.01);
   EXPECT_NEAR(hot, 20, 0.01);
 }
 
 TEST(Calibrate, RefusesBadInput) {
-  at::Tensor logits = at::zeros({4, 2}), target = at::zeros({4}, at::kLong), present = at::ones({4, 2}, at::kBool);
+  at::Tensor logits = at::zeros({4, 2}), target = at::zeros({4}, at::kLong),
+             present = at::ones({4, 2}, at::kBool);
   EXPECT_THROW(calibrate(logits, at::zeros({3}, at::kLong), present, kNames), Error);
   EXPECT_THROW(calibrate(logits, target, at::ones({4, 3}, at::kBool), kNames), Error);
   EXPECT_THROW(calibrate(at::full({4, 2}, std::nan("")), target, present, kNames), Error);
   EXPECT_THROW(calibrate(logits, at::full({4}, -1, at::kLong), present, kNames), Error);
-  for (const char* text : {R"({"default": 0})", R"({"default": "hot"})", R"({"subsets": {"image+text": {}}})"}) {
+  for (const char* text :
+       {R"({"default": 0})", R"({"default": "hot"})", R"({"subsets": {"image+text": {}}})"}) {
     EXPECT_THROW(temperatures(Json::parse(text), present, kNames), Error) << text;
   }
   EXPECT_TRUE(at::equal(temperatures(Json(), present, kNames), at::ones({4})));

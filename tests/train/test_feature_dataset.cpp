@@ -18,7 +18,8 @@ FeatureTable table(double variant, int64_t length, double quality) {
   FeatureTable t;
   t.pooled = item.unsqueeze(1).repeat({1, 3});
   t.tokens = item.view({kItems, 1, 1}).repeat({1, length, 3});
-  t.mask = at::arange(length).unsqueeze(0).lt(at::arange(kItems).remainder(length).add(1).unsqueeze(1));
+  t.mask =
+      at::arange(length).unsqueeze(0).lt(at::arange(kItems).remainder(length).add(1).unsqueeze(1));
   t.quality = at::full({kItems}, quality);
   return t;
 }
@@ -29,8 +30,8 @@ std::shared_ptr<FeatureDataset> dataset(double damage = 0.5) {
   std::map<std::string, std::vector<FeatureTable>> streams;
   streams["image"] = {table(0, 2, 1), table(1, 5, 0.5), table(2, 3, 0.25)};
   streams["speech"] = {speech};
-  return std::make_shared<FeatureDataset>(streams, TensorMap{{"category", at::arange(kItems)}}, std::vector<std::string>{},
-                                          damage);
+  return std::make_shared<FeatureDataset>(streams, TensorMap{{"category", at::arange(kItems)}},
+                                          std::vector<std::string>{}, damage);
 }
 
 TEST(FeatureDataset, GivesCachedFeaturesByItem) {
@@ -39,13 +40,15 @@ TEST(FeatureDataset, GivesCachedFeaturesByItem) {
   EXPECT_EQ(b.size, 3);
   EXPECT_EQ(b.ids, (std::vector<std::string>{"5", "8", "0"}));
   EXPECT_TRUE(at::equal(b.targets.at("category"), at::tensor({5, 8, 0}, at::kLong)));
-  EXPECT_TRUE(at::equal(b.streams.at("image").inputs.at("encoded.pooled").select(1, 0), at::tensor({5.f, 8.f, 0.f})));
+  EXPECT_TRUE(at::equal(b.streams.at("image").inputs.at("encoded.pooled").select(1, 0),
+                        at::tensor({5.f, 8.f, 0.f})));
   const StreamBatch& speech = b.streams.at("speech");
   EXPECT_TRUE(at::equal(speech.present, at::tensor({1, 0, 0}).to(at::kBool)));
   EXPECT_TRUE(at::equal(speech.quality, at::tensor({1.f, 0.f, 0.f})));
   // Image: items 5, 8, 0 have 2, 1, 1 real tokens of the 5 to which the variants are padded.
   EXPECT_EQ(b.streams.at("image").inputs.at("encoded.tokens").size(1), 2);
-  EXPECT_TRUE(at::equal(b.streams.at("image").inputs.at("encoded.mask").sum(1), at::tensor({2, 1, 1}, at::kLong)));
+  EXPECT_TRUE(at::equal(b.streams.at("image").inputs.at("encoded.mask").sum(1),
+                        at::tensor({2, 1, 1}, at::kLong)));
 }
 
 TEST(FeatureDataset, VariantsFollowSeedAndIndexAlone) {
@@ -61,7 +64,9 @@ TEST(FeatureDataset, VariantsFollowSeedAndIndexAlone) {
     for (int64_t i = 0; i < 4; ++i) {
       int variant = static_cast<int>(pooled(all, i)) / 100;
       ++seen[variant];
-      EXPECT_EQ(all.streams.at("image").quality[i].item<double>(), variant == 0 ? 1 : variant == 1 ? 0.5 : 0.25);
+      EXPECT_EQ(all.streams.at("image").quality[i].item<double>(), variant == 0   ? 1
+                                                                   : variant == 1 ? 0.5
+                                                                                  : 0.25);
     }
   }
   EXPECT_NEAR(seen[0], 100, 30);
@@ -113,15 +118,20 @@ TEST(ModalityDropout, NeverDropsAllAndKeepsTheRate) {
     Batch batch = dataset()->batch({1, 2, 3, 4, 5, 6, 7}, kEvaluationSeed);
     at::Tensor before = batch.streams.at("speech").present;
     Batch dropped = batch;
-    drop_modalities(dropped, {1, 2, 3, 4, 5, 6, 7}, seed, [](const std::string& s) { return s == "image" ? 0.9 : 0.3; });
-    at::Tensor image = dropped.streams.at("image").present, speech = dropped.streams.at("speech").present;
+    drop_modalities(dropped, {1, 2, 3, 4, 5, 6, 7}, seed,
+                    [](const std::string& s) { return s == "image" ? 0.9 : 0.3; });
+    at::Tensor image = dropped.streams.at("image").present,
+               speech = dropped.streams.at("speech").present;
     EXPECT_TRUE(at::logical_or(image, speech).all().item<bool>()) << "an item lost everything";
     EXPECT_TRUE(image[3].item<bool>()) << "item 4 has nothing but its image";
-    EXPECT_FALSE(at::logical_and(speech, at::logical_not(before)).any().item<bool>()) << "a stream appeared";
+    EXPECT_FALSE(at::logical_and(speech, at::logical_not(before)).any().item<bool>())
+        << "a stream appeared";
     EXPECT_TRUE(at::equal(dropped.streams.at("image").quality.gt(0), image));
-    EXPECT_TRUE(batch.streams.at("image").present.all().item<bool>()) << "the source's own mask was written";
+    EXPECT_TRUE(batch.streams.at("image").present.all().item<bool>())
+        << "the source's own mask was written";
     hidden["image"] += static_cast<int>(at::logical_not(image).sum().item<int64_t>());
-    hidden["speech"] += static_cast<int>(at::logical_and(before, at::logical_not(speech)).sum().item<int64_t>());
+    hidden["speech"] +=
+        static_cast<int>(at::logical_and(before, at::logical_not(speech)).sum().item<int64_t>());
     alone += static_cast<int>(at::logical_xor(image, speech).sum().item<int64_t>());
   }
   // 300 items have both. Image goes in 0.9 of them, but for half of the 0.27 in which both would.

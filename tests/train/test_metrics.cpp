@@ -62,7 +62,8 @@ TEST(Metrics, AurcDoesNotDependOnTheOrderOfTies) {
 }
 
 TEST(Metrics, Retrieval) {
-  at::Tensor s = at::tensor({0.9, 0.5, 0.1, 0.3, 0.2, 0.8, 0.4, 0.4, 0.4}, at::kDouble).view({3, 3});
+  at::Tensor s =
+      at::tensor({0.9, 0.5, 0.1, 0.3, 0.2, 0.8, 0.4, 0.4, 0.4}, at::kDouble).view({3, 3});
   at::Tensor y = at::tensor({0, 1, 2}, at::kLong);  // Ranks 1, 3, and 3 of a three-way tie.
   EXPECT_NEAR(recall_at_k(s, y, 1), 1.0 / 3, 1e-12);
   EXPECT_NEAR(recall_at_k(s, y, 3), 1, 1e-12);
@@ -71,7 +72,8 @@ TEST(Metrics, Retrieval) {
 }
 
 TEST(Metrics, RegressionIgnoresMissingTargets) {
-  at::Tensor y = at::tensor({1.0, 2.0, std::nan("")}, at::kDouble), p = at::tensor({1.0, 4.0, 9.0}, at::kDouble);
+  at::Tensor y = at::tensor({1.0, 2.0, std::nan("")}, at::kDouble),
+             p = at::tensor({1.0, 4.0, 9.0}, at::kDouble);
   EXPECT_EQ(mean_squared_error(p, y), 2);
   EXPECT_EQ(mean_absolute_error(p, y), 1);
   EXPECT_EQ(regression_metrics(p, y).at("n"), 2);

@@ -21,7 +21,8 @@ void replay(bool strided) {
     value.set_requires_grad(true);
     return value;
   };
-  NamedTensors all = {{"weight", parameter("weight")}, {"rare", parameter("rare")}, {"bias", parameter("bias")}};
+  NamedTensors all = {
+      {"weight", parameter("weight")}, {"rare", parameter("rare")}, {"bias", parameter("bias")}};
   AdamW optimizer({{{all[0], all[1]}, 1.0, 0.1}, {{all[2]}, 0.5, 0.0}}, {0.85, 0.97, 1e-6});
   for (int64_t step = 0; step < 12; ++step) {
     std::string at = std::to_string(step) + ".";
@@ -34,7 +35,8 @@ void replay(bool strided) {
     EXPECT_NEAR(norm, golden.at("outputs." + at + "norm").item<double>(), 1e-5);
     optimizer.step(3e-2 * learning_rate_factor("cosine", step, 3, 12));
     for (auto& [name, p] : all) {
-      EXPECT_TRUE(at::allclose(p.detach(), golden.at("outputs." + at + name), 1e-5, 1e-6)) << name << " after " << step;
+      EXPECT_TRUE(at::allclose(p.detach(), golden.at("outputs." + at + name), 1e-5, 1e-6))
+          << name << " after " << step;
     }
   }
 }
@@ -43,7 +45,8 @@ TEST(AdamW, EqualsTorchOptim) { replay(false); }
 TEST(AdamW, EqualsTorchOptimWithoutTheFusedKernel) { replay(true); }
 
 TEST(AdamW, ClipsToTheJointNorm) {
-  at::Tensor a = at::zeros({2}).set_requires_grad(true), b = at::zeros({2, 2}).set_requires_grad(true);
+  at::Tensor a = at::zeros({2}).set_requires_grad(true),
+             b = at::zeros({2, 2}).set_requires_grad(true);
   AdamW optimizer({{{{"a", a}}, 1, 0}, {{{"b", b}}, 1, 0}}, {});
   a.mutable_grad() = at::full({2}, 3.0);
   b.mutable_grad() = at::full({2, 2}, 4.0);

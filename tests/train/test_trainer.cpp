@@ -38,7 +38,8 @@ struct Outcome {
 
 Outcome run(const TrainingArguments& args, ProgressCallback callback = nullptr, bool eval = true) {
   auto model = std::make_shared<Classifier>();
-  Trainer trainer(model, args, std::make_shared<Points>(100), eval ? std::make_shared<Points>(60, 2) : nullptr);
+  Trainer trainer(model, args, std::make_shared<Points>(100),
+                  eval ? std::make_shared<Points>(60, 2) : nullptr);
   if (callback) trainer.set_callback(callback);
   Outcome out;
   out.result = trainer.train();
@@ -145,8 +146,10 @@ TEST(Trainer, AccumulationEqualsALargerBatch) {
     Trainer(model, args, std::make_shared<Points>(100)).train();
     return toy::copy(model->net.state_dict());
   };
-  auto once = weights(24, 1), parts = weights(8, 3);  // 100 = 4 · 24 + 4: the last step is uneven, too.
-  for (auto& [name, tensor] : once) EXPECT_TRUE(at::allclose(tensor, parts.at(name), 1e-4, 1e-5)) << name;
+  auto once = weights(24, 1),
+       parts = weights(8, 3);  // 100 = 4 · 24 + 4: the last step is uneven, too.
+  for (auto& [name, tensor] : once)
+    EXPECT_TRUE(at::allclose(tensor, parts.at(name), 1e-4, 1e-5)) << name;
 }
 
 TEST(Trainer, StopsEarlyWithTheBestWeights) {
@@ -269,7 +272,8 @@ TEST(Trainer, RefusesWhatDoesNotFit) {
   args = small();
   args.modality_dropout = 1.5;
   EXPECT_THROW(run(args), Error);
-  EXPECT_THROW(Trainer(std::make_shared<Classifier>(), small(), std::make_shared<Points>(0)).train(), Error);
+  EXPECT_THROW(
+      Trainer(std::make_shared<Classifier>(), small(), std::make_shared<Points>(0)).train(), Error);
 }
 
 TEST(Trainer, GroupsByPrefixAndDecayOnMatricesOnly) {

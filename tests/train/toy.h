@@ -21,7 +21,9 @@ inline at::Tensor randn(std::vector<int64_t> shape, uint64_t seed) {
 struct Folder {
   std::string path;
   explicit Folder(const std::string& name)
-      : path((std::filesystem::temp_directory_path() / ("plait-" + name + "-" + std::to_string(::getpid()))).string()) {
+      : path((std::filesystem::temp_directory_path() /
+              ("plait-" + name + "-" + std::to_string(::getpid())))
+                 .string()) {
     std::filesystem::remove_all(path);
     std::filesystem::create_directories(path);
   }
@@ -43,7 +45,8 @@ class Points : public BatchSource {
     at::Tensor rows = at::tensor(indices);
     at::Tensor features = x.index_select(0, rows);
     if (seed != kEvaluationSeed) {
-      for (size_t i = 0; i < indices.size(); ++i) features[i].add_(randn({8}, mix_seed(seed, indices[i])), noise_);
+      for (size_t i = 0; i < indices.size(); ++i)
+        features[i].add_(randn({8}, mix_seed(seed, indices[i])), noise_);
     }
     Batch out;
     out.size = static_cast<int64_t>(indices.size());
@@ -69,7 +72,8 @@ class Net : public models::Module {
   }
   at::Tensor forward(const Batch& batch) {
     std::vector<at::Tensor> parts;
-    for (const auto& [name, s] : batch.streams) parts.push_back(s.inputs.at("x") * s.present.unsqueeze(1));
+    for (const auto& [name, s] : batch.streams)
+      parts.push_back(s.inputs.at("x") * s.present.unsqueeze(1));
     return (*two)((*drop)(at::gelu((*norm)((*one)(at::cat(parts, 1))))));
   }
   std::shared_ptr<models::Linear> one, two;
@@ -79,11 +83,14 @@ class Net : public models::Module {
 
 class Classifier : public Trainable {
  public:
-  explicit Classifier(double dropout = 0.2, uint64_t seed = 5) : net(dropout) { net.initialize(seed); }
+  explicit Classifier(double dropout = 0.2, uint64_t seed = 5) : net(dropout) {
+    net.initialize(seed);
+  }
   models::Module& module() override { return net; }
   LossOutput loss(const Batch& batch) override {
     ++calls;
-    at::Tensor out = at::cross_entropy_loss(net.forward(batch).to(at::kFloat), batch.targets.at("class"));
+    at::Tensor out =
+        at::cross_entropy_loss(net.forward(batch).to(at::kFloat), batch.targets.at("class"));
     if (calls == poison_at) out = out * std::numeric_limits<double>::quiet_NaN();
     return {out, {{"weight/a", at::full({}, 0.25)}}};
   }

@@ -23,7 +23,8 @@ std::vector<float> pink_noise(int64_t n, DamageRandom& random) {
   return out;
 }
 
-/// Many voices at once: the recording itself, delayed by six seeded lengths and turned backwards in every other one.
+/// Many voices at once: the recording itself, delayed by six seeded lengths and turned backwards in
+/// every other one.
 std::vector<float> babble(const float* x, int64_t n, DamageRandom& random) {
   std::vector<float> out(n, 0.f);
   for (int voice = 0; voice < 6; ++voice) {
@@ -52,7 +53,8 @@ void add_at_snr(float* x, int64_t n, const std::vector<float>& noise, double snr
 void clip(float* x, int64_t n, double share) {
   std::vector<float> magnitude(n);
   for (int64_t i = 0; i < n; ++i) magnitude[i] = std::fabs(x[i]);
-  int64_t k = std::clamp<int64_t>(static_cast<int64_t>((1 - share) * static_cast<double>(n)), 0, n - 1);
+  int64_t k =
+      std::clamp<int64_t>(static_cast<int64_t>((1 - share) * static_cast<double>(n)), 0, n - 1);
   std::nth_element(magnitude.begin(), magnitude.begin() + k, magnitude.end());
   float limit = std::max(magnitude[k], 1e-6f);
   for (int64_t i = 0; i < n; ++i) x[i] = std::clamp(x[i], -limit, limit);
@@ -80,7 +82,8 @@ void dropouts(float* x, int64_t n, int64_t rate, double share, DamageRandom& ran
     if (lost >= wanted) break;
     double start = rank * 0.2, length = 0.8;
     int64_t from = c * cell + static_cast<int64_t>(start * static_cast<double>(cell));
-    int64_t to = std::min<int64_t>(n, from + static_cast<int64_t>(length * static_cast<double>(cell)));
+    int64_t to =
+        std::min<int64_t>(n, from + static_cast<int64_t>(length * static_cast<double>(cell)));
     for (int64_t i = from; i < to; ++i) x[i] = 0;
     lost += static_cast<double>(std::max<int64_t>(to - from, 0));
   }
@@ -88,7 +91,8 @@ void dropouts(float* x, int64_t n, int64_t rate, double share, DamageRandom& ran
 
 }  // namespace
 
-Waveform damage_audio(const Waveform& audio, const std::string& kind, double severity, uint64_t seed) {
+Waveform damage_audio(const Waveform& audio, const std::string& kind, double severity,
+                      uint64_t seed) {
   at::Tensor samples = audio.samples.to(at::kFloat).contiguous().clone();
   int64_t channels = samples.dim() == 2 ? samples.size(0) : 1, n = samples.size(-1);
   double snr_db = 30 - 40 * severity;
@@ -112,7 +116,8 @@ Waveform damage_audio(const Waveform& audio, const std::string& kind, double sev
     } else {
       double gain = std::pow(10.0, -4 * severity);
       // What a recorder's 16 bits keep of the quieter sound.
-      for (int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(std::round(x[i] * gain * 32767) / 32767);
+      for (int64_t i = 0; i < n; ++i)
+        x[i] = static_cast<float>(std::round(x[i] * gain * 32767) / 32767);
     }
   }
   return {samples, audio.sample_rate};

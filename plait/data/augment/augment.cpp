@@ -20,7 +20,9 @@ uint64_t DamageRandom::next() {
 
 double DamageRandom::uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
 
-int64_t DamageRandom::below(int64_t n) { return static_cast<int64_t>(uniform() * static_cast<double>(n)); }
+int64_t DamageRandom::below(int64_t n) {
+  return static_cast<int64_t>(uniform() * static_cast<double>(n));
+}
 
 double DamageRandom::normal() {
   double u = 1.0 - uniform();
@@ -29,26 +31,26 @@ double DamageRandom::normal() {
 
 std::vector<std::string> damage_kinds(Modality modality) {
   switch (modality) {
-    case Modality::kText:
-      return {"typos", "shuffle", "blank"};
+    case Modality::kText: return {"typos", "shuffle", "blank"};
     case Modality::kImage: {
-      std::vector<std::string> kinds = {"gaussian_blur",   "gaussian_noise", "salt_and_pepper",
+      std::vector<std::string> kinds = {"gaussian_blur", "gaussian_noise", "salt_and_pepper",
                                         "occlusion", "exposure"};
       if (image_codecs_available()) kinds.push_back("jpeg");
       return kinds;
     }
     case Modality::kAudio:
-      return {"white_noise", "pink_noise", "babble_noise", "clipping", "reverb", "dropouts", "silence"};
-    case Modality::kSeries:
-      return {"dropout", "stuck", "spikes", "drift", "noise"};
-    default:
-      return {};
+      return {"white_noise", "pink_noise", "babble_noise", "clipping",
+              "reverb",      "dropouts",   "silence"};
+    case Modality::kSeries: return {"dropout", "stuck", "spikes", "drift", "noise"};
+    default: return {};
   }
 }
 
-Value damage(const Value& value, Modality modality, const std::string& kind, double severity, uint64_t seed) {
+Value damage(const Value& value, Modality modality, const std::string& kind, double severity,
+             uint64_t seed) {
   if (!(severity >= 0 && severity <= 1)) {
-    fail(ErrorCode::kInvalidArgument, "damage", "expected a severity of 0 to 1, got " + std::to_string(severity));
+    fail(ErrorCode::kInvalidArgument, "damage",
+         "expected a severity of 0 to 1, got " + std::to_string(severity));
   }
   std::vector<std::string> kinds = damage_kinds(modality);
   if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
@@ -59,7 +61,8 @@ Value damage(const Value& value, Modality modality, const std::string& kind, dou
   }
   if (severity == 0) return value;
   auto wrong = [&](const char* expected) {
-    fail(ErrorCode::kInvalidArgument, "damage", std::string("expected ") + expected + " for " + to_string(modality));
+    fail(ErrorCode::kInvalidArgument, "damage",
+         std::string("expected ") + expected + " for " + to_string(modality));
   };
   if (modality == Modality::kText) {
     if (!std::holds_alternative<std::string>(value)) wrong("a string");
@@ -76,7 +79,8 @@ Value damage(const Value& value, Modality modality, const std::string& kind, dou
   if (!std::holds_alternative<at::Tensor>(value)) wrong("a tensor");
   const at::Tensor& x = std::get<at::Tensor>(value);
   if (modality == Modality::kImage) {
-    if (!x.defined() || x.dim() != 3 || x.size(2) != 3 || x.scalar_type() != at::kByte) wrong("a uint8 tensor [H, W, 3]");
+    if (!x.defined() || x.dim() != 3 || x.size(2) != 3 || x.scalar_type() != at::kByte)
+      wrong("a uint8 tensor [H, W, 3]");
     return x.numel() == 0 ? value : Value(damage_image(x, kind, severity, seed));
   }
   if (!x.defined() || x.dim() < 1 || x.dim() > 2) wrong("a tensor [T, C]");

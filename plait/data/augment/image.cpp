@@ -16,7 +16,9 @@ at::Tensor normal(const at::Tensor& like, DamageRandom& random) {
   return noise;
 }
 
-at::Tensor to_bytes(const at::Tensor& x) { return x.round().clamp(0, 255).to(at::kByte).contiguous(); }
+at::Tensor to_bytes(const at::Tensor& x) {
+  return x.round().clamp(0, 255).to(at::kByte).contiguous();
+}
 
 /// Separable Gaussian with mirrored borders on float [H, W, 3].
 at::Tensor blur(const at::Tensor& image, double sigma) {
@@ -34,11 +36,13 @@ at::Tensor blur(const at::Tensor& image, double sigma) {
 
 }  // namespace
 
-at::Tensor damage_image(const at::Tensor& image, const std::string& kind, double severity, uint64_t seed) {
+at::Tensor damage_image(const at::Tensor& image, const std::string& kind, double severity,
+                        uint64_t seed) {
   DamageRandom random(seed);
   at::Tensor x = image.to(at::kFloat).contiguous();
   int64_t h = x.size(0), w = x.size(1);
-  // Strengths follow the size of the picture: the same severity hurts a thumbnail and a photograph alike.
+  // Strengths follow the size of the picture: the same severity hurts a thumbnail and a photograph
+  // alike.
   double side = static_cast<double>(std::min(h, w));
   if (kind == "gaussian_blur") return to_bytes(blur(x, std::max(0.3, severity * side / 40)));
   if (kind == "gaussian_noise") return to_bytes(x + normal(x, random) * (90 * severity));
@@ -54,9 +58,12 @@ at::Tensor damage_image(const at::Tensor& image, const std::string& kind, double
   if (kind == "occlusion") {
     // A rectangle around one seeded centre that grows to nine tenths of both sides.
     double cy = random.uniform(), cx = random.uniform(), part = 0.9 * std::sqrt(severity);
-    int64_t rows = std::clamp<int64_t>(std::llround(part * h), 1, h), columns = std::clamp<int64_t>(std::llround(part * w), 1, w);
+    int64_t rows = std::clamp<int64_t>(std::llround(part * h), 1, h),
+            columns = std::clamp<int64_t>(std::llround(part * w), 1, w);
     int64_t top = std::llround(cy * (h - rows)), left = std::llround(cx * (w - columns));
-    x.narrow(0, top, rows).narrow(1, left, columns).fill_(static_cast<float>(random.below(160) + 48));
+    x.narrow(0, top, rows)
+        .narrow(1, left, columns)
+        .fill_(static_cast<float>(random.below(160) + 48));
     return to_bytes(x);
   }
   if (kind == "exposure") {

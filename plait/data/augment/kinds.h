@@ -9,10 +9,14 @@
 /// One function per modality behind augment.h; arguments are checked there.
 namespace plait::data {
 
-std::string damage_text(const std::string& text, const std::string& kind, double severity, uint64_t seed);
-at::Tensor damage_image(const at::Tensor& image, const std::string& kind, double severity, uint64_t seed);
-Waveform damage_audio(const Waveform& audio, const std::string& kind, double severity, uint64_t seed);
-at::Tensor damage_series(const at::Tensor& series, const std::string& kind, double severity, uint64_t seed);
+std::string damage_text(const std::string& text, const std::string& kind, double severity,
+                        uint64_t seed);
+at::Tensor damage_image(const at::Tensor& image, const std::string& kind, double severity,
+                        uint64_t seed);
+Waveform damage_audio(const Waveform& audio, const std::string& kind, double severity,
+                      uint64_t seed);
+at::Tensor damage_series(const at::Tensor& series, const std::string& kind, double severity,
+                         uint64_t seed);
 
 /// splitmix64: the same numbers on every platform, unlike the distributions of <random>.
 class DamageRandom {

@@ -9,7 +9,8 @@
 
 namespace plait::data {
 
-at::Tensor damage_series(const at::Tensor& series, const std::string& kind, double severity, uint64_t seed) {
+at::Tensor damage_series(const at::Tensor& series, const std::string& kind, double severity,
+                         uint64_t seed) {
   at::Tensor out = series.to(at::kFloat).contiguous().clone();
   int64_t t = out.size(0), channels = out.dim() == 2 ? out.size(1) : 1;
   float* data = out.data_ptr<float>();
@@ -31,13 +32,16 @@ at::Tensor damage_series(const at::Tensor& series, const std::string& kind, doub
 
     if (kind == "drift") {
       for (int64_t i = 0; i < t; ++i) {
-        at(i) += static_cast<float>(sign * 6 * severity * spread * static_cast<double>(i) / std::max<int64_t>(t - 1, 1));
+        at(i) += static_cast<float>(sign * 6 * severity * spread * static_cast<double>(i) /
+                                    std::max<int64_t>(t - 1, 1));
       }
     } else if (kind == "noise") {
-      for (int64_t i = 0; i < t; ++i) at(i) += static_cast<float>(2 * severity * spread * random.normal());
+      for (int64_t i = 0; i < t; ++i)
+        at(i) += static_cast<float>(2 * severity * spread * random.normal());
     } else if (kind == "spikes") {
       for (int64_t i = 0; i < t; ++i) {
-        double u = random.uniform(), size = (5 + 5 * random.uniform()) * spread * (random.uniform() < 0.5 ? -1 : 1);
+        double u = random.uniform(),
+               size = (5 + 5 * random.uniform()) * spread * (random.uniform() < 0.5 ? -1 : 1);
         if (u < 0.2 * severity) at(i) += static_cast<float>(size);
       }
     } else if (kind == "dropout") {
@@ -46,7 +50,8 @@ at::Tensor damage_series(const at::Tensor& series, const std::string& kind, doub
       }
     } else {
       // Stuck: one run from a seeded start whose length grows to nine tenths of the series.
-      int64_t length = std::clamp<int64_t>(std::llround(0.9 * severity * static_cast<double>(t)), 1, t);
+      int64_t length =
+          std::clamp<int64_t>(std::llround(0.9 * severity * static_cast<double>(t)), 1, t);
       int64_t start = static_cast<int64_t>(random.uniform() * static_cast<double>(t - length + 1));
       for (int64_t i = start; i < std::min(t, start + length); ++i) at(i) = at(start);
     }

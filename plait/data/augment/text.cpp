@@ -24,7 +24,9 @@ std::vector<std::string> characters(const std::string& text) {
 bool is_space(const std::string& c) { return c == " " || c == "\t" || c == "\n" || c == "\r"; }
 
 /// Scripts that do not put spaces between words: their text is cut into pairs of characters.
-bool is_unspaced(const std::string& c) { return c.size() == 3 && static_cast<unsigned char>(c[0]) >= 0xe3; }
+bool is_unspaced(const std::string& c) {
+  return c.size() == 3 && static_cast<unsigned char>(c[0]) >= 0xe3;
+}
 
 struct Words {
   std::vector<std::string> words;
@@ -49,7 +51,8 @@ Words split(const std::string& text) {
       gap += c;
       continue;
     }
-    if (is_unspaced(c) ? unspaced == 2 || (unspaced == 0 && !word.empty()) : unspaced > 0) end_word();
+    if (is_unspaced(c) ? unspaced == 2 || (unspaced == 0 && !word.empty()) : unspaced > 0)
+      end_word();
     word += c;
     if (is_unspaced(c)) ++unspaced;
   }
@@ -74,14 +77,9 @@ std::string misspell(const std::string& word, DamageRandom& random) {
       i = random.below(n - 1);
       std::swap(c[i], c[i + 1]);
       break;
-    case 1:
-      c.erase(c.begin() + i);
-      break;
-    case 2:
-      c[i] = letter;
-      break;
-    default:
-      c.insert(c.begin() + i, letter);
+    case 1: c.erase(c.begin() + i); break;
+    case 2: c[i] = letter; break;
+    default: c.insert(c.begin() + i, letter);
   }
   std::string out;
   for (const std::string& part : c) out += part;
@@ -90,7 +88,8 @@ std::string misspell(const std::string& word, DamageRandom& random) {
 
 }  // namespace
 
-std::string damage_text(const std::string& text, const std::string& kind, double severity, uint64_t seed) {
+std::string damage_text(const std::string& text, const std::string& kind, double severity,
+                        uint64_t seed) {
   Words w = split(text);
   int64_t n = static_cast<int64_t>(w.words.size());
   if (n == 0) return text;
@@ -110,7 +109,8 @@ std::string damage_text(const std::string& text, const std::string& kind, double
       word = changed;
     }
   } else if (kind == "shuffle") {
-    int64_t count = std::min<int64_t>(n, std::max<int64_t>(2, std::llround(severity * static_cast<double>(n))));
+    int64_t count =
+        std::min<int64_t>(n, std::max<int64_t>(2, std::llround(severity * static_cast<double>(n))));
     if (n < 2) return text;
     // The chosen places hand their words on in a circle: every one of them changes.
     std::string first = w.words[order[0]];

@@ -12,16 +12,18 @@ struct EncoderOutput {
 };
 
 /// One stream's inputs → tokens and a pooled vector. Input names by modality:
-/// text: input_ids [B, T] int64, attention_mask [B, T]; image: pixel_values [B, 3, H, W]; audio: input_values [B, N] with
-/// attention_mask [B, N], or input_features [B, mels, frames] (with attention_mask [B, frames]); series: values [B, T, C],
-/// attention_mask [B, T]; table: numeric [B, F], categorical [B, G] int64, each with a mask of present fields
-/// (numeric_mask, categorical_mask).
+/// text: input_ids [B, T] int64, attention_mask [B, T]; image: pixel_values [B, 3, H, W]; audio:
+/// input_values [B, N] with attention_mask [B, N], or input_features [B, mels, frames] (with
+/// attention_mask [B, frames]); series: values [B, T, C], attention_mask [B, T]; table: numeric [B,
+/// F], categorical [B, G] int64, each with a mask of present fields (numeric_mask,
+/// categorical_mask).
 class Encoder : public Model {
  public:
   virtual EncoderOutput encode(const TensorMap& inputs) = 0;
   virtual Modality modality() const = 0;
   virtual int64_t width() const = 0;  ///< D
-  /// Named outputs as the reference implementation names them; by default last_hidden_state, pooled and mask.
+  /// Named outputs as the reference implementation names them; by default last_hidden_state, pooled
+  /// and mask.
   TensorMap forward(const TensorMap& inputs) override;
 };
 

@@ -9,7 +9,8 @@ namespace plait::models {
 
 void Parallel::Config::visit(ConfigVisitor& v) {
   v.field("encoders", encoders, "Configs of the encoders, each with its \"type\"");
-  v.field("image_sizes", image_sizes, "Images: the side each encoder wants, 0 = as it comes", {.min = 0, .max = 8192});
+  v.field("image_sizes", image_sizes, "Images: the side each encoder wants, 0 = as it comes",
+          {.min = 0, .max = 8192});
 }
 
 Parallel::Config Parallel::Config::tiny() {
@@ -34,7 +35,8 @@ void Parallel::Config::validate() const {
 
 Parallel::Parallel(const Config& config) : config_(config) {
   for (size_t i = 0; i < config_.encoders.size(); ++i) {
-    auto part = create_as<Encoder>(config_.encoders.at(i), "parallel.encoders[" + std::to_string(i) + "]");
+    auto part =
+        create_as<Encoder>(config_.encoders.at(i), "parallel.encoders[" + std::to_string(i) + "]");
     require(parts_.empty() || part->modality() == parts_.front()->modality(), "parallel",
             "expected encoders of one modality");
     width_ += part->width();
@@ -52,8 +54,10 @@ EncoderOutput Parallel::encode(const TensorMap& inputs) {
   for (size_t i = 0; i < parts_.size(); ++i) {
     TensorMap own = inputs;
     int64_t side = config_.image_sizes.empty() ? 0 : config_.image_sizes[i];
-    if (auto it = own.find("pixel_values"); it != own.end() && side > 0 && it->second.size(-1) != side) {
-      it->second = at::_upsample_bilinear2d_aa(it->second.to(at::kFloat), {side, side}, /*align_corners=*/false)
+    if (auto it = own.find("pixel_values");
+        it != own.end() && side > 0 && it->second.size(-1) != side) {
+      it->second = at::_upsample_bilinear2d_aa(it->second.to(at::kFloat), {side, side},
+                                               /*align_corners=*/false)
                        .to(it->second.scalar_type());
     }
     EncoderOutput out = parts_[i]->encode(own);
@@ -62,7 +66,8 @@ EncoderOutput Parallel::encode(const TensorMap& inputs) {
     tokens.push_back(at::constant_pad_nd(out.tokens, {before, width_ - before - d}));
     masked = masked || out.mask.defined();
     masks.push_back(out.mask.defined() ? out.mask.to(at::kBool)
-                                       : at::ones({out.tokens.size(0), out.tokens.size(1)}, out.tokens.options().dtype(at::kBool)));
+                                       : at::ones({out.tokens.size(0), out.tokens.size(1)},
+                                                  out.tokens.options().dtype(at::kBool)));
     before += d;
   }
   return {at::cat(tokens, 1), masked ? at::cat(masks, 1) : at::Tensor(), at::cat(pooled, 1)};

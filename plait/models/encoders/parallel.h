@@ -7,14 +7,15 @@
 
 namespace plait::models {
 
-/// Several encoders over the same input, e.g. a general image backbone beside a small one of our own. pooled is the
-/// concatenation [B, D1 + D2 ...]; each part's tokens keep their own columns and are zero in the others', so that one
-/// linear projection after it acts as one projection per part.
+/// Several encoders over the same input, e.g. a general image backbone beside a small one of our
+/// own. pooled is the concatenation [B, D1 + D2 ...]; each part's tokens keep their own columns and
+/// are zero in the others', so that one linear projection after it acts as one projection per part.
 class Parallel : public Encoder {
  public:
   struct Config {
-    Json encoders = Json::array();      ///< [{"type": ..., ...}, ...], all of one modality
-    std::vector<int64_t> image_sizes;   ///< Images: the side that each part wants; 0 or empty = as it comes
+    Json encoders = Json::array();  ///< [{"type": ..., ...}, ...], all of one modality
+    std::vector<int64_t>
+        image_sizes;  ///< Images: the side that each part wants; 0 or empty = as it comes
     void visit(ConfigVisitor& v);
     static Config tiny();
     void validate() const;

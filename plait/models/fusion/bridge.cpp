@@ -9,10 +9,12 @@ namespace plait::models {
 
 void Bridge::Config::visit(ConfigVisitor& v) {
   v.field("streams", streams, "Number of streams", {.min = 1, .max = 64});
-  v.field("width", width, "Width of the tokens, the latents and the fused feature", {.min = 1, .max = 65536});
+  v.field("width", width, "Width of the tokens, the latents and the fused feature",
+          {.min = 1, .max = 65536});
   v.field("latents", latents, "Number of shared latents", {.min = 1, .max = 4096});
   v.field("heads", heads, "Attention heads", {.min = 1, .max = 256});
-  v.field("layers", layers, "Layers, each of cross-attention and a Transformer layer", {.min = 1, .max = 64});
+  v.field("layers", layers, "Layers, each of cross-attention and a Transformer layer",
+          {.min = 1, .max = 64});
   v.field("dropout", dropout, "Dropout inside the layers", {.min = 0, .max = 0.95});
 }
 
@@ -57,13 +59,14 @@ FusionOutput Bridge::fuse(const FusionInput& in) {
   StreamTokens t = gather_tokens(in, s, "bridge");
   at::Tensor no_stream = at::full({1}, -1, t.stream.options());
   at::Tensor reliability = t.reliability.clamp_min(1e-6).pow(reliability_.to(at::kFloat));
-  at::Tensor bias =
-      modality_attention_bias(no_stream, t.stream, at::zeros({}, reliability.options()), reliability, t.mask);
+  at::Tensor bias = modality_attention_bias(
+      no_stream, t.stream, at::zeros({}, reliability.options()), reliability, t.mask);
   at::Tensor tokens = t.x + (*stream_)(t.stream);
   at::Tensor x = latents_.to(tokens.scalar_type()).unsqueeze(0).expand({tokens.size(0), -1, -1});
   at::Tensor weights;
   for (auto& layer : *layers_) {
-    auto [read, mass] = layer->cross->with_mass((*layer->latent_norm)(x), (*layer->token_norm)(tokens), bias);
+    auto [read, mass] =
+        layer->cross->with_mass((*layer->latent_norm)(x), (*layer->token_norm)(tokens), bias);
     x = (*layer->mix)(x + read, {});
     weights = mass;
   }

@@ -4,9 +4,10 @@
 
 namespace plait::models {
 
-/// Cross-modal attention bridge with a shared latent space: a few learned latents attend to all streams' tokens and then to
-/// each other, layer by layer, so the cost grows with latents × tokens and not with tokens². fused is the mean of the
-/// latents, normalised and projected; `weights` the share of the last cross-attention that each stream received.
+/// Cross-modal attention bridge with a shared latent space: a few learned latents attend to all
+/// streams' tokens and then to each other, layer by layer, so the cost grows with latents × tokens
+/// and not with tokens². fused is the mean of the latents, normalised and projected; `weights` the
+/// share of the last cross-attention that each stream received.
 class Bridge : public Fusion {
  public:
   struct Config {

@@ -4,8 +4,9 @@
 
 namespace plait::models {
 
-/// Static fusion, the baseline: the streams' features side by side through an MLP. An absent stream is replaced by a
-/// learned placeholder. `weights` are the norms of what each present stream adds to the hidden layer, ‖W_m f_m‖, as shares.
+/// Static fusion, the baseline: the streams' features side by side through an MLP. An absent stream
+/// is replaced by a learned placeholder. `weights` are the norms of what each present stream adds
+/// to the hidden layer, ‖W_m f_m‖, as shares.
 class Concatenation : public Fusion {
  public:
   struct Config {

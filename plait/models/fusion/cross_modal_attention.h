@@ -6,7 +6,8 @@
 namespace plait::models {
 
 /// Cross-modal attention as a layer of its own: text tokens ask, image tokens answer.
-/// softmax(q(text) k(image)ᵀ/√d) v(image), projected: text [B, T, Dt], image [B, N, Di] → [B, T, embed_dim].
+/// softmax(q(text) k(image)ᵀ/√d) v(image), projected: text [B, T, Dt], image [B, N, Di] → [B, T,
+/// embed_dim].
 class CrossModalAttention : public Model {
  public:
   struct Config {
@@ -19,9 +20,10 @@ class CrossModalAttention : public Model {
     void validate() const;
   };
   explicit CrossModalAttention(const Config& config);
-  /// `image_mask` [B, N]: true for real image tokens, undefined when all are. What stands under the mask has no effect, and
-  /// an item without any image token gives zeros.
-  at::Tensor operator()(const at::Tensor& text, const at::Tensor& image, const at::Tensor& image_mask = {}) const;
+  /// `image_mask` [B, N]: true for real image tokens, undefined when all are. What stands under the
+  /// mask has no effect, and an item without any image token gives zeros.
+  at::Tensor operator()(const at::Tensor& text, const at::Tensor& image,
+                        const at::Tensor& image_mask = {}) const;
   /// Inputs text, image and, optionally, image_mask → output.
   TensorMap forward(const TensorMap& inputs) override;
   Json config() const override { return write_config(config_); }

@@ -4,8 +4,9 @@
 
 namespace plait::models {
 
-/// Fusions of the experts' decisions: logits [B, M, K] → log-probabilities [B, K]. `weights` are equal over the present
-/// streams. With `learned_temperature` each expert's logits are divided by exp(log_temperature_m) first.
+/// Fusions of the experts' decisions: logits [B, M, K] → log-probabilities [B, K]. `weights` are
+/// equal over the present streams. With `learned_temperature` each expert's logits are divided by
+/// exp(log_temperature_m) first.
 struct DecisionConfig {
   int64_t streams = 3;
   int64_t width = 256;
@@ -29,9 +30,10 @@ class MeanOfExperts : public Fusion {
   at::Tensor log_temperature_;
 };
 
-/// A product of experts. pooling "mean" (tempered): log softmax of the mean over present streams of log p_m; "sum":
-/// log softmax of Σ log p_m − (n − 1) log prior for n present streams, which is exact when the streams are independent
-/// given the class. The prior is the buffer "log_prior" [classes]; with classes = 0 it is uniform and there is no buffer.
+/// A product of experts. pooling "mean" (tempered): log softmax of the mean over present streams of
+/// log p_m; "sum": log softmax of Σ log p_m − (n − 1) log prior for n present streams, which is
+/// exact when the streams are independent given the class. The prior is the buffer "log_prior"
+/// [classes]; with classes = 0 it is uniform and there is no buffer.
 class ProductOfExperts : public Fusion {
  public:
   struct Config : DecisionConfig {
@@ -44,7 +46,8 @@ class ProductOfExperts : public Fusion {
   FusionOutput fuse(const FusionInput& in) override;
   bool fuses_decisions() const override { return true; }
   Json config() const override { return write_config(config_); }
-  /// Class frequencies [classes] (any positive scale). @throws Error kInvalidArgument for another shape or a zero.
+  /// Class frequencies [classes] (any positive scale). @throws Error kInvalidArgument for another
+  /// shape or a zero.
   void set_prior(const at::Tensor& frequencies);
 
  private:

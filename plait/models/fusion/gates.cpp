@@ -11,8 +11,10 @@ namespace plait::models {
 
 void DynamicModalityWeighting::Config::visit(ConfigVisitor& v) {
   v.field("streams", streams, "Number of streams", {.min = 1, .max = 64});
-  v.field("width", width, "Width of each stream's feature and of the fused feature", {.min = 1, .max = 65536});
-  v.field("temperature", temperature, "Starting temperature: higher makes weights more equal", {.min = 1e-3, .max = 1e3});
+  v.field("width", width, "Width of each stream's feature and of the fused feature",
+          {.min = 1, .max = 65536});
+  v.field("temperature", temperature, "Starting temperature: higher makes weights more equal",
+          {.min = 1e-3, .max = 1e3});
 }
 
 DynamicModalityWeighting::Config DynamicModalityWeighting::Config::tiny() {
@@ -28,16 +30,20 @@ DynamicModalityWeighting::DynamicModalityWeighting(const Config& config) : confi
 
 FusionOutput DynamicModalityWeighting::fuse(const FusionInput& in) {
   Streams s = clean_streams(in, config_.streams, config_.width, "dma");
-  Fused out = dynamic_modality_weighting(s.features, s.quality, s.present, log_temperature_.exp(), bias_);
+  Fused out =
+      dynamic_modality_weighting(s.features, s.quality, s.present, log_temperature_.exp(), bias_);
   return {out.fused, out.weights, {}, {}};
 }
 
 void DynamicRoutingGate::Config::visit(ConfigVisitor& v) {
   v.field("streams", streams, "Number of streams", {.min = 1, .max = 64});
-  v.field("width", width, "Width of each stream's feature and of the fused feature", {.min = 1, .max = 65536});
+  v.field("width", width, "Width of each stream's feature and of the fused feature",
+          {.min = 1, .max = 65536});
   v.field("hidden", hidden, "Hidden width of each stream's scoring MLP", {.min = 1, .max = 65536});
-  v.field("tasks", tasks, "Number of tasks that the gate is conditioned on", {.min = 1, .max = 4096});
-  v.field("entropy_weight", entropy_weight, "Weight of the entropy term in the loss", {.min = 0, .max = 100});
+  v.field("tasks", tasks, "Number of tasks that the gate is conditioned on",
+          {.min = 1, .max = 4096});
+  v.field("entropy_weight", entropy_weight, "Weight of the entropy term in the loss",
+          {.min = 0, .max = 100});
 }
 
 DynamicRoutingGate::Config DynamicRoutingGate::Config::tiny() {
@@ -74,9 +80,10 @@ void DynamicRoutingGate::reset_parameters(at::Generator& generator) {
 at::Tensor DynamicRoutingGate::scores(const Streams& s, const at::Tensor& task) const {
   at::ScalarType dtype = s.features.scalar_type();
   at::Tensor log_q = s.quality.clamp_min(1e-6).log().to(dtype);
-  at::Tensor x = (*norm_)(s.features).transpose(0, 1);                                  // [M, B, D]
-  at::Tensor hidden = at::baddbmm(bias1_.unsqueeze(1), x, weight1_).transpose(0, 1);    // [B, M, H]
-  at::Tensor id = task.defined() ? task.to(at::kLong) : at::zeros({1}, s.present.options().dtype(at::kLong));
+  at::Tensor x = (*norm_)(s.features).transpose(0, 1);                                // [M, B, D]
+  at::Tensor hidden = at::baddbmm(bias1_.unsqueeze(1), x, weight1_).transpose(0, 1);  // [B, M, H]
+  at::Tensor id =
+      task.defined() ? task.to(at::kLong) : at::zeros({1}, s.present.options().dtype(at::kLong));
   hidden = hidden + log_q.unsqueeze(-1) * quality_weight_ + (*task_)(id.reshape({-1})).unsqueeze(1);
   return (at::gelu(hidden) * weight2_).sum(-1) + bias2_ + quality_scale_ * log_q;
 }

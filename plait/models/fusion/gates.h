@@ -5,8 +5,9 @@
 namespace plait::models {
 
 /// Dynamic modality weighting (DMA): the weights follow the streams' quality scores,
-/// w = softmax over present streams of log(quality)/temperature + bias, fused = Σ w_m f_m. Temperature and a bias per stream
-/// are learned; at the start the weights are proportional to quality.
+/// w = softmax over present streams of log(quality)/temperature + bias, fused = Σ w_m f_m.
+/// Temperature and a bias per stream are learned; at the start the weights are proportional to
+/// quality.
 class DynamicModalityWeighting : public Fusion {
  public:
   struct Config {
@@ -26,11 +27,12 @@ class DynamicModalityWeighting : public Fusion {
   at::Tensor log_temperature_, bias_;
 };
 
-/// Dynamic routing gate (DRG): an MLP of its own per stream scores the stream's feature (normalised, with the log of its
-/// quality and an embedding of the task), a softmax over present streams turns scores into weights, fused = Σ w_m f_m.
-/// The MLP starts near zero with a residual of quality_scale · log(quality), so that an untrained gate weighs by quality
-/// and leaves that only as far as data ask for it. With entropy_weight > 0 the output carries
-/// entropy_weight · (log n_present − H(w)) as auxiliary loss: it is 0 for equal weights and keeps the gate from
+/// Dynamic routing gate (DRG): an MLP of its own per stream scores the stream's feature
+/// (normalised, with the log of its quality and an embedding of the task), a softmax over present
+/// streams turns scores into weights, fused = Σ w_m f_m. The MLP starts near zero with a residual
+/// of quality_scale · log(quality), so that an untrained gate weighs by quality and leaves that
+/// only as far as data ask for it. With entropy_weight > 0 the output carries entropy_weight · (log
+/// n_present − H(w)) as auxiliary loss: it is 0 for equal weights and keeps the gate from
 /// collapsing onto one stream on small data.
 class DynamicRoutingGate : public Fusion {
  public:

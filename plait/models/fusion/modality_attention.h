@@ -4,11 +4,12 @@
 
 namespace plait::models {
 
-/// Modality-aware attention over all streams' tokens: Transformer layers whose attention is softmax(QKᵀ/√d + M)V with
-/// M_ij = −β·1[m_i ≠ m_j] + s·log(quality of m_j), on the fused kernel; β per head and the strength s are learned, or set
-/// with learn_bias = false. A learned query then reads all tokens (with the quality term alone); `weights` is the share of
-/// its attention that each stream received, and fused = norm(readout + Σ w_m f_m). The streams' pooled features are tokens
-/// too, so it also works without tokens.
+/// Modality-aware attention over all streams' tokens: Transformer layers whose attention is
+/// softmax(QKᵀ/√d + M)V with M_ij = −β·1[m_i ≠ m_j] + s·log(quality of m_j), on the fused kernel; β
+/// per head and the strength s are learned, or set with learn_bias = false. A learned query then
+/// reads all tokens (with the quality term alone); `weights` is the share of its attention that
+/// each stream received, and fused = norm(readout + Σ w_m f_m). The streams' pooled features are
+/// tokens too, so it also works without tokens.
 class ModalityAttention : public Fusion {
  public:
   struct Config {

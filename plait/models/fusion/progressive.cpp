@@ -11,8 +11,10 @@ void Progressive::Config::visit(ConfigVisitor& v) {
   v.field("streams", streams, "Number of streams", {.min = 1, .max = 64});
   v.field("width", width, "Width of the tokens and of the fused feature", {.min = 1, .max = 65536});
   v.field("heads", heads, "Attention heads", {.min = 1, .max = 256});
-  v.field("stream_layers", stream_layers, "Layers of each stream's own Transformer", {.min = 1, .max = 64});
-  v.field("cross_layers", cross_layers, "Layers of the cross-modal Transformer", {.min = 1, .max = 64});
+  v.field("stream_layers", stream_layers, "Layers of each stream's own Transformer",
+          {.min = 1, .max = 64});
+  v.field("cross_layers", cross_layers, "Layers of the cross-modal Transformer",
+          {.min = 1, .max = 64});
   v.field("dropout", dropout, "Dropout inside the layers", {.min = 0, .max = 0.95});
 }
 
@@ -30,7 +32,8 @@ void Progressive::Config::validate() const {
 
 Progressive::Progressive(const Config& config) : config_(config) {
   auto append = [&](Layers& layers, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) layers.append(config.width, config.heads, 4 * config.width, config.dropout);
+    for (int64_t i = 0; i < count; ++i)
+      layers.append(config.width, config.heads, 4 * config.width, config.dropout);
   };
   towers_ = add<ModuleList<Layers>>("towers");
   for (int64_t m = 0; m < config.streams; ++m) append(*towers_->append(), config.stream_layers);
@@ -68,7 +71,8 @@ FusionOutput Progressive::fuse(const FusionInput& in) {
   for (auto& layer : *cross_) x = (*layer)(x, bias);
 
   at::Tensor pooled = mean_by_stream(all, (*norm_)(x), config_.streams);  // [B, M, D]
-  at::Tensor scores = (*score_)(pooled).squeeze(-1) + s.quality.clamp_min(1e-6).log().to(pooled.scalar_type());
+  at::Tensor scores =
+      (*score_)(pooled).squeeze(-1) + s.quality.clamp_min(1e-6).log().to(pooled.scalar_type());
   Fused out = dynamic_routing_gate(at::sigmoid((*gate_)(pooled)) * pooled, scores, s.present);
   return {(*output_norm_)(out.fused), out.weights, {}, {}};
 }

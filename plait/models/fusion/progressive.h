@@ -4,9 +4,10 @@
 
 namespace plait::models {
 
-/// Progressive fusion (the "sandwich"): a Transformer of its own over each stream's tokens, then a cross-modal Transformer
-/// over all tokens, then a gated output. With p_m the mean of stream m's tokens, s_m = gate(p_m) + log(quality_m) and
-/// w = softmax over present streams of s: fused = norm(Σ w_m · σ(G p_m) ⊙ p_m). `weights` is w.
+/// Progressive fusion (the "sandwich"): a Transformer of its own over each stream's tokens, then a
+/// cross-modal Transformer over all tokens, then a gated output. With p_m the mean of stream m's
+/// tokens, s_m = gate(p_m) + log(quality_m) and w = softmax over present streams of s: fused =
+/// norm(Σ w_m · σ(G p_m) ⊙ p_m). `weights` is w.
 class Progressive : public Fusion {
  public:
   struct Config {

@@ -9,47 +9,54 @@
 
 namespace plait::models {
 
-at::Tensor checked_presence(const at::Tensor& present, int64_t batch, int64_t streams, const char* unit) {
-  if (!present.defined() || present.dim() != 2 || present.size(0) != batch || present.size(1) != streams) {
-    fail(ErrorCode::kInvalidArgument, unit, "expected present [" + std::to_string(batch) + ", " +
-                                                std::to_string(streams) + "], got " +
-                                                (present.defined() ? describe(present) : "nothing"));
+at::Tensor checked_presence(const at::Tensor& present, int64_t batch, int64_t streams,
+                            const char* unit) {
+  if (!present.defined() || present.dim() != 2 || present.size(0) != batch ||
+      present.size(1) != streams) {
+    fail(ErrorCode::kInvalidArgument, unit,
+         "expected present [" + std::to_string(batch) + ", " + std::to_string(streams) + "], got " +
+             (present.defined() ? describe(present) : "nothing"));
   }
   at::Tensor real = present.to(at::kBool);
   // Elsewhere the check would wait for the device; such rows give zeros there.
   if (real.is_cpu() && !real.any(1).all().item<bool>()) {
-    fail(ErrorCode::kInvalidArgument, unit, "expected at least one present stream per item, got an item without any");
+    fail(ErrorCode::kInvalidArgument, unit,
+         "expected at least one present stream per item, got an item without any");
   }
   return real;
 }
 
 Streams clean_streams(const FusionInput& in, int64_t streams, int64_t width, const char* unit) {
-  if (!in.features.defined() || in.features.dim() != 3 || in.features.size(1) != streams || in.features.size(2) != width) {
+  if (!in.features.defined() || in.features.dim() != 3 || in.features.size(1) != streams ||
+      in.features.size(2) != width) {
     fail(ErrorCode::kInvalidArgument, unit,
-         "expected features [B, " + std::to_string(streams) + ", " + std::to_string(width) + "], got " +
-             (in.features.defined() ? describe(in.features) : "nothing"));
+         "expected features [B, " + std::to_string(streams) + ", " + std::to_string(width) +
+             "], got " + (in.features.defined() ? describe(in.features) : "nothing"));
   }
   at::Tensor present = checked_presence(in.present, in.features.size(0), streams, unit);
   at::Tensor quality;
   if (in.quality.defined()) {
     if (in.quality.sizes() != present.sizes()) {
-      fail(ErrorCode::kInvalidArgument, unit, "expected quality of the shape of present " + describe(present) + ", got " +
-                                                  describe(in.quality));
+      fail(ErrorCode::kInvalidArgument, unit,
+           "expected quality of the shape of present " + describe(present) + ", got " +
+               describe(in.quality));
     }
     at::Tensor q = in.quality.to(at::kFloat);
     quality = at::where(present, q, at::ones_like(q)).clamp(0, 1);
   } else {
     quality = at::ones_like(present, present.options().dtype(at::kFloat));
   }
-  return {at::where(present.unsqueeze(-1), in.features, at::zeros_like(in.features)), present, quality};
+  return {at::where(present.unsqueeze(-1), in.features, at::zeros_like(in.features)), present,
+          quality};
 }
 
 StreamTokens gather_tokens(const FusionInput& in, const Streams& s, const char* unit) {
   at::Tensor ids = at::arange(s.features.size(1), s.present.options().dtype(at::kLong));
   if (!in.tokens.defined()) return {s.features, ids, s.present, s.quality};
   const at::Tensor& x = in.tokens;
-  if (x.dim() != 3 || x.size(0) != s.features.size(0) || x.size(2) != s.features.size(2) || !in.token_stream.defined() ||
-      in.token_stream.dim() != 1 || in.token_stream.size(0) != x.size(1)) {
+  if (x.dim() != 3 || x.size(0) != s.features.size(0) || x.size(2) != s.features.size(2) ||
+      !in.token_stream.defined() || in.token_stream.dim() != 1 ||
+      in.token_stream.size(0) != x.size(1)) {
     fail(ErrorCode::kInvalidArgument, unit,
          "expected tokens [B, T, D] and token_stream [T], got " + describe(x) + " and " +
              (in.token_stream.defined() ? describe(in.token_stream) : "nothing"));
@@ -58,13 +65,14 @@ StreamTokens gather_tokens(const FusionInput& in, const Streams& s, const char* 
   at::Tensor mask = s.present.index_select(1, stream);
   if (in.token_mask.defined()) {
     if (in.token_mask.sizes() != mask.sizes()) {
-      fail(ErrorCode::kInvalidArgument, unit, "expected token_mask of shape " + describe(mask) + ", got " +
-                                                  describe(in.token_mask));
+      fail(ErrorCode::kInvalidArgument, unit,
+           "expected token_mask of shape " + describe(mask) + ", got " + describe(in.token_mask));
     }
     mask = at::logical_and(mask, in.token_mask.to(at::kBool));
   }
-  return {at::cat({s.features, at::where(mask.unsqueeze(-1), x, at::zeros_like(x))}, 1), at::cat({ids, stream}),
-          at::cat({s.present, mask}, 1), at::cat({s.quality, s.quality.index_select(1, stream)}, 1)};
+  return {at::cat({s.features, at::where(mask.unsqueeze(-1), x, at::zeros_like(x))}, 1),
+          at::cat({ids, stream}), at::cat({s.present, mask}, 1),
+          at::cat({s.quality, s.quality.index_select(1, stream)}, 1)};
 }
 
 at::Tensor sum_by_stream(const at::Tensor& per_token, const at::Tensor& stream, int64_t streams) {
@@ -73,7 +81,8 @@ at::Tensor sum_by_stream(const at::Tensor& per_token, const at::Tensor& stream, 
 }
 
 at::Tensor mean_by_stream(const StreamTokens& tokens, const at::Tensor& x, int64_t streams) {
-  at::Tensor member = at::one_hot(tokens.stream, streams).unsqueeze(0) * tokens.mask.unsqueeze(-1);  // [B, S, M]
+  at::Tensor member =
+      at::one_hot(tokens.stream, streams).unsqueeze(0) * tokens.mask.unsqueeze(-1);  // [B, S, M]
   member = member.to(x.scalar_type());
   at::Tensor safe = at::where(tokens.mask.unsqueeze(-1), x, at::zeros_like(x));
   return at::bmm(member.transpose(1, 2), safe) / member.sum(1).clamp_min(1).unsqueeze(-1);
@@ -86,15 +95,18 @@ MultiheadAttention::MultiheadAttention(int64_t width, int64_t heads) : heads_(he
 }
 
 void MultiheadAttention::reset_parameters(at::Generator& generator) {
-  double bound = std::sqrt(6.0 / static_cast<double>(in_proj_weight_.size(0) + in_proj_weight_.size(1)));
+  double bound =
+      std::sqrt(6.0 / static_cast<double>(in_proj_weight_.size(0) + in_proj_weight_.size(1)));
   in_proj_weight_.uniform_(-bound, bound, generator);
   in_proj_bias_.zero_();
 }
 
-MultiheadAttention::Projected MultiheadAttention::project(const at::Tensor& query, const at::Tensor& key_value) const {
+MultiheadAttention::Projected MultiheadAttention::project(const at::Tensor& query,
+                                                          const at::Tensor& key_value) const {
   auto w = in_proj_weight_.chunk(3);
   auto b = in_proj_bias_.chunk(3);
-  return {at::linear(query, w[0], b[0]), at::linear(key_value, w[1], b[1]), at::linear(key_value, w[2], b[2])};
+  return {at::linear(query, w[0], b[0]), at::linear(key_value, w[1], b[1]),
+          at::linear(key_value, w[2], b[2])};
 }
 
 at::Tensor MultiheadAttention::operator()(const at::Tensor& query, const at::Tensor& key_value,
@@ -103,15 +115,21 @@ at::Tensor MultiheadAttention::operator()(const at::Tensor& query, const at::Ten
   return (*out_proj_)(attention(p.q, p.k, p.v, heads_, bias));
 }
 
-std::pair<at::Tensor, at::Tensor> MultiheadAttention::with_mass(const at::Tensor& query, const at::Tensor& key_value,
+std::pair<at::Tensor, at::Tensor> MultiheadAttention::with_mass(const at::Tensor& query,
+                                                                const at::Tensor& key_value,
                                                                 const at::Tensor& bias) const {
   Projected p = project(query, key_value);
-  auto split = [&](const at::Tensor& x) { return x.view({x.size(0), x.size(1), heads_, -1}).transpose(1, 2); };
+  auto split = [&](const at::Tensor& x) {
+    return x.view({x.size(0), x.size(1), heads_, -1}).transpose(1, 2);
+  };
   at::Tensor q = split(p.q), k = split(p.k), v = split(p.v);
-  at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) / std::sqrt(static_cast<double>(q.size(-1)));
+  at::Tensor scores =
+      at::matmul(q, k.transpose(-1, -2)) / std::sqrt(static_cast<double>(q.size(-1)));
   if (bias.defined()) scores = scores + bias.to(scores.scalar_type());
   at::Tensor share = at::softmax(scores, -1, at::kFloat);  // [B, H, T, S]
-  at::Tensor out = at::matmul(share.to(v.scalar_type()), v).transpose(1, 2).reshape({query.size(0), query.size(1), -1});
+  at::Tensor out = at::matmul(share.to(v.scalar_type()), v)
+                       .transpose(1, 2)
+                       .reshape({query.size(0), query.size(1), -1});
   return {(*out_proj_)(out), share.mean(at::IntArrayRef({1, 2}))};
 }
 

@@ -11,7 +11,8 @@ namespace {
 
 /// torch.nn's default for linear and convolution layers: uniform in ±1/√fan_in.
 void uniform_fan_in(at::Tensor weight, at::Tensor bias, at::Generator& generator) {
-  double bound = 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(weight.numel() / weight.size(0), 1)));
+  double bound =
+      1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(weight.numel() / weight.size(0), 1)));
   weight.uniform_(-bound, bound, generator);
   if (bias.defined()) bias.uniform_(-bound, bound, generator);
 }
@@ -33,7 +34,9 @@ void Linear::reset_parameters(at::Generator& generator) { uniform_fan_in(weight,
 Embedding::Embedding(int64_t count, int64_t width, int64_t padding) : padding_index(padding) {
   weight = add_parameter("weight", at::zeros({count, width}));
 }
-at::Tensor Embedding::operator()(const at::Tensor& ids) const { return at::embedding(weight, ids, padding_index); }
+at::Tensor Embedding::operator()(const at::Tensor& ids) const {
+  return at::embedding(weight, ids, padding_index);
+}
 void Embedding::reset_parameters(at::Generator& generator) {
   weight.normal_(0, 0.02, generator);
   if (padding_index >= 0) weight.select(0, padding_index).zero_();
@@ -47,11 +50,14 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
 }
 
-GroupNorm::GroupNorm(int64_t group_count, int64_t channels, double epsilon) : groups(group_count), eps(epsilon) {
+GroupNorm::GroupNorm(int64_t group_count, int64_t channels, double epsilon)
+    : groups(group_count), eps(epsilon) {
   weight = add_parameter("weight", at::ones({channels}));
   bias = add_parameter("bias", at::zeros({channels}));
 }
-at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, eps); }
+at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
+  return at::group_norm(x, groups, weight, bias, eps);
+}
 
 BatchNorm::BatchNorm(int64_t channels, double epsilon, double m) : eps(epsilon), momentum(m) {
   weight = add_parameter("weight", at::ones({channels}));
@@ -79,14 +85,15 @@ Conv::Conv(int64_t in, int64_t out, ConvOptions options) : options_(std::move(op
 }
 at::Tensor Conv::operator()(const at::Tensor& x) const {
   std::vector<int64_t> no_output_padding(options_.kernel.size(), 0);
-  return at::convolution(x, weight, bias, options_.stride, options_.padding, options_.dilation, false,
-                         no_output_padding, options_.groups);
+  return at::convolution(x, weight, bias, options_.stride, options_.padding, options_.dilation,
+                         false, no_output_padding, options_.groups);
 }
 void Conv::reset_parameters(at::Generator& generator) { uniform_fan_in(weight, bias, generator); }
 
 at::Tensor Dropout::operator()(const at::Tensor& x) const {
   if (!training() || p_ <= 0) return x;
-  at::Tensor keep = at::empty_like(x, x.options().requires_grad(false)).bernoulli_(1 - p_, generator());
+  at::Tensor keep =
+      at::empty_like(x, x.options().requires_grad(false)).bernoulli_(1 - p_, generator());
   return x * keep / (1 - p_);
 }
 
@@ -101,17 +108,22 @@ at::Tensor activate(const std::string& name, const at::Tensor& x) {
   if (name == "sigmoid") return at::sigmoid(x);
   if (name == "identity" || name == "linear") return x;
   fail(ErrorCode::kInvalidArgument, "activation",
-       "expected one of: gelu, gelu_new, quick_gelu, relu, relu6, silu, swish, tanh, sigmoid, identity; got \"" + name + "\"");
+       "expected one of: gelu, gelu_new, quick_gelu, relu, relu6, silu, swish, tanh, sigmoid, "
+       "identity; got \"" +
+           name + "\"");
 }
 
 void check_activation(const std::string& name) { activate(name, at::zeros({1})); }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
                      const at::Tensor& mask, std::optional<double> scale) {
-  auto split = [&](const at::Tensor& x) { return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2); };
+  auto split = [&](const at::Tensor& x) {
+    return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
+  };
   std::optional<at::Tensor> m;
   if (mask.defined()) m = mask.scalar_type() == at::kBool ? mask : mask.to(q.scalar_type());
-  at::Tensor out = at::scaled_dot_product_attention(split(q), split(k), split(v), m, 0.0, false, scale);
+  at::Tensor out =
+      at::scaled_dot_product_attention(split(q), split(k), split(v), m, 0.0, false, scale);
   return out.transpose(1, 2).reshape({q.size(0), q.size(1), -1});
 }
 

@@ -7,8 +7,9 @@
 
 #include "plait/models/layers/module.h"
 
-/// Layers shared by the models. Shapes: B batch, T tokens, N samples, D width, C channels. Parameter names and layouts
-/// are those of torch.nn, so published checkpoints load without renaming.
+/// Layers shared by the models. Shapes: B batch, T tokens, N samples, D width, C channels.
+/// Parameter names and layouts are those of torch.nn, so published checkpoints load without
+/// renaming.
 namespace plait::models {
 
 /// y = x Wᵀ + b; weight [out, in], bias [out].
@@ -64,8 +65,8 @@ struct ConvOptions {
   bool bias = true;
 };
 
-/// 1-, 2- or 3-D convolution by the length of `kernel` (shorter stride, padding, dilation lists are repeated);
-/// weight [out, in / groups, kernel...].
+/// 1-, 2- or 3-D convolution by the length of `kernel` (shorter stride, padding, dilation lists are
+/// repeated); weight [out, in / groups, kernel...].
 class Conv : public Module {
  public:
   Conv(int64_t in, int64_t out, ConvOptions options);
@@ -77,7 +78,8 @@ class Conv : public Module {
   ConvOptions options_;
 };
 
-/// Zeroes elements with probability p while training, drawing from the tree's generator (see Module::set_generator).
+/// Zeroes elements with probability p while training, drawing from the tree's generator (see
+/// Module::set_generator).
 class Dropout : public Module {
  public:
   explicit Dropout(double p) : p_(p) {}
@@ -87,22 +89,25 @@ class Dropout : public Module {
   double p_;
 };
 
-/// "gelu", "gelu_new" (tanh), "quick_gelu", "relu", "relu6", "silu"/"swish", "tanh", "sigmoid", "identity".
+/// "gelu", "gelu_new" (tanh), "quick_gelu", "relu", "relu6", "silu"/"swish", "tanh", "sigmoid",
+/// "identity".
 /// @throws Error kInvalidArgument that lists them.
 at::Tensor activate(const std::string& name, const at::Tensor& x);
 void check_activation(const std::string& name);
 
-/// softmax(QKᵀ·scale + mask)V on the fused kernel. q [B, T, H·d], k and v [B, S, H·d] → [B, T, H·d].
-/// `mask`: bool (true = may attend) or additive float, broadcastable to [B, H, T, S]; undefined = none.
-/// scale: 1/√d unless given.
+/// softmax(QKᵀ·scale + mask)V on the fused kernel. q [B, T, H·d], k and v [B, S, H·d] → [B, T,
+/// H·d]. `mask`: bool (true = may attend) or additive float, broadcastable to [B, H, T, S];
+/// undefined = none. scale: 1/√d unless given.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
                      const at::Tensor& mask = {}, std::optional<double> scale = std::nullopt);
 
-/// [B, S] (1 or true = real token) → bool [B, 1, 1, S] for `attention`; undefined stays undefined. A row without any
-/// real token would give NaN, so such a row attends to everything (its output is masked later).
+/// [B, S] (1 or true = real token) → bool [B, 1, 1, S] for `attention`; undefined stays undefined.
+/// A row without any real token would give NaN, so such a row attends to everything (its output is
+/// masked later).
 at::Tensor key_mask(const at::Tensor& token_mask);
 
-/// Mean over real tokens. x [B, T, D], mask [B, T] or undefined → [B, D]; a row without real tokens gives zeros.
+/// Mean over real tokens. x [B, T, D], mask [B, T] or undefined → [B, D]; a row without real tokens
+/// gives zeros.
 at::Tensor masked_mean(const at::Tensor& x, const at::Tensor& mask);
 
 }  // namespace plait::models

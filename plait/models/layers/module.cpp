@@ -8,7 +8,8 @@
 
 namespace plait::models {
 
-void Module::for_each_slot(const std::function<void(const std::string&, Slot&, bool)>& f, const std::string& prefix) {
+void Module::for_each_slot(const std::function<void(const std::string&, Slot&, bool)>& f,
+                           const std::string& prefix) {
   for (Slot& slot : parameters_) f(prefix + slot.name, slot, true);
   for (Slot& slot : buffers_) f(prefix + slot.name, slot, false);
   for (auto& [name, child] : children_) child->for_each_slot(f, prefix + name + ".");
@@ -28,7 +29,8 @@ std::vector<std::pair<std::string, at::Tensor>> Module::named_buffers(bool persi
   std::vector<std::pair<std::string, at::Tensor>> out;
   const_cast<Module*>(this)->for_each_slot(
       [&](const std::string& name, Slot& slot, bool parameter) {
-        if (!parameter && (slot.persistent || !persistent_only)) out.emplace_back(name, slot.tensor);
+        if (!parameter && (slot.persistent || !persistent_only))
+          out.emplace_back(name, slot.tensor);
       },
       "");
   return out;
@@ -78,7 +80,9 @@ LoadReport Module::load_state_dict(const TensorMap& weights, bool strict) {
 }
 
 void Module::to(at::Device device) {
-  for_each_slot([&](const std::string&, Slot& slot, bool) { slot.tensor.set_data(slot.tensor.detach().to(device)); }, "");
+  for_each_slot([&](const std::string&, Slot& slot,
+                    bool) { slot.tensor.set_data(slot.tensor.detach().to(device)); },
+                "");
 }
 
 void Module::to(at::ScalarType dtype) {
@@ -89,9 +93,11 @@ void Module::to(at::ScalarType dtype) {
       "");
 }
 
-void Module::visit(const std::function<void(const std::string&, Module&)>& visitor, const std::string& prefix) {
+void Module::visit(const std::function<void(const std::string&, Module&)>& visitor,
+                   const std::string& prefix) {
   visitor(prefix, *this);
-  for (auto& [name, child] : children_) child->visit(visitor, prefix.empty() ? name : prefix + "." + name);
+  for (auto& [name, child] : children_)
+    child->visit(visitor, prefix.empty() ? name : prefix + "." + name);
 }
 
 void Module::train(bool on) {

@@ -19,10 +19,11 @@ struct LoadReport {
   std::vector<std::string> unexpected;  ///< In the file, not in the module.
 };
 
-/// The base of every layer and model: named parameters, buffers and children over ATen operators (torch::nn would cost
-/// five times the compile time). Names join with dots and equal the published checkpoint's. Construction fills weights
-/// with zeros (ones for norm scales); `initialize(seed)` draws them, or `load_state_dict` sets them.
-/// Thread safety: forward passes in eval mode may run concurrently; anything else needs exclusive access.
+/// The base of every layer and model: named parameters, buffers and children over ATen operators
+/// (torch::nn would cost five times the compile time). Names join with dots and equal the published
+/// checkpoint's. Construction fills weights with zeros (ones for norm scales); `initialize(seed)`
+/// draws them, or `load_state_dict` sets them. Thread safety: forward passes in eval mode may run
+/// concurrently; anything else needs exclusive access.
 class Module {
  public:
   Module() = default;
@@ -36,8 +37,8 @@ class Module {
   std::vector<at::Tensor> parameters() const;
   /// Parameters and persistent buffers (shared storage, detached).
   TensorMap state_dict() const;
-  /// Copies values in (dtype and device are converted). @throws Error kInvalidArgument for a wrong shape and, when
-  /// `strict`, for a missing or unexpected name, all of them listed.
+  /// Copies values in (dtype and device are converted). @throws Error kInvalidArgument for a wrong
+  /// shape and, when `strict`, for a missing or unexpected name, all of them listed.
   LoadReport load_state_dict(const TensorMap& weights, bool strict = true);
 
   void to(at::Device device);
@@ -56,10 +57,12 @@ class Module {
   void set_generator(const at::Generator& generator);
 
   /// Own and nested children, with their dotted names ("" for this).
-  void visit(const std::function<void(const std::string& name, Module& module)>& visitor, const std::string& prefix = "");
+  void visit(const std::function<void(const std::string& name, Module& module)>& visitor,
+             const std::string& prefix = "");
 
  protected:
-  /// Registers a tensor; the returned handle stays valid after `to` (the data behind it is swapped).
+  /// Registers a tensor; the returned handle stays valid after `to` (the data behind it is
+  /// swapped).
   at::Tensor add_parameter(std::string name, at::Tensor value);
   at::Tensor add_buffer(std::string name, at::Tensor value, bool persistent = true);
   template <class M>
@@ -80,7 +83,8 @@ class Module {
     at::Tensor tensor;
     bool persistent = true;
   };
-  void for_each_slot(const std::function<void(const std::string&, Slot&, bool parameter)>& f, const std::string& prefix);
+  void for_each_slot(const std::function<void(const std::string&, Slot&, bool parameter)>& f,
+                     const std::string& prefix);
 
   std::vector<Slot> parameters_;
   std::vector<Slot> buffers_;
@@ -95,7 +99,8 @@ class ModuleList : public Module {
  public:
   template <class... Args>
   std::shared_ptr<M> append(Args&&... args) {
-    items_.push_back(this->template add<M>(std::to_string(items_.size()), std::forward<Args>(args)...));
+    items_.push_back(
+        this->template add<M>(std::to_string(items_.size()), std::forward<Args>(args)...));
     return items_.back();
   }
   std::shared_ptr<M> append_module(std::shared_ptr<M> m) {

@@ -7,7 +7,8 @@ namespace plait::models {
 namespace {
 
 [[noreturn]] void wrong_type(Modality modality, const char* expected) {
-  fail(ErrorCode::kInvalidArgument, "quality", std::string("expected ") + expected + " for " + to_string(modality));
+  fail(ErrorCode::kInvalidArgument, "quality",
+       std::string("expected ") + expected + " for " + to_string(modality));
 }
 
 /// A field that is null, not a number or an empty string is missing.
@@ -37,7 +38,8 @@ Quality assess(const Value& value, Modality modality) {
       if (tensor) return image_quality(*tensor);
       wrong_type(modality, "a decoded picture");
     case Modality::kAudio:
-      if (const auto* wave = std::get_if<Waveform>(&value)) return audio_quality(wave->samples, wave->sample_rate);
+      if (const auto* wave = std::get_if<Waveform>(&value))
+        return audio_quality(wave->samples, wave->sample_rate);
       if (tensor) return audio_quality(*tensor, 16000);
       wrong_type(modality, "a decoded waveform");
     case Modality::kSeries:
@@ -51,8 +53,9 @@ Quality assess(const Value& value, Modality modality) {
       }
       wrong_type(modality, "a JSON object");
     default:
-      fail(ErrorCode::kInvalidArgument, "quality", "expected text, image, audio, series or table; " + to_string(modality) +
-                                                       " has no measure yet");
+      fail(ErrorCode::kInvalidArgument, "quality",
+           "expected text, image, audio, series or table; " + to_string(modality) +
+               " has no measure yet");
   }
 }
 

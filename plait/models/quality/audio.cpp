@@ -14,14 +14,15 @@ namespace {
 constexpr int64_t kMaxSeconds = 120;
 
 struct Spectrum {
-  double snr_db = 0;      ///< Mean power against the floor that every frequency keeps.
-  double bandwidth = 0;   ///< Hz
-  double active = 0;      ///< Share of frames within 35 dB of the loudest.
+  double snr_db = 0;     ///< Mean power against the floor that every frequency keeps.
+  double bandwidth = 0;  ///< Hz
+  double active = 0;     ///< Share of frames within 35 dB of the loudest.
 };
 
 /// `keep` marks samples outside dropouts: a moment of zeros says nothing about the noise floor.
 Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int64_t rate) {
-  int64_t size = std::clamp<int64_t>(rate / 31, 64, 2048), hop = size / 2, n = static_cast<int64_t>(x.size());
+  int64_t size = std::clamp<int64_t>(rate / 31, 64, 2048), hop = size / 2,
+          n = static_cast<int64_t>(x.size());
   Spectrum out;
   if (n < 2 * size) return out;
   at::Tensor wave = at::from_blob(const_cast<float*>(x.data()), {n}, at::kFloat);
@@ -38,10 +39,12 @@ Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int
   // Three frames together: single ones of pure noise scatter too far.
   at::Tensor mean3 = power.unfold(0, 3, 1).mean(-1);
   at::Tensor mean = power.mean(0), floor = at::quantile(mean3, 0.04, 0) / 0.3;
-  // Broad noise shows first where speech is weak, so every frequency counts alike in one half of the estimate.
+  // Broad noise shows first where speech is weak, so every frequency counts alike in one half of
+  // the estimate.
   double level = mean.sum().item<double>(), under = floor.sum().item<double>();
   double total = 10 * std::log10(std::max(level / (under + 1e-9 * level + 1e-20) - 1, 1e-3));
-  at::Tensor each = 10 * at::log10((mean + 1e-12 * level + 1e-20) / (floor + 1e-12 * level + 1e-20));
+  at::Tensor each =
+      10 * at::log10((mean + 1e-12 * level + 1e-20) / (floor + 1e-12 * level + 1e-20));
   out.snr_db = 0.5 * total + 0.5 * each.clamp(0, 50).mean().item<double>();
 
   at::Tensor frame_db = 10 * at::log10(power.sum(1) + 1e-12);
@@ -49,17 +52,21 @@ Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int
   out.active = frame_db.gt(loud - 35).to(at::kFloat).mean().item<double>();
   at::Tensor used = mean.gt(mean.max() * 1e-5).nonzero();
   if (used.numel() > 0) {
-    out.bandwidth = used.max().item<double>() * static_cast<double>(rate) / static_cast<double>(size);
+    out.bandwidth =
+        used.max().item<double>() * static_cast<double>(rate) / static_cast<double>(size);
   }
   return out;
 }
 
-/// Marks runs of zeros (8 ms and more) that sound breaks into or out of; returns their share of the time.
-double find_dropouts(const std::vector<float>& x, int64_t rate, double rms, std::vector<bool>* keep) {
+/// Marks runs of zeros (8 ms and more) that sound breaks into or out of; returns their share of the
+/// time.
+double find_dropouts(const std::vector<float>& x, int64_t rate, double rms,
+                     std::vector<bool>* keep) {
   int64_t n = static_cast<int64_t>(x.size()), least = std::max<int64_t>(rate / 125, 4), lost = 0;
   auto loud_near = [&](int64_t from, int64_t to) {
     double peak = 0;
-    for (int64_t i = std::max<int64_t>(from, 0); i < std::min(to, n); ++i) peak = std::max(peak, std::fabs(double(x[i])));
+    for (int64_t i = std::max<int64_t>(from, 0); i < std::min(to, n); ++i)
+      peak = std::max(peak, std::fabs(double(x[i])));
     return peak > 0.05 * rms;
   };
   for (int64_t i = 0; i < n;) {
@@ -91,10 +98,12 @@ double clipped_share(const std::vector<float>& x, double peak) {
 
 Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   if (!samples.defined() || samples.dim() < 1 || samples.dim() > 2 || sample_rate <= 0) {
-    fail(ErrorCode::kInvalidArgument, "audio quality", "expected samples [N] or [C, N] and a positive rate");
+    fail(ErrorCode::kInvalidArgument, "audio quality",
+         "expected samples [N] or [C, N] and a positive rate");
   }
   Quality out;
-  out.parts = {{"noise", 0}, {"clipping", 0}, {"dropout", 0}, {"level", 0}, {"silence", 0}, {"bandwidth", 0}};
+  out.parts = {{"noise", 0}, {"clipping", 0}, {"dropout", 0},
+               {"level", 0}, {"silence", 0},  {"bandwidth", 0}};
   at::Tensor wave = samples.detach().to(at::kCPU, at::kFloat);
   if (wave.dim() == 2) wave = wave.mean(0);
   wave = wave.narrow(0, 0, std::min(wave.size(0), kMaxSeconds * sample_rate)).contiguous();

@@ -17,10 +17,12 @@ constexpr int64_t kSide = 256;
 at::Tensor grey(const at::Tensor& image) {
   at::Tensor x = image.detach().to(at::kCPU);
   if (x.dim() == 2) x = x.unsqueeze(-1);
-  bool planes = x.dim() == 3 && x.is_floating_point() && (x.size(0) == 3 || x.size(0) == 1) && x.size(2) != 3;
+  bool planes =
+      x.dim() == 3 && x.is_floating_point() && (x.size(0) == 3 || x.size(0) == 1) && x.size(2) != 3;
   planes = planes || (x.dim() == 3 && x.is_floating_point() && x.size(0) == 3);
   if (x.dim() != 3 || (!planes && x.size(2) != 3 && x.size(2) != 1)) {
-    fail(ErrorCode::kInvalidArgument, "image quality", "expected uint8 [H, W, 3] or float [3, H, W], got " + describe(image));
+    fail(ErrorCode::kInvalidArgument, "image quality",
+         "expected uint8 [H, W, 3] or float [3, H, W], got " + describe(image));
   }
   if (planes) x = x.permute({1, 2, 0});
   bool unit = x.is_floating_point();
@@ -36,7 +38,8 @@ at::Tensor grey(const at::Tensor& image) {
   if (side > kSide + kSide / 4) {
     double scale = static_cast<double>(kSide) / static_cast<double>(side);
     x = at::_upsample_bilinear2d_aa(x.unsqueeze(0).unsqueeze(0),
-                                    {std::max<int64_t>(1, std::llround(scale * h)), std::max<int64_t>(1, std::llround(scale * w))},
+                                    {std::max<int64_t>(1, std::llround(scale * h)),
+                                     std::max<int64_t>(1, std::llround(scale * w))},
                                     false)
             .squeeze(0)
             .squeeze(0);
@@ -51,7 +54,8 @@ double quantile(std::vector<float>& values, double q) {
   return values[k];
 }
 
-/// Immerkær 1996 on blocks of 8 × 8: the calm blocks say how much noise there is. Standard deviation on 0..255.
+/// Immerkær 1996 on blocks of 8 × 8: the calm blocks say how much noise there is. Standard
+/// deviation on 0..255.
 double noise_level(const float* p, int64_t h, int64_t w) {
   std::vector<float> blocks;
   for (int64_t y0 = 1; y0 + 8 < h; y0 += 8) {
@@ -60,7 +64,8 @@ double noise_level(const float* p, int64_t h, int64_t w) {
       for (int64_t y = y0; y < y0 + 8; ++y) {
         const float *a = p + (y - 1) * w, *b = a + w, *c = b + w;
         for (int64_t x = x0; x < x0 + 8; ++x) {
-          sum += std::fabs(a[x - 1] + a[x + 1] + c[x - 1] + c[x + 1] - 2 * (a[x] + c[x] + b[x - 1] + b[x + 1]) + 4 * b[x]);
+          sum += std::fabs(a[x - 1] + a[x + 1] + c[x - 1] + c[x + 1] -
+                           2 * (a[x] + c[x] + b[x - 1] + b[x + 1]) + 4 * b[x]);
         }
       }
       blocks.push_back(static_cast<float>(sum / 64 * std::sqrt(M_PI / 2) / 6));
@@ -69,8 +74,8 @@ double noise_level(const float* p, int64_t h, int64_t w) {
   return quantile(blocks, 0.25);
 }
 
-/// Share of a step's height that its steepest pixel takes, at the blocks with the sharpest edges: 1 for a perfect step,
-/// about 0.4/σ under a Gaussian blur of σ pixels.
+/// Share of a step's height that its steepest pixel takes, at the blocks with the sharpest edges: 1
+/// for a perfect step, about 0.4/σ under a Gaussian blur of σ pixels.
 double edge_slope(const float* p, int64_t h, int64_t w, double noise) {
   std::vector<float> slopes;
   constexpr int64_t kBlock = 16;
@@ -87,7 +92,8 @@ double edge_slope(const float* p, int64_t h, int64_t w, double noise) {
         }
       }
       double range = high - low - 4 * noise;
-      if (range >= 24) slopes.push_back(static_cast<float>(std::clamp((steep - 4 * noise) / range, 0.0, 1.0)));
+      if (range >= 24)
+        slopes.push_back(static_cast<float>(std::clamp((steep - 4 * noise) / range, 0.0, 1.0)));
     }
   }
   if (slopes.size() < 4) return -1;
@@ -97,7 +103,8 @@ double edge_slope(const float* p, int64_t h, int64_t w, double noise) {
 }  // namespace
 
 Quality image_quality(const at::Tensor& image) {
-  if (!image.defined() || image.numel() == 0) return {0, {{"sharpness", 0}, {"noise", 0}, {"exposure", 0}, {"entropy", 0}}};
+  if (!image.defined() || image.numel() == 0)
+    return {0, {{"sharpness", 0}, {"noise", 0}, {"exposure", 0}, {"entropy", 0}}};
   at::Tensor x = grey(image);
   int64_t h = x.size(0), w = x.size(1), n = h * w;
   const float* p = x.data_ptr<float>();
@@ -114,17 +121,21 @@ Quality image_quality(const at::Tensor& image) {
     if (count <= 0.98) high = v;
   }
   double range = std::max(0, high - low) / 255.0;
-  double black = static_cast<double>(histogram[0] + histogram[1] + histogram[2]) / static_cast<double>(n);
-  double white = static_cast<double>(histogram[253] + histogram[254] + histogram[255]) / static_cast<double>(n);
+  double black =
+      static_cast<double>(histogram[0] + histogram[1] + histogram[2]) / static_cast<double>(n);
+  double white = static_cast<double>(histogram[253] + histogram[254] + histogram[255]) /
+                 static_cast<double>(n);
 
   double noise = h > 10 && w > 10 ? noise_level(p, h, w) : 0;
   double slope = edge_slope(p, h, w, noise);
   double sharpness = slope < 0 ? 0.3 : std::clamp((slope - 0.05) / 0.75, 0.02, 1.0);
   double calm = std::exp(-noise / 14);
-  double exposure = std::clamp(0.15 + range / 0.5, 0.0, 1.0) * (1 - 0.5 * black) * (1 - 0.35 * white);
+  double exposure =
+      std::clamp(0.15 + range / 0.5, 0.0, 1.0) * (1 - 0.5 * black) * (1 - 0.35 * white);
   double rich = std::clamp(0.25 + entropy / 5, 0.0, 1.0);
   double score = std::pow(sharpness, 0.7) * calm * std::sqrt(exposure) * std::sqrt(rich);
-  return {std::clamp(score, 0.0, 1.0), {{"sharpness", sharpness}, {"noise", calm}, {"exposure", exposure}, {"entropy", rich}}};
+  return {std::clamp(score, 0.0, 1.0),
+          {{"sharpness", sharpness}, {"noise", calm}, {"exposure", exposure}, {"entropy", rich}}};
 }
 
 }  // namespace plait::models

@@ -7,9 +7,9 @@
 
 #include "plait/core/sample.h"
 
-/// How much an input can be trusted, judged from itself alone (no reference, no model): a score in [0, 1], 1 = clean, that
-/// falls with noise, blur, clipping, dropout, lost or shuffled words. All functions are pure and thread-safe; values that
-/// cannot be judged (empty, all NaN) score 0.
+/// How much an input can be trusted, judged from itself alone (no reference, no model): a score in
+/// [0, 1], 1 = clean, that falls with noise, blur, clipping, dropout, lost or shuffled words. All
+/// functions are pure and thread-safe; values that cannot be judged (empty, all NaN) score 0.
 namespace plait::models {
 
 struct Quality {
@@ -17,30 +17,35 @@ struct Quality {
   std::map<std::string, double> parts;  ///< What the score is made of, each in [0, 1], 1 = good.
 };
 
-/// English and Chinese text (mixed as well). Parts: order (how plausible neighbouring words or characters are), words
-/// (known or plausibly spelt), completeness (sentence form), complexity (length and variety). Of texts in other languages
-/// only completeness and complexity are judged when they use another script; in Latin script they read as misspelt English.
-/// Under about 12 words there is little to judge and the score stays near the middle.
+/// English and Chinese text (mixed as well). Parts: order (how plausible neighbouring words or
+/// characters are), words (known or plausibly spelt), completeness (sentence form), complexity
+/// (length and variety). Of texts in other languages only completeness and complexity are judged
+/// when they use another script; in Latin script they read as misspelt English. Under about 12
+/// words there is little to judge and the score stays near the middle.
 Quality text_quality(std::string_view text);
 
-/// uint8 [H, W, 3] (or [H, W]) or float [3, H, W] in [0, 1]. Parts: sharpness (slope of the steepest edges against their
-/// height), noise (Immerkær's estimate in the calmest blocks), exposure (lost highlights and shadows, range of tones),
-/// entropy (of the grey values). Pictures are judged at a shorter side of at most 256 pixels.
+/// uint8 [H, W, 3] (or [H, W]) or float [3, H, W] in [0, 1]. Parts: sharpness (slope of the
+/// steepest edges against their height), noise (Immerkær's estimate in the calmest blocks),
+/// exposure (lost highlights and shadows, range of tones), entropy (of the grey values). Pictures
+/// are judged at a shorter side of at most 256 pixels.
 Quality image_quality(const at::Tensor& image);
 
-/// float [N] or [C, N] in [-1, 1]. Parts: noise (speech level against the noise floor, both per frequency), clipping
-/// (samples stuck at the extremes), dropout (moments of exact zeros inside sound), level (loud enough), silence (share of
-/// time with sound), bandwidth (highest frequency in use).
+/// float [N] or [C, N] in [-1, 1]. Parts: noise (speech level against the noise floor, both per
+/// frequency), clipping (samples stuck at the extremes), dropout (moments of exact zeros inside
+/// sound), level (loud enough), silence (share of time with sound), bandwidth (highest frequency in
+/// use).
 Quality audio_quality(const at::Tensor& samples, int64_t sample_rate);
 
-/// [T, C] or [T] with NaN for missing values; several channels are judged one by one and averaged. Parts: dropout (missing
-/// values), stuck (runs of one value in a signal that otherwise moves), spikes (far from their neighbours' median), drift
-/// (linear trend against the spread around it), noise (steps from value to value against the spread). A sensor whose good
-/// signal is itself a trend or white noise needs thresholds of its own: compare its scores with its own past.
+/// [T, C] or [T] with NaN for missing values; several channels are judged one by one and averaged.
+/// Parts: dropout (missing values), stuck (runs of one value in a signal that otherwise moves),
+/// spikes (far from their neighbours' median), drift (linear trend against the spread around it),
+/// noise (steps from value to value against the spread). A sensor whose good signal is itself a
+/// trend or white noise needs thresholds of its own: compare its scores with its own past.
 Quality series_quality(const at::Tensor& values);
 
-/// One call for every stream: decoded values (text; image tensor; Waveform, or a tensor at 16 kHz; series tensor; a table
-/// row by its share of present fields). @throws Error kInvalidArgument for another type or a modality without a measure.
+/// One call for every stream: decoded values (text; image tensor; Waveform, or a tensor at 16 kHz;
+/// series tensor; a table row by its share of present fields). @throws Error kInvalidArgument for
+/// another type or a modality without a measure.
 Quality assess(const Value& value, Modality modality);
 
 }  // namespace plait::models

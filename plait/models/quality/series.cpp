@@ -31,7 +31,8 @@ Parts judge(const std::vector<double>& all) {
   for (double v : all) {
     if (std::isfinite(v)) x.push_back(v);
   }
-  out.dropout = static_cast<double>(x.size()) / static_cast<double>(std::max<size_t>(all.size(), 1));
+  out.dropout =
+      static_cast<double>(x.size()) / static_cast<double>(std::max<size_t>(all.size(), 1));
   int64_t n = static_cast<int64_t>(x.size());
   if (n < 4) {
     out.stuck = n < 2 ? 0 : 1;
@@ -46,8 +47,8 @@ Parts judge(const std::vector<double>& all) {
     return out;
   }
 
-  // Runs of one value. Signals of few levels (switches, coarse sensors) repeat by nature: a run counts from four times
-  // their usual length.
+  // Runs of one value. Signals of few levels (switches, coarse sensors) repeat by nature: a run
+  // counts from four times their usual length.
   std::vector<int64_t> runs;
   for (int64_t i = 0; i < n;) {
     int64_t j = i + 1;
@@ -56,7 +57,8 @@ Parts judge(const std::vector<double>& all) {
     i = j;
   }
   std::vector<int64_t> sorted = runs;
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<int64_t>(sorted.size() / 2), sorted.end());
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<int64_t>(sorted.size() / 2),
+                   sorted.end());
   int64_t usual = sorted[sorted.size() / 2], frozen = 0;
   for (int64_t r : runs) {
     if (r >= std::max<int64_t>(4, 4 * usual)) frozen += r;
@@ -94,8 +96,8 @@ Parts judge(const std::vector<double>& all) {
   double trend = std::fabs(slope) * static_cast<double>(n) / (std::sqrt(rest) + 1e-12);
   out.drift = 1 / (1 + std::pow(trend / 4, 2));
 
-  // Noise: von Neumann's ratio of the detrended values, 0 for a smooth curve, 2 for white noise; steps by their median, so
-  // that spikes do not count twice.
+  // Noise: von Neumann's ratio of the detrended values, 0 for a smooth curve, 2 for white noise;
+  // steps by their median, so that spikes do not count twice.
   std::vector<double> steps;
   for (int64_t i = 0; i + 1 < n; ++i) steps.push_back(std::fabs(x[i + 1] - x[i]));
   double step = 1.4826 * median(steps);
@@ -109,7 +111,8 @@ Parts judge(const std::vector<double>& all) {
 Quality series_quality(const at::Tensor& values) {
   if (!values.defined() || values.dim() < 1 || values.dim() > 2) {
     fail(ErrorCode::kInvalidArgument, "series quality",
-         "expected [T, C] or [T], got " + (values.defined() ? describe(values) : std::string("nothing")));
+         "expected [T, C] or [T], got " +
+             (values.defined() ? describe(values) : std::string("nothing")));
   }
   at::Tensor x = values.detach().to(at::kCPU, at::kDouble).contiguous();
   int64_t t = x.size(0), channels = x.dim() == 2 ? x.size(1) : 1;

@@ -13,13 +13,16 @@ const char kEncoded[] =
 #include "plait/models/quality/text_model.inc"
     ;
 
-constexpr std::array<std::string_view, 16> kSuffixes = {"ing", "ed",  "ly", "tion", "ness", "ment", "ous", "ive",
-                                                        "able", "al", "er", "est",  "ies",  "s",    "y",   "ic"};
+constexpr std::array<std::string_view, 16> kSuffixes = {
+    "ing",  "ed", "ly", "tion", "ness", "ment", "ous", "ive",
+    "able", "al", "er", "est",  "ies",  "s",    "y",   "ic"};
 
 std::vector<uint8_t> decode_base64(std::string_view text) {
-  static const std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static const std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::array<int, 256> value{};
-  for (size_t i = 0; i < kAlphabet.size(); ++i) value[static_cast<uint8_t>(kAlphabet[i])] = static_cast<int>(i);
+  for (size_t i = 0; i < kAlphabet.size(); ++i)
+    value[static_cast<uint8_t>(kAlphabet[i])] = static_cast<int>(i);
   std::vector<uint8_t> out;
   out.reserve(text.size() * 3 / 4);
   uint32_t bits = 0;
@@ -66,12 +69,14 @@ TextModel::TextModel() {
   letters_ = take(letters);
   words_ = take(header[3] / 8);
   pairs_ = take(header[4] / 8);
-  if (at != bytes.data() + bytes.size()) fail(ErrorCode::kInternal, "text quality", "the built-in table is broken");
+  if (at != bytes.data() + bytes.size())
+    fail(ErrorCode::kInternal, "text quality", "the built-in table is broken");
   std::string_view text(reinterpret_cast<const char*>(vocabulary.data()), vocabulary.size());
   while (!text.empty()) {
     std::string_view line = text.substr(0, text.find('\n'));
     size_t tab = line.find('\t');
-    vocabulary_.emplace(std::string(line.substr(0, tab)), std::stoi(std::string(line.substr(tab + 1))));
+    vocabulary_.emplace(std::string(line.substr(0, tab)),
+                        std::stoi(std::string(line.substr(tab + 1))));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
   }
 }

@@ -9,7 +9,8 @@ namespace plait::models {
 const at::Tensor& head_features(const TensorMap& inputs, int64_t width, const char* unit) {
   const at::Tensor& x = get(inputs, "features", unit);
   if (x.dim() != 2 || x.size(1) != width) {
-    fail(ErrorCode::kInvalidArgument, unit, "expected features [B, " + std::to_string(width) + "], got " + describe(x));
+    fail(ErrorCode::kInvalidArgument, unit,
+         "expected features [B, " + std::to_string(width) + "], got " + describe(x));
   }
   return x;
 }
@@ -19,7 +20,8 @@ void Classification::Config::visit(ConfigVisitor& v) {
   v.field("classes", classes, "Number of classes", {.min = 1, .max = 10000000});
   v.field("hidden", hidden, "Width of a hidden layer; 0: none", {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout before the last layer", {.min = 0, .max = 0.95});
-  v.field("label_smoothing", label_smoothing, "Share of the target spread over all classes", {.min = 0, .max = 0.95});
+  v.field("label_smoothing", label_smoothing, "Share of the target spread over all classes",
+          {.min = 0, .max = 0.95});
 }
 
 Classification::Config Classification::Config::tiny() {
@@ -51,12 +53,15 @@ at::Tensor Classification::loss(const TensorMap& outputs, const at::Tensor& targ
          "expected a target [B] for logits " + describe(logits) + ", got " + describe(target));
   }
   at::Tensor y = target.to(at::kLong);
-  if (y.is_cpu() && y.numel() > 0 && (y.max().item<int64_t>() >= logits.size(1) || y.min().item<int64_t>() < -1)) {
+  if (y.is_cpu() && y.numel() > 0 &&
+      (y.max().item<int64_t>() >= logits.size(1) || y.min().item<int64_t>() < -1)) {
     fail(ErrorCode::kInvalidArgument, "classification",
          "expected classes of -1 (none) to " + std::to_string(logits.size(1) - 1) + ", got " +
-             std::to_string(y.min().item<int64_t>()) + " to " + std::to_string(y.max().item<int64_t>()));
+             std::to_string(y.min().item<int64_t>()) + " to " +
+             std::to_string(y.max().item<int64_t>()));
   }
-  at::Tensor sum = at::cross_entropy_loss(logits.to(at::kFloat), y, {}, at::Reduction::Sum, -1, config_.label_smoothing);
+  at::Tensor sum = at::cross_entropy_loss(logits.to(at::kFloat), y, {}, at::Reduction::Sum, -1,
+                                          config_.label_smoothing);
   return sum / y.ge(0).sum().clamp_min(1);
 }
 

@@ -5,8 +5,9 @@
 
 namespace plait::models {
 
-/// Layer norm, dropout and a linear layer (or, with hidden > 0, an MLP with GELU): features [B, D] → logits [B, K].
-/// Loss: cross-entropy with label smoothing, mean over the items whose class is not -1 (0 when there is none).
+/// Layer norm, dropout and a linear layer (or, with hidden > 0, an MLP with GELU): features [B, D]
+/// → logits [B, K]. Loss: cross-entropy with label smoothing, mean over the items whose class is
+/// not -1 (0 when there is none).
 class Classification : public Head {
  public:
   struct Config {

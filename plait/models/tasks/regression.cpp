@@ -27,7 +27,8 @@ Regression::Regression(const Config& config) : config_(config) {
   norm_ = add<LayerNorm>("norm", config.width);
   if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
   dropout_ = add<Dropout>("dropout", config.dropout);
-  output_ = add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, 2 * config.outputs);
+  output_ =
+      add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, 2 * config.outputs);
 }
 
 TensorMap Regression::forward(const TensorMap& inputs) {
@@ -43,7 +44,8 @@ at::Tensor Regression::loss(const TensorMap& outputs, const at::Tensor& target) 
   at::Tensor y = target.to(at::kFloat);
   if (y.dim() == 1 && config_.outputs == 1) y = y.unsqueeze(1);
   if (y.sizes() != mean.sizes()) {
-    fail(ErrorCode::kInvalidArgument, "regression", "expected a target " + describe(mean) + ", got " + describe(target));
+    fail(ErrorCode::kInvalidArgument, "regression",
+         "expected a target " + describe(mean) + ", got " + describe(target));
   }
   at::Tensor known = at::isfinite(y);
   at::Tensor error = mean - at::where(known, y, mean.detach());

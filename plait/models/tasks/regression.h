@@ -5,9 +5,10 @@
 
 namespace plait::models {
 
-/// Layer norm, dropout and a linear layer or MLP: features [B, D] → mean [B, R] and log_variance [B, R] (within ±10).
-/// Loss: Gaussian negative log-likelihood without its constant, ½(log σ² + (y − μ)²/σ²), mean over the target values that
-/// are not NaN (0 when there is none). Targets [B, R], or [B] when R is 1.
+/// Layer norm, dropout and a linear layer or MLP: features [B, D] → mean [B, R] and log_variance
+/// [B, R] (within ±10). Loss: Gaussian negative log-likelihood without its constant, ½(log σ² + (y
+/// − μ)²/σ²), mean over the target values that are not NaN (0 when there is none). Targets [B, R],
+/// or [B] when R is 1.
 class Regression : public Head {
  public:
   struct Config {

@@ -26,7 +26,8 @@ at::Tensor similarities(const at::Tensor& a, const at::Tensor& b, const at::Tens
     fail(ErrorCode::kInvalidArgument, "retrieval",
          "expected two embeddings [B, E], got " + describe(a) + " and " + describe(b));
   }
-  return at::matmul(a.to(at::kFloat), b.to(at::kFloat).t()) * logit_scale.to(at::kFloat).clamp_max(kMaxScale).exp();
+  return at::matmul(a.to(at::kFloat), b.to(at::kFloat).t()) *
+         logit_scale.to(at::kFloat).clamp_max(kMaxScale).exp();
 }
 
 }  // namespace
@@ -35,7 +36,8 @@ void Retrieval::Config::visit(ConfigVisitor& v) {
   v.field("width", width, "Width of the features", {.min = 1, .max = 65536});
   v.field("embedding", embedding, "Width of the shared space", {.min = 1, .max = 65536});
   v.field("hidden", hidden, "Width of a hidden layer; 0: none", {.min = 0, .max = 65536});
-  v.field("objective", objective, "Loss of the shared space", {.one_of = {"contrastive", "sigmoid"}});
+  v.field("objective", objective, "Loss of the shared space",
+          {.one_of = {"contrastive", "sigmoid"}});
 }
 
 Retrieval::Config Retrieval::Config::tiny() {
@@ -49,7 +51,8 @@ Retrieval::Config Retrieval::Config::tiny() {
 Retrieval::Retrieval(const Config& config) : config_(config) {
   norm_ = add<LayerNorm>("norm", config.width);
   if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
-  output_ = add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, config.embedding, /*bias=*/false);
+  output_ = add<Linear>("output", config.hidden > 0 ? config.hidden : config.width,
+                        config.embedding, /*bias=*/false);
   bool sigmoid = config.objective == "sigmoid";
   logit_scale_ = add_parameter("logit_scale", at::full({}, sigmoid ? kSigmoidScale : kClipScale));
   if (sigmoid) logit_bias_ = add_parameter("logit_bias", at::full({}, kSigmoidBias));
@@ -63,7 +66,8 @@ void Retrieval::reset_parameters(at::Generator&) {
 TensorMap Retrieval::forward(const TensorMap& inputs) {
   at::Tensor x = (*norm_)(head_features(inputs, config_.width, "retrieval"));
   if (hidden_) x = at::gelu((*hidden_)(x));
-  TensorMap out = {{"embedding", unit_length((*output_)(x))}, {"logit_scale", logit_scale_.expand({x.size(0)})}};
+  TensorMap out = {{"embedding", unit_length((*output_)(x))},
+                   {"logit_scale", logit_scale_.expand({x.size(0)})}};
   if (logit_bias_.defined()) out["logit_bias"] = logit_bias_.expand({x.size(0)});
   return out;
 }
@@ -71,7 +75,8 @@ TensorMap Retrieval::forward(const TensorMap& inputs) {
 at::Tensor Retrieval::loss(const TensorMap& outputs, const at::Tensor& target) const {
   const at::Tensor& a = get(outputs, "embedding", "retrieval");
   if (target.sizes() != a.sizes()) {
-    fail(ErrorCode::kInvalidArgument, "retrieval", "expected a target " + describe(a) + ", got " + describe(target));
+    fail(ErrorCode::kInvalidArgument, "retrieval",
+         "expected a target " + describe(a) + ", got " + describe(target));
   }
   at::Tensor known = at::isfinite(target).all(1).nonzero().squeeze(1);
   if (known.size(0) == 0) return a.sum() * 0;
@@ -81,7 +86,8 @@ at::Tensor Retrieval::loss(const TensorMap& outputs, const at::Tensor& target) c
   return sigmoid_loss(own, other, scale, get(outputs, "logit_bias", "retrieval").select(0, 0));
 }
 
-at::Tensor contrastive_loss(const at::Tensor& a, const at::Tensor& b, const at::Tensor& logit_scale) {
+at::Tensor contrastive_loss(const at::Tensor& a, const at::Tensor& b,
+                            const at::Tensor& logit_scale) {
   at::Tensor logits = similarities(a, b, logit_scale);
   at::Tensor pairs = at::arange(a.size(0), logits.options().dtype(at::kLong).requires_grad(false));
   return 0.5 * (at::cross_entropy_loss(logits, pairs) + at::cross_entropy_loss(logits.t(), pairs));
@@ -96,12 +102,16 @@ at::Tensor sigmoid_loss(const at::Tensor& a, const at::Tensor& b, const at::Tens
 
 at::Tensor zero_shot_logits(const at::Tensor& embedding, const at::Tensor& label_embeddings,
                             const at::Tensor& logit_scale) {
-  if (embedding.dim() != 2 || label_embeddings.dim() != 2 || embedding.size(1) != label_embeddings.size(1)) {
-    fail(ErrorCode::kInvalidArgument, "retrieval", "expected embeddings [B, E] and label embeddings [K, E], got " +
-                                                       describe(embedding) + " and " + describe(label_embeddings));
+  if (embedding.dim() != 2 || label_embeddings.dim() != 2 ||
+      embedding.size(1) != label_embeddings.size(1)) {
+    fail(ErrorCode::kInvalidArgument, "retrieval",
+         "expected embeddings [B, E] and label embeddings [K, E], got " + describe(embedding) +
+             " and " + describe(label_embeddings));
   }
   at::Tensor scale = logit_scale.clamp_max(kMaxScale).exp().reshape({-1, 1});
-  return at::matmul(unit_length(embedding), unit_length(label_embeddings.to(embedding.scalar_type())).t()) * scale;
+  return at::matmul(unit_length(embedding),
+                    unit_length(label_embeddings.to(embedding.scalar_type())).t()) *
+         scale;
 }
 
 }  // namespace plait::models

@@ -5,10 +5,11 @@
 
 namespace plait::models {
 
-/// A projection into a space that several models share: features [B, D] → embedding [B, E] of length 1, with the learned
-/// logit_scale (a log) and, for the sigmoid loss, logit_bias, each repeated over the rows [B].
-/// Loss: `target` [B, E] holds the embeddings of the other side, row i belonging to item i; rows with a NaN do not count.
-/// "contrastive" is CLIP's symmetric cross-entropy (Radford et al. 2021), "sigmoid" SigLIP's (Zhai et al. 2023).
+/// A projection into a space that several models share: features [B, D] → embedding [B, E] of
+/// length 1, with the learned logit_scale (a log) and, for the sigmoid loss, logit_bias, each
+/// repeated over the rows [B]. Loss: `target` [B, E] holds the embeddings of the other side, row i
+/// belonging to item i; rows with a NaN do not count. "contrastive" is CLIP's symmetric
+/// cross-entropy (Radford et al. 2021), "sigmoid" SigLIP's (Zhai et al. 2023).
 class Retrieval : public Head {
  public:
   struct Config {
@@ -33,15 +34,18 @@ class Retrieval : public Head {
   at::Tensor logit_scale_, logit_bias_;
 };
 
-/// CLIP's loss: the mean of both directions' cross-entropy of exp(logit_scale)·abᵀ, a and b [B, E] of length 1, logit_scale [].
-at::Tensor contrastive_loss(const at::Tensor& a, const at::Tensor& b, const at::Tensor& logit_scale);
+/// CLIP's loss: the mean of both directions' cross-entropy of exp(logit_scale)·abᵀ, a and b [B, E]
+/// of length 1, logit_scale [].
+at::Tensor contrastive_loss(const at::Tensor& a, const at::Tensor& b,
+                            const at::Tensor& logit_scale);
 
 /// SigLIP's loss: −Σ log σ(±(exp(logit_scale)·abᵀ + logit_bias)) / B, + on the diagonal.
 at::Tensor sigmoid_loss(const at::Tensor& a, const at::Tensor& b, const at::Tensor& logit_scale,
                         const at::Tensor& logit_bias);
 
-/// Zero-shot classification: logits [B, K] of embeddings [B, E] over any label embeddings [K, E], which are normalised here;
-/// logit_scale [] or [B], a log.
-at::Tensor zero_shot_logits(const at::Tensor& embedding, const at::Tensor& label_embeddings, const at::Tensor& logit_scale);
+/// Zero-shot classification: logits [B, K] of embeddings [B, E] over any label embeddings [K, E],
+/// which are normalised here; logit_scale [] or [B], a log.
+at::Tensor zero_shot_logits(const at::Tensor& embedding, const at::Tensor& label_embeddings,
+                            const at::Tensor& logit_scale);
 
 }  // namespace plait::models
