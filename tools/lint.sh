@@ -33,12 +33,13 @@ tidy() {
   tool=$(command -v clang-tidy-14) && compiler=$(command -v clang++-14) ||
     { echo "clang-tidy 14 is not installed: tools/setup.sh packages_lint" >&2; exit 1; }
   ((${#files[@]})) || mapfile -t files < <(git ls-files 'plait/*.cpp')
-  # clang cannot read GCC's precompiled header, so it gets one of its own and the compile commands name that.
+  # clang cannot read GCC's precompiled header, so it gets one of its own and the compile commands name that; Debian's
+  # clang has no omp.h.
   local source=build/CMakeFiles/plait_pch.dir/cmake_pch.hxx pch=$PWD/build/lint/pch.pch
-  local flags=(-O2 -fPIC -fopenmp=libomp -std=c++20 -Wno-everything)
+  local flags=(-O2 -fPIC -std=c++20 -Wno-everything)
   [[ "$pch" -nt "$source" ]] || "$compiler" -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" \
     "${flags[@]}" -x c++-header "$source" -o "$pch"
-  sed -E "s#-include [^ ]*plait_pch.dir/cmake_pch\.hxx#-include-pch $pch#g; s/-Winvalid-pch//g; s/-fopenmp /-fopenmp=libomp /g
+  sed -E "s#-include [^ ]*plait_pch.dir/cmake_pch\.hxx#-include-pch $pch#g; s/-Winvalid-pch//g; s/-fopenmp //g
           s/-std=gnu\+\+20 //g; s/-W(all|extra|error|no-[a-z-]*)//g" build/compile_commands.json > build/lint/compile_commands.json
   printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 "$tool" -p build/lint --quiet --extra-arg=-Wno-everything 2> build/lint/tidy.log ||
     { grep -E 'error' build/lint/tidy.log >&2; exit 1; }
