@@ -33,8 +33,8 @@ tidy() {
   tool=$(command -v clang-tidy-14) && compiler=$(command -v clang++-14) ||
     { echo "clang-tidy 14 is not installed: tools/setup.sh packages_lint" >&2; exit 1; }
   ((${#files[@]})) || mapfile -t files < <(git ls-files 'plait/*.cpp')
-  # clang cannot read GCC's precompiled header, so it gets one of its own and the compile commands name that; Debian's
-  # clang has no omp.h.
+  # clang cannot read GCC's precompiled header, so it gets one of its own and the compile commands name that. OpenMP is
+  # left out: ATen needs it for its header alone.
   local source=build/CMakeFiles/plait_pch.dir/cmake_pch.hxx pch=$PWD/build/lint/pch.pch
   local flags=(-O2 -fPIC -std=c++20 -Wno-everything)
   [[ "$pch" -nt "$source" ]] || "$compiler" -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" \
