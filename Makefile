@@ -49,4 +49,5 @@ docs: ## API reference (Doxygen) into build/docs
 clean: ## remove the build tree
 	@rm -rf build
 
+.NOTPARALLEL:
 .PHONY: help setup demo dev build checks test test-all format lint sanitize docs clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# API reference by Doxygen into build/docs/html; public API without documentation is listed in build/docs/undocumented.txt.
+# API reference by Doxygen into build/docs/html, with a table of all models; public API without documentation is listed in build/docs/undocumented.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! command -v doxygen > /dev/null; then
@@ -10,10 +10,16 @@ if ! command -v doxygen > /dev/null; then
     { echo "doxygen is not installed; ask for: apt-get install --no-install-recommends doxygen" >&2; exit 1; }
 fi
 mkdir -p build/docs
+models=
+if [[ -x build/bin/plait ]]; then
+  build/bin/plait models list --json | python3 tools/models_table.py > build/docs/models.md
+  models=build/docs/models.md
+fi
 version=$(sed -n 's/^project(plait VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 {
   cat docs/Doxyfile
   echo "PROJECT_NUMBER = $version"
+  echo "INPUT += $models"
   echo "OUTPUT_DIRECTORY = build/docs"
   echo "WARN_LOGFILE = build/docs/warnings.txt"
 } | doxygen - > /dev/null
