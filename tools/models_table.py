@@ -9,7 +9,7 @@ def limits(option):
     if "one_of" in option:
         return ", ".join(option["one_of"])
     low, high = option.get("min"), option.get("max")
-    return "" if low is None and high is None else f"{'' if low is None else low} … {'' if high is None else high}"
+    return "" if low is None and high is None else f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}"
 
 
 def cell(text):
