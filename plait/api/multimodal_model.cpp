@@ -225,6 +225,7 @@ Batch MultimodalModel::prepare(const std::vector<Sample>& samples) const {
     }
     if (!present.any().item<bool>()) continue;
     StreamBatch stream;
+    SerialScope serial;
     stream.inputs = processors_.at(name)->process(rows, name);
     stream.present = present;
     stream.quality = quality;

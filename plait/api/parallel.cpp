@@ -1,6 +1,7 @@
 #include "plait/api/parallel.h"
 
 #include <ATen/core/grad_mode.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,6 +25,7 @@ void for_each_in_parallel(size_t count, const std::function<void(size_t)>& work)
   std::mutex guard;
   auto run = [&] {
     at::NoGradGuard no_grad;
+    SerialScope serial;
     for (size_t i = next++; i < count; i = next++) {
       try {
         work(i);
@@ -40,5 +42,8 @@ void for_each_in_parallel(size_t count, const std::function<void(size_t)>& work)
   for (std::thread& t : pool) t.join();
   if (failure) std::rethrow_exception(failure);
 }
+
+SerialScope::SerialScope() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+SerialScope::~SerialScope() { omp_set_num_threads(before_); }
 
 }  // namespace plait::api

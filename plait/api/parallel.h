@@ -9,4 +9,17 @@ namespace plait::api {
 /// it.
 void for_each_in_parallel(size_t count, const std::function<void(size_t)>& work);
 
+/// While it lives, tensor operations of this thread run on this thread alone. Preparing an item means many operations on
+/// little tensors, for which waking other threads costs more than it gains (and far more when the machine is busy).
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace plait::api

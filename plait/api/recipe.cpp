@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
@@ -11,6 +12,26 @@
 
 namespace plait::api {
 namespace {
+
+/// A new folder for temporary files, gone at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "plait-XXXXXX").string();
+    if (!::mkdtemp(name.data())) fail(ErrorCode::kIo, "recipe", "cannot make the folder " + name);
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
 
 /// A pretrained part: its encoder's config, its weights and the processor that feeds it.
 struct Part {
@@ -127,15 +148,14 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
   TensorMap weights;
   // Processors look their files up in streams/<name>/ of one folder, so the published ones are
   // gathered there.
-  std::filesystem::path staging =
-      std::filesystem::temp_directory_path() / ("plait-recipe-" + std::to_string(::getpid()));
+  TemporaryFolder staging;
   const size_t count = config.at("streams").size();
   size_t done = 0;
   for (auto& [name, stream] : config["streams"].members()) {
     if (progress) progress("fetch", static_cast<double>(done++), static_cast<double>(count), name);
     std::string dir = recipe.dir;
     resolve_pretrained(name, stream, weights, dir);
-    std::filesystem::path folder = staging / "streams" / name;
+    std::filesystem::path folder = staging.path() / "streams" / name;
     std::filesystem::create_directories(folder);
     if (dir.empty()) continue;
     for (const char* file : {"tokenizer.json", "preprocessor_config.json"}) {
@@ -149,8 +169,7 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
     if (task.get("type", "") == "classification" && !task.contains("labels"))
       task["labels"] = splits.classes;
   }
-  auto model = MultimodalModel::create(config, staging.string());
-  std::filesystem::remove_all(staging);
+  auto model = MultimodalModel::create(config, staging.path().string());
   model->network().initialize(static_cast<uint64_t>(recipe.seed));
   model->network().load_state_dict(weights, /*strict=*/false);
   model->network().train_mode(false);
