@@ -148,14 +148,18 @@ void bind_api(py::module_& m) {
                     api::ModelOptions how = model_options(options);
                     return released([&] { return MultimodalModel::from_pretrained(name, how); });
                   })
-      .def_static("build",
-                  [](const py::dict& recipe, const std::vector<std::string>& classes) {
-                    data::DatasetSplits splits;
-                    splits.classes = classes;
-                    auto parsed = read_config<api::Recipe>(to_json(recipe), "recipe");
-                    py::gil_scoped_release release;
-                    return api::build_model(parsed, splits);
-                  })
+      .def_static(
+          "build",
+          [](const py::dict& recipe, const std::vector<std::string>& classes,
+             const std::string& dir) {
+            data::DatasetSplits splits;
+            splits.classes = classes;
+            auto parsed = read_config<api::Recipe>(to_json(recipe), "recipe");
+            parsed.dir = dir;
+            py::gil_scoped_release release;
+            return api::build_model(parsed, splits);
+          },
+          py::arg("recipe"), py::arg("classes"), py::arg("dir") = "")
       .def("predict",
            [](MultimodalModel& self, const py::dict& streams, const py::dict& options) {
              Sample sample = to_sample(self, streams);

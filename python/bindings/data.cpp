@@ -2,6 +2,7 @@
 
 #include "plait/data/audio/audio.h"
 #include "plait/data/augment/augment.h"
+#include "plait/data/dataset.h"
 #include "plait/data/datasets/datasets.h"
 #include "plait/data/image/image.h"
 #include "plait/data/processor.h"
@@ -127,6 +128,22 @@ void bind_data(py::module_& m) {
         return out;
       },
       py::arg("name"), py::arg("streams") = std::vector<std::string>{}, py::arg("seed") = 0);
+  m.def(
+      "read_items",
+      [](const std::string& path, const std::map<std::string, std::string>& streams) {
+        data::ManifestStreams modalities;
+        for (const auto& [name, modality] : streams) {
+          modalities[name] = modality_from_string(modality);
+        }
+        std::vector<Sample> samples;
+        {
+          py::gil_scoped_release release;
+          data::JsonLinesDataset items({path}, modalities);
+          for (int64_t i = 0; i < items.size(); ++i) samples.push_back(items.get(i));
+        }
+        return from_samples(samples);
+      },
+      py::arg("path"), py::arg("streams"));
   m.def("list_models", [] {
     py::list out;
     for (const auto& model : models::list_models()) {

@@ -1,5 +1,6 @@
 """Data sets by name, and data sets of your own."""
 import os
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional, Union
 
@@ -125,9 +126,35 @@ class Splits(dict):
             raise AttributeError(name) from None
 
 
-def load_dataset(name_or_path: Union[str, os.PathLike], streams: Sequence[str] = (), seed: int = 0) -> Splits:
-    """Fetches (once) and reads a public data set; list_datasets() gives names and licences. `streams` keeps only these;
-    `seed` draws the splits."""
+def _read_files(path: pathlib.Path, streams: Union[Sequence[str], Mapping[str, str]]) -> Splits:
+    modalities = dict(streams) if isinstance(streams, Mapping) else {name: name for name in streams}
+    if not modalities:
+        raise ValueError('streams: expected their names and modalities, e.g. {"text": "text", "photo": "image"}')
+    parts = ("train", "validation", "test")
+    files = {part: path / f"{part}.jsonl" for part in parts} if path.is_dir() else {"train": path}
+    rows = {part: _C.read_items(str(file), modalities) if file.exists() else [] for part, file in files.items()}
+    if not any(rows.values()):
+        raise FileNotFoundError(f"expected items in {', '.join(f.name for f in files.values())} of {path}")
+    info = {"name": path.name, "description": "", "licence": "", "streams": modalities, "label": ""}
+    labels = {name for part in rows.values() for row in part for name in row["labels"]}
+    if len(labels) == 1:
+        (info["label"],) = labels
+    values = {row["labels"].get(info["label"]) for part in rows.values() for row in part}
+    classes = sorted(v for v in values if isinstance(v, str))
+    return Splits({"info": info, "classes": classes, **{part: rows.get(part, []) for part in parts}})
+
+
+def load_dataset(name_or_path: Union[str, os.PathLike], streams: Union[Sequence[str], Mapping[str, str]] = (),
+                 seed: int = 0) -> Splits:
+    """A public data set by its name (fetched once; list_datasets() gives names and licences), or your own files.
+
+    Of a public one `streams` keeps only these, and `seed` draws the splits. Your own is a .jsonl file, or a folder with
+    train.jsonl, validation.jsonl and test.jsonl: {"id": "1", "text": "a caption", "photo": "photos/1.jpg", "kind": "cat"} on
+    a line, with streams={"text": "text", "photo": "image"}; paths are relative to the file, other keys are labels.
+    """
+    path = pathlib.Path(name_or_path)
+    if path.suffix == ".jsonl" or path.is_dir():
+        return _read_files(path, streams)
     return Splits(_C.load_dataset(os.fspath(name_or_path), list(streams), seed))
 
 

@@ -73,11 +73,13 @@ class MultimodalModel:
         return cls(cache=cache, _handle=_C.MultimodalModel.from_pretrained(os.fspath(name_or_path), options))
 
     @classmethod
-    def from_config(cls, model: Mapping[str, Any], classes: Sequence[str] = (), seed: int = 0) -> "MultimodalModel":
+    def from_config(cls, model: Mapping[str, Any], classes: Sequence[str] = (), seed: int = 0,
+                    directory: Union[str, os.PathLike, None] = None) -> "MultimodalModel":
         """An untrained model from its config: streams, fusion, tasks; {"encoder": {"pretrained": "minilm"}} loads a
-        published encoder (a name, or a folder of yours). `classes` are the labels of classification tasks that name none."""
+        published encoder (a name, or a folder of yours). `classes` are the labels of classification tasks that name none;
+        `directory` holds the tokenizer.json of text encoders that are trained from nothing."""
         recipe = {"dataset": "", "model": dict(model), "seed": seed}
-        return cls(_handle=_C.MultimodalModel.build(recipe, list(classes)))
+        return cls(_handle=_C.MultimodalModel.build(recipe, list(classes), os.fspath(directory or "")))
 
     def save_pretrained(self, directory: Union[str, os.PathLike], half: bool = False) -> None:
         """config.json, model.safetensors, streams/, calibration.json and the model card; half stores float16."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import plait
-from conftest import DIGITS, digits_config
+from conftest import DIGITS, digits_config, tiny
 
 
 def answers(model, dataset, **options):
@@ -211,6 +211,24 @@ def test_cache_keeps_features_by_content(saved, digits):
         plait.MultimodalModel.from_pretrained(saved, cache={})
 
 
+def test_cache_serves_several_threads(saved, digits):
+    model = plait.MultimodalModel.from_pretrained(saved, cache=plait.cache.FeatureCache(max_size=4))  # much is forgotten
+    items = [item["streams"] for item in digits[2][:10]]
+    expected = plait.MultimodalModel.from_pretrained(saved).predict(items)
+    answers = {}
+
+    def work(name):
+        answers[name] = model.predict(items)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(answers) == 3
+    for given in answers.values():
+        for a, b in zip(given, expected):
+            close(a, b)
+
+
 def test_cache_forgets_the_oldest_and_survives_on_disk(tmp_path):
     cache = plait.cache.FeatureCache(max_size=2)
     for name in "abc":
@@ -315,6 +333,16 @@ def test_items_may_lack_streams(digits, text_encoder):
     assert model.predict(image=digits[2][0]["streams"]["image"]).missing == ["text"]
 
 
+def test_a_loaded_model_is_trained_further(saved, digits):
+    model = plait.MultimodalModel.from_pretrained(saved)
+    before = {n: p.clone() for n, p in model.named_parameters().items()}
+    args = plait.TrainingArguments(learning_rate=3e-3, max_steps=3, weight_decay=0.5, seed=1)
+    plait.Trainer(model, args, train_dataset=digits[0][:64], eval_dataset=digits[1][:16]).train()
+    changed = {n for n, p in model.named_parameters().items() if not torch.equal(before[n], p)}
+    assert any(n.startswith("streams.image.encoder") for n in changed) and any(n.startswith("fusion") for n in changed)
+    assert not any(n.startswith("streams.text.encoder") for n in changed), "the frozen encoder has changed"
+
+
 def test_optimizer_and_epochs_as_arguments(digits, text_encoder):
     model, _ = small(digits, text_encoder)
     trainer = plait.Trainer(model, optimizer=plait.AdamW(lr=5e-4, weight_decay=0.1), train_dataset=digits[0][:32],
@@ -378,6 +406,57 @@ def test_datasets_by_name_are_listed():
     assert all(row["licence"] and row["streams"] for row in plait.list_datasets())
     with pytest.raises(ValueError, match="stamps"):
         plait.load_dataset("no-such-data")
+
+
+def test_datasets_of_one_s_own_files(trained, digits, tmp_path):
+    import PIL.Image
+
+    (tmp_path / "pictures").mkdir()
+    for part, rows in (("train", digits[0][:6]), ("test", digits[2][:3])):
+        lines = []
+        for row in rows:
+            PIL.Image.fromarray(row["streams"]["image"].numpy()).save(tmp_path / "pictures" / f"{row['id']}.png")
+            lines.append({"id": row["id"], "text": row["streams"]["text"], "image": f"pictures/{row['id']}.png", **row["labels"]})
+        lines[0]["text"] = None
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    data = plait.load_dataset(tmp_path, streams=["text", "image"])
+    assert set(data) == {"train", "test"} and len(data.train) == 6 and data.info["label"] == "digit"
+    assert data.classes == sorted({row["labels"]["digit"] for row in [*digits[0][:6], *digits[2][:3]]})
+    assert set(data.train[0]["streams"]) == {"image"} and data.train[1]["streams"]["text"] == digits[0][1]["streams"]["text"]
+    for row, original in zip(data.test, digits[2][:3]):
+        close(trained[0].predict(image=row["streams"]["image"]), trained[0].predict(image=original["streams"]["image"]))
+    alone = plait.load_dataset(tmp_path / "test.jsonl", streams={"text": "text"})
+    assert len(alone.train) == 3 and "image" in alone.train[0]["labels"]
+    with pytest.raises(ValueError, match="streams"):
+        plait.load_dataset(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere.jsonl"):
+        plait.load_dataset(tmp_path / "nowhere.jsonl", streams=["text"])
+    (tmp_path / "train.jsonl").write_text("{broken\n")
+    with pytest.raises(plait.DataError, match="train.jsonl"):
+        plait.load_dataset(tmp_path, streams=["text"])
+
+
+def test_an_encoder_from_nothing_brings_its_tokenizer(text_encoder, every_stream):
+    config = {**every_stream, "streams": {"text": {"encoder": {**tiny("bert"), "vocab_size": 69}, "processor": {"type": "text"}}}}
+    model = plait.MultimodalModel.from_config(config, classes=DIGITS, directory=text_encoder)
+    assert model.predict(text="the digit two")["class"] in DIGITS
+    with pytest.raises(FileNotFoundError, match="tokenizer|vocab"):
+        plait.MultimodalModel.from_config(config, classes=DIGITS)
+
+
+def test_models_are_built_in_several_threads_at_once(every_stream):
+    built, errors = [], []
+
+    def build(seed):
+        try:
+            built.append(plait.MultimodalModel.from_config(every_stream, classes=DIGITS, seed=seed))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=build, args=(seed,)) for seed in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not errors and len(built) == 4
 
 
 def test_config_errors_name_the_path(every_stream):
