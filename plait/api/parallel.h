@@ -9,8 +9,9 @@ namespace plait::api {
 /// it.
 void for_each_in_parallel(size_t count, const std::function<void(size_t)>& work);
 
-/// While it lives, tensor operations of this thread run on this thread alone. Preparing an item means many operations on
-/// little tensors, for which waking other threads costs more than it gains (and far more when the machine is busy).
+/// While it lives, tensor operations of this thread run on this thread alone. Preparing an item
+/// means many operations on little tensors, for which waking other threads costs more than it gains
+/// (and far more when the machine is busy).
 class SerialScope {
  public:
   SerialScope();

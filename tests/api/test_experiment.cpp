@@ -1,4 +1,5 @@
-// Conditions, damage plans, calibration over subsets and the report, on a network of decision fusion over known features.
+// Conditions, damage plans, calibration over subsets and the report, on a network of decision
+// fusion over known features.
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <gmock/gmock.h>
@@ -20,7 +21,8 @@ std::vector<Sample> numbered_samples(int count) {
   std::vector<Sample> out(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) {
     out[static_cast<size_t>(i)].id = "item-" + std::to_string(i);
-    out[static_cast<size_t>(i)].streams["text"] = "a red fox jumps over lazy dog number " + std::to_string(i);
+    out[static_cast<size_t>(i)].streams["text"] =
+        "a red fox jumps over lazy dog number " + std::to_string(i);
   }
   return out;
 }
@@ -52,7 +54,8 @@ TEST(Damage, WrongIsAnotherItemsValue) {
 TEST(Conditions, CoverEveryStreamOnceAndTwoWays) {
   std::vector<std::string> names;
   for (const Condition& c : standard_conditions({"a", "b"})) names.push_back(c.name);
-  EXPECT_THAT(names, ElementsAre("all", "only_a", "only_b", "without_a", "without_b", "damaged_a", "damaged_b"));
+  EXPECT_THAT(names, ElementsAre("all", "only_a", "only_b", "without_a", "without_b", "damaged_a",
+                                 "damaged_b"));
 }
 
 TEST(Targets, NamesAreIndicesAndMissingIsMinusOne) {
@@ -70,8 +73,14 @@ std::shared_ptr<train::FeatureDataset> noisy_features(int64_t items, int64_t wid
   std::map<std::string, std::vector<train::FeatureTable>> streams;
   for (const char* name : {"image", "sensor"}) {
     at::Tensor clean = at::one_hot(target, width).to(at::kFloat) * 3 + at::randn({items, width}, g);
-    streams[name] = {{.tokens = {}, .mask = {}, .pooled = clean, .present = {}, .quality = {}, .inputs = {}},
-                     {.tokens = {}, .mask = {}, .pooled = at::randn({items, width}, g), .present = {}, .quality = {}, .inputs = {}}};
+    streams[name] = {
+        {.tokens = {}, .mask = {}, .pooled = clean, .present = {}, .quality = {}, .inputs = {}},
+        {.tokens = {},
+         .mask = {},
+         .pooled = at::randn({items, width}, g),
+         .present = {},
+         .quality = {},
+         .inputs = {}}};
   }
   return std::make_shared<train::FeatureDataset>(streams, TensorMap{{"kind", target}});
 }
@@ -79,12 +88,14 @@ std::shared_ptr<train::FeatureDataset> noisy_features(int64_t items, int64_t wid
 TEST(Experiment, CalibrationCoversSubsetsAndNeverHurtsThem) {
   Json config = Json::object({{"width", 16}, {"dropout", 0.0}});
   for (const char* name : {"image", "sensor"}) {
-    Json encoder = models::registry().at(std::string(name) == "image" ? "picture_net" : "patch_series").tiny;
+    Json encoder =
+        models::registry().at(std::string(name) == "image" ? "picture_net" : "patch_series").tiny;
     encoder["type"] = std::string(name) == "image" ? "picture_net" : "patch_series";
     config["streams"][name] = Json::object({{"encoder", encoder}, {"frozen", true}});
   }
   config["fusion"] = Json::object({{"type", "product"}});
-  config["tasks"]["kind"] = Json::object({{"type", "classification"}, {"labels", Json::array({"a", "b", "c"})}});
+  config["tasks"]["kind"] =
+      Json::object({{"type", "classification"}, {"labels", Json::array({"a", "b", "c"})}});
   auto network = models::FusedNetwork::create(config);
   network->initialize(1);
   const int64_t width = network->encoder("image").width();
@@ -92,11 +103,13 @@ TEST(Experiment, CalibrationCoversSubsetsAndNeverHurtsThem) {
   auto data = noisy_features(120, width, 5);
 
   Json calibration = fit_calibration(*network, "kind", *data);
-  for (const char* subset : {"image", "sensor", "image+sensor"}) EXPECT_TRUE(calibration.at("subsets").contains(subset)) << subset;
+  for (const char* subset : {"image", "sensor", "image+sensor"})
+    EXPECT_TRUE(calibration.at("subsets").contains(subset)) << subset;
   for (const auto& [subset, row] : calibration.at("subsets").members()) {
     EXPECT_LE(row.at("nll_after").as_double(), row.at("nll_before").as_double() + 1e-6) << subset;
   }
-  auto results = evaluate_conditions(*network, "kind", *data, standard_conditions(network->stream_names()), calibration);
+  auto results = evaluate_conditions(*network, "kind", *data,
+                                     standard_conditions(network->stream_names()), calibration);
   ASSERT_EQ(results.size(), 7u);
   for (const auto& r : results) {
     double total = 0;
