@@ -38,7 +38,7 @@ bool starts_with(const std::string& text, const std::string& prefix) {
 
 Converted convert_minilm(const std::string& dir) {
   ModelFolder folder = ModelFolder::open(dir);
-  Json published = folder.config();
+  const Json& published = folder.config();
   std::string where = dir + "/config.json";
   if (published.get("model_type", "") != "bert") corrupt(where, "expected model_type bert");
   if (published.get("position_embedding_type", "absolute") != "absolute") {
