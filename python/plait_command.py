@@ -11,4 +11,6 @@ def main() -> None:
         sys.exit("plait: the Python package plait is not installed beside this command")
     program = pathlib.Path(spec.origin).parent / "bin" / "plait"
     os.environ.setdefault("PLAIT_PYTHON", sys.executable)
+    # Idle threads of torch's pool sleep soon instead of spinning: on a busy machine spinning costs many times the work.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     os.execv(program, [str(program), *sys.argv[1:]])
