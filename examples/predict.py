@@ -17,5 +17,5 @@ for stream, weight in answer.modality_weights.items():
 print("missing:", answer.missing)
 
 # Any labels, given now:
-print(model.predict(text="an animal that barks", labels=["a dog", "a cat", "a car"])["class"])
+print(model.predict(text="a small dog", labels=["a dog", "a cat", "a car"])["class"])
 # [end]

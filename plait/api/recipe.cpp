@@ -314,6 +314,20 @@ std::string make_card(const MultimodalModel& model, const Recipe& recipe,
       out << line;
     }
   }
+  if (const Json* retrieval = figures.find("retrieval")) {
+    for (const auto& [task, pairs] : retrieval->members()) {
+      out << "\nRetrieval in the shared space (`" << task
+          << "`), held-out items:\n\n| from → to | recall@1 | recall@10 | items "
+             "|\n|---|---|---|---|\n";
+      for (const auto& [pair, m] : pairs.members()) {
+        char line[160];
+        std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% | %.0f |\n", pair.c_str(),
+                      100 * m.at("recall@1").as_double(), 100 * m.at("recall@10").as_double(),
+                      m.at("n").as_double());
+        out << line;
+      }
+    }
+  }
   return out.str();
 }
 

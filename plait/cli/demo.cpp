@@ -76,6 +76,7 @@ api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::
     switch (model.network().modality(name)) {
       case Modality::kText:
         row.text = std::get<std::string>(data::decode(value, Modality::kText, "report"));
+        if (row.text.find_first_not_of(' ') == std::string::npos) row.text = "(nothing left)";
         break;
       case Modality::kImage: row.picture = picture_of(value); break;
       case Modality::kAudio: row.sound = sound_of(value); break;

@@ -35,8 +35,11 @@ def test_words_say_what_they_mean(model):
 
 
 def test_it_chooses_among_any_labels(model):
-    chosen = model.predict(text="a small dog barks", labels=["an animal", "a vehicle", "a building"])
-    assert chosen["class"] == "an animal" and chosen.task == "shared"
+    for text, labels, right in [("a small dog", ["a cat", "a dog", "a car"], "a dog"),
+                                ("school bus", ["an apple", "a bus", "a face"], "a bus"),
+                                ("汽车", ["车", "狗", "苹果"], "车")]:
+        chosen = model.predict(text=text, labels=labels)
+        assert chosen["class"] == right and chosen.task == "shared", (text, chosen.scores)
     embedding = torch.tensor(model.predict(text="a dog", task="shared")["embedding"])
     assert embedding.norm().item() == pytest.approx(1, abs=1e-4)
 
