@@ -28,6 +28,7 @@ Json network_config(const std::string& fusion) {
   config["streams"]["sensor"] =
       Json::object({{"encoder", tiny_of("patch_series")}, {"max_tokens", 3}});
   config["fusion"] = tiny_of(fusion);
+  if (fusion == "product") config["fusion"]["classes"] = 0;  // its tiny prior is for other classes
   config["tasks"]["category"] =
       Json::object({{"type", "classification"}, {"labels", Json::array({"a", "b", "c"})}});
   if (!decisions) {
@@ -47,8 +48,8 @@ std::map<std::string, TensorMap> make_inputs(int64_t size, uint64_t seed) {
   out["text"] = {{"input_ids", at::randint(1, vocabulary, {size, 9}, g).to(at::kLong) * mask},
                  {"attention_mask", mask}};
   out["image"] = {{"pixel_values", at::randn({size, 3, 32, 32}, g)}};
-  out["sensor"] = {{"values", at::randn({size, 40, channels}, g)},
-                   {"attention_mask", at::ones({size, 40}, at::kLong)}};
+  out["sensor"] = {{"values", at::randn({size, 24, channels}, g)},
+                   {"attention_mask", at::ones({size, 24}, at::kLong)}};
   return out;
 }
 
