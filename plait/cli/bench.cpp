@@ -132,8 +132,8 @@ std::string markdown(const Json& result) {
   };
   table("accuracy", "Accuracy", 100);
   table("ece",
-        "Expected calibration error (15 bins; about 5 to 6 points of it come from the small number "
-        "of items)",
+        "Expected calibration error (15 bins, in points; with this few items even a calibrated "
+        "model has one)",
         100);
   out << "## Mean weights\n\n| method | condition | weights |\n|---|---|---|\n";
   for (const auto& [name, m] : methods.members()) {
