@@ -53,25 +53,6 @@ train::FeatureTable stack_rows(std::vector<Row>& rows, int64_t width) {
   return table;
 }
 
-}  // namespace
-
-namespace {
-
-/// Rows of several batches below each other; the second extent is padded with zeros to the longest.
-at::Tensor join_padded(std::vector<at::Tensor> parts) {
-  int64_t longest = 0;
-  for (const at::Tensor& p : parts) {
-    if (p.dim() > 1) longest = std::max(longest, p.size(1));
-  }
-  for (at::Tensor& p : parts) {
-    if (p.dim() < 2 || p.size(1) == longest) continue;
-    std::vector<int64_t> pad(static_cast<size_t>(2 * (p.dim() - 1)), 0);
-    pad.back() = longest - p.size(1);
-    p = at::constant_pad_nd(p, pad);
-  }
-  return at::cat(parts, 0);
-}
-
 /// What the encoder of `stream` takes for all samples: for encoders that are trained, so nothing is
 /// cached.
 train::FeatureTable input_table(const MultimodalModel& model, const std::vector<Sample>& samples,
@@ -108,7 +89,7 @@ train::FeatureTable input_table(const MultimodalModel& model, const std::vector<
     progress(static_cast<int64_t>(end - begin));
   }
   train::FeatureTable table;
-  for (auto& [name, parts] : inputs) table.inputs[name] = join_padded(std::move(parts));
+  for (auto& [name, parts] : inputs) table.inputs[name] = train::stack_rows(std::move(parts));
   table.present = at::cat(present);
   table.quality = at::cat(quality);
   return table;
@@ -120,7 +101,7 @@ Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string&
                    const std::vector<Sample>& samples, size_t index) {
   const size_t count = samples.size();
   std::mt19937_64 random(item_seed(plan.seed, stream, samples, index));
-  auto unit = [&] { return static_cast<double>(random() >> 11) * 0x1.0p-53; };
+  auto unit = [&] { return unit_interval(random()); };
   Damage out;
   out.severity = plan.min_severity + (plan.max_severity - plan.min_severity) * unit();
   if (unit() < plan.wrong && count > 1) {

@@ -51,22 +51,6 @@ FeatureTable complete(FeatureTable t, int64_t items, const std::string& where) {
   return t;
 }
 
-/// Variants below each other; the second extent (tokens) is padded with zeros to the longest.
-at::Tensor stack_rows(std::vector<at::Tensor> parts) {
-  int64_t longest = 0;
-  for (const at::Tensor& tensor : parts) {
-    if (tensor.dim() > 1) longest = std::max(longest, tensor.size(1));
-  }
-  if (parts.size() == 1) return parts[0];
-  for (at::Tensor& p : parts) {
-    if (p.dim() < 2 || p.size(1) == longest) continue;
-    std::vector<int64_t> pad(static_cast<size_t>(2 * (p.dim() - 1)), 0);
-    pad.back() = longest - p.size(1);
-    p = at::constant_pad_nd(p, pad);
-  }
-  return at::cat(parts, 0);
-}
-
 at::Tensor stack(const std::vector<FeatureTable>& tables, at::Tensor FeatureTable::*part) {
   std::vector<at::Tensor> parts;
   for (const FeatureTable& t : tables) {
@@ -110,6 +94,21 @@ TensorMap stack_inputs(const std::vector<FeatureTable>& tables) {
 }
 
 }  // namespace
+
+at::Tensor stack_rows(std::vector<at::Tensor> parts) {
+  int64_t longest = 0;
+  for (const at::Tensor& tensor : parts) {
+    if (tensor.dim() > 1) longest = std::max(longest, tensor.size(1));
+  }
+  if (parts.size() == 1) return parts[0];
+  for (at::Tensor& p : parts) {
+    if (p.dim() < 2 || p.size(1) == longest) continue;
+    std::vector<int64_t> pad(static_cast<size_t>(2 * (p.dim() - 1)), 0);
+    pad.back() = longest - p.size(1);
+    p = at::constant_pad_nd(p, pad);
+  }
+  return at::cat(parts, 0);
+}
 
 FeatureDataset::FeatureDataset(std::map<std::string, std::vector<FeatureTable>> streams,
                                TensorMap targets, std::vector<std::string> ids, double damage)

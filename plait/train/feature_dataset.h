@@ -8,6 +8,10 @@
 
 namespace plait::train {
 
+/// Rows of several batches below each other; the second extent (tokens) is padded with zeros to the
+/// longest. The other extents must agree.
+at::Tensor stack_rows(std::vector<at::Tensor> parts);
+
 /// One stream for N items: frozen features, or (when its encoder is trained too) the encoder's own
 /// inputs; an item that lacks the stream has any values and present = false.
 struct FeatureTable {
