@@ -2,9 +2,7 @@
 // values.
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "plait/core/error.h"
@@ -98,27 +96,6 @@ std::string Sha256::finish() {
     for (int shift = 28; shift >= 0; shift -= 4) hex += "0123456789abcdef"[word >> shift & 15];
   }
   return hex;
-}
-
-std::string sha256(std::string_view bytes) {
-  Sha256 hash;
-  hash.update(bytes);
-  return hash.finish();
-}
-
-std::string sha256_file(const std::string& path) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
-                                                       std::fclose);
-  if (!file) {
-    auto code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
-    fail(code, "hash", "cannot open " + path + ": " + std::strerror(errno));
-  }
-  Sha256 hash;
-  std::string buffer(size_t{1} << 18, '\0');
-  while (size_t n = std::fread(buffer.data(), 1, buffer.size(), file.get()))
-    hash.update({buffer.data(), n});
-  if (std::ferror(file.get())) fail(ErrorCode::kIo, "hash", "cannot read " + path);
-  return hash.finish();
 }
 
 }  // namespace plait::data
