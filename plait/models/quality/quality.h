@@ -36,11 +36,17 @@ Quality image_quality(const at::Tensor& image);
 /// use).
 Quality audio_quality(const at::Tensor& samples, int64_t sample_rate);
 
-/// [T, C] or [T] with NaN for missing values; several channels are judged one by one and averaged.
-/// Parts: dropout (missing values), stuck (runs of one value in a signal that otherwise moves),
-/// spikes (far from their neighbours' median), drift (linear trend against the spread around it),
-/// noise (steps from value to value against the spread). A sensor whose good signal is itself a
-/// trend or white noise needs thresholds of its own: compare its scores with its own past.
+/// [T, C] or [T] with NaN (or infinity) for missing values. Channels are judged one by one; the
+/// score and the parts lie halfway between the channels' mean and the worst channel, so that one
+/// dead channel shows. Parts: dropout (missing values), stuck (long runs of one value in a signal
+/// that otherwise moves), spikes (lone values far from their neighbours' median), drift (rise of a
+/// line through the series against the spread around it), noise (what fourth differences leave,
+/// against the spread). A channel's score is their product; it depends on neither unit nor offset. Made for
+/// a sensor that moves and is sampled several times faster than it moves, in windows of about 100
+/// values or more: a still sensor has no signal to hold noise against, one that is sampled too
+/// slowly looks like noise, a movement that ends in another place looks like drift, and of fewer
+/// than 16 values only dropout and stuck are judged. For such streams compare scores with the
+/// stream's own past.
 Quality series_quality(const at::Tensor& values);
 
 /// One call for every stream: decoded values (text; image tensor; Waveform, or a tensor at 16 kHz;
