@@ -1,11 +1,12 @@
-"""Makes plait/models/quality/text_model.inc, the statistics behind plait.quality.text: English word classes and their
-bigrams, known words, letter trigrams, Chinese character bigrams.
+"""Makes plait/models/quality/text_model.inc, what plait.quality.text knows of language: a small network for the order of
+English words (tools/quality_order_net.py), known words, letter trigrams, Chinese character bigrams.
 
-    python tools/quality_text_model.py WORDNET_DIR PYTHON_DOC_DIR LIBREOFFICE_HELP_ZH_DIR
+    python tools/quality_text_model.py WORDNET_DIR PYTHON_DOC_DIR LIBREOFFICE_HELP_EN_DIR LIBREOFFICE_HELP_ZH_DIR
 
-Sources (only counts of them are kept): WordNet 3.0 (Debian wordnet-base: data.*, WordNet licence), the Python
-documentation (python3.11-doc: html/_sources, PSF licence), LibreOffice help in Chinese (libreoffice-help-zh-cn, MPL-2.0).
-Every tenth sentence is left out for measurements (`sentences(..., held_out=True)`).
+Sources (only statistics of them are kept): WordNet 3.0 (Debian wordnet-base: data.*, WordNet licence), the Python
+documentation (python3.11-doc: html/_sources, PSF licence), LibreOffice help in English and Chinese
+(libreoffice-help-en-us, libreoffice-help-zh-cn, MPL-2.0). Every tenth sentence is left out; some of those are written to
+benchmarks/quality/sentences_*.txt, half of them for development, half to measure with. Takes some minutes.
 """
 import base64
 import collections
@@ -17,12 +18,17 @@ import sys
 
 import numpy as np
 
-FUNCTION_WORDS, CLUSTERS, VOCABULARY, KNOWN = 90, 40, 3000, 30000
+import quality_order_net as order_net
+
+VOCABULARY, KNOWN = 8000, 30000
 BLOOM_WORDS_BITS, BLOOM_HAN_BITS, HASHES = 1 << 18, 1 << 17, 4
 SUFFIXES = ["ing", "ed", "ly", "tion", "ness", "ment", "ous", "ive", "able", "al", "er", "est", "ies", "s", "y", "ic"]
 SPECIAL = len(SUFFIXES) + 3  # + number, capitalised, other
+HELD_OUT = {"en": 200, "zh": 80}  # written for development, and as many to measure with
 TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|\d+(?:[.,]\d+)*|[.,;:!?]")
-OUT = pathlib.Path(__file__).resolve().parents[1] / "plait" / "models" / "quality" / "text_model.inc"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OUT = ROOT / "plait" / "models" / "quality" / "text_model.inc"
+SENTENCES = ROOT / "benchmarks" / "quality"
 
 
 def fnv(data, seed):
@@ -36,7 +42,7 @@ def split_sentences(text):
     return [s.strip() for s in re.split(r"(?<=[.!?])\s+(?=[A-Z])|\n\s*\n", re.sub(r"[ \t]*\n(?!\s*\n)[ \t]*", " ", text))]
 
 
-def english(wordnet, docs):
+def english(wordnet, docs=None, help_en=None):
     out = []
     for part in ("noun", "verb", "adj", "adv"):
         for line in (wordnet / f"data.{part}").read_text(encoding="utf-8", errors="ignore").splitlines():
@@ -44,11 +50,17 @@ def english(wordnet, docs):
             examples = re.findall(r'"([^"]+)"', gloss)
             out.append(("gloss", re.sub(r'"[^"]*"', "", gloss).strip(" ;")))
             out += [("example", e) for e in examples]
-    for path in sorted(docs.rglob("*.rst.txt")):
+    for path in sorted(docs.rglob("*.rst.txt")) if docs else []:
         text = re.sub(r"``[^`]*``|:[a-z:]+:`[^`]*`", " it ", path.read_text(encoding="utf-8", errors="ignore"))
         for s in split_sentences(text):
             if re.fullmatch(r"[A-Z][A-Za-z0-9 ,;:'()\-]{30,400}[.]", s):
                 out.append(("doc", s))
+    lines = {}
+    for path in sorted(help_en.rglob("*.html")) if help_en else []:
+        text = html.unescape(re.sub(r"</?(p|h\d|li|td|div|br)\b[^>]*>", "\n", path.read_text(encoding="utf-8", errors="ignore")))
+        for s in re.sub(r"<[^>]+>", "", text).splitlines():
+            lines.update((part, None) for part in split_sentences(s) if re.fullmatch(r"[A-Z][A-Za-z0-9 ,;:'()\-]{30,400}[.]", part))
+    out += [("help", s) for s in lines]
     return [(kind, s) for kind, s in out if s]
 
 
@@ -66,6 +78,21 @@ def is_held_out(sentence):
     return fnv(sentence.encode(), 7) % 10 == 0
 
 
+def write_held_out(wordnet, zh):
+    """Sentences of at least 12 words (24 characters) that the table is not made from."""
+    en = [s for _, s in english(wordnet) if is_held_out(s)]
+    en = [s for s in en if len(re.findall(r"[A-Za-z]+", s)) >= 12 and "(" not in s]
+    han = [s for s in chinese(zh) if is_held_out(s) and len(re.findall(r"[\u4e00-\u9fff]", s)) >= 24
+           and re.fullmatch(r"[\u4e00-\u9fff，。、；：“”]+", s)]
+    for language, found in (("en", en), ("zh", han)):
+        found = sorted(dict.fromkeys(found), key=lambda s: fnv(s.encode(), 11))
+        path = SENTENCES / f"sentences_{language}.txt"
+        notice = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        count = min(HELD_OUT[language], len(found) // 2)
+        lines = [f"{split}\t{s}" for i, split in enumerate(("development", "measured")) for s in found[i * count : (i + 1) * count]]
+        path.write_text("\n".join(notice + lines) + "\n", encoding="utf-8")
+
+
 def suffix_class(word):
     if word[0].isdigit():
         return len(SUFFIXES)
@@ -78,57 +105,24 @@ def suffix_class(word):
 
 
 def main():
-    from sklearn.cluster import KMeans
-
-    wordnet, docs, zh = map(pathlib.Path, sys.argv[1:4])
-    kept = [(k, s) for k, s in english(wordnet, docs) if not is_held_out(s)]
-    tokens, counts = [], collections.Counter()
+    wordnet, docs, help_en, zh = map(pathlib.Path, sys.argv[1:5])
+    write_held_out(wordnet, zh)
+    kept = [(k, s) for k, s in english(wordnet, docs, help_en) if not is_held_out(s)]
+    sentences, counts = [], collections.Counter()
     for _, s in kept:
         words = TOKEN.findall(s)
         # The first word's capital says nothing about the word.
         words = [w.lower() if i == 0 else w for i, w in enumerate(words)]
-        tokens.append(words)
-        counts.update(w for w in words)
-    frequent = [w for w, n in counts.most_common(VOCABULARY + 400) if w[0].isalpha() and w == w.lower() or w in ".,;:!?"]
+        counts.update(words)
+        if len(words) >= 3:
+            sentences.append(words)
+    frequent = [w for w, _ in counts.most_common(2 * VOCABULARY) if (w[0].isalpha() and w == w.lower()) or w in ".,;:!?"]
     frequent = frequent[:VOCABULARY]
     index = {w: i for i, w in enumerate(frequent)}
-
-    # Contexts of every frequent word: its neighbours on both sides among the first 400.
-    n_context = 400
-    context = np.zeros((len(frequent), 2 * n_context), np.float32)
-    for words in tokens:
-        ids = [index.get(w, -1) for w in words]
-        for a, b in zip(ids, ids[1:]):
-            if a >= 0 and 0 <= b < n_context:
-                context[a, n_context + b] += 1
-            if b >= 0 and 0 <= a < n_context:
-                context[b, a] += 1
-    expected = context.sum(1, keepdims=True) * context.sum(0, keepdims=True) / context.sum()
-    ppmi = np.maximum(np.log((context + 1e-3) / np.maximum(expected, 1e-3)), 0) * (context > 0)
-    u, s, _ = np.linalg.svd(ppmi - ppmi.mean(0), full_matrices=False)
-    embedding = u[:, :40] * np.sqrt(s[:40])
-    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True) + 1e-6
-    labels = KMeans(CLUSTERS, n_init=2, random_state=0).fit_predict(embedding[FUNCTION_WORDS:])
-    classes = {w: i if i < FUNCTION_WORDS else FUNCTION_WORDS + int(labels[i - FUNCTION_WORDS])
-               for w, i in index.items()}
-    first_special = FUNCTION_WORDS + CLUSTERS
-    n = first_special + SPECIAL + 2  # + begin, end
-    begin, end = n - 2, n - 1
-
-    near, skip = np.zeros((n, n)), np.zeros((n, n))
-    for words in tokens:
-        ids = [begin] + [classes.get(w, first_special + suffix_class(w)) for w in words] + [end]
-        for a, b in zip(ids, ids[1:]):
-            near[a, b] += 1
-        for a, b in zip(ids, ids[2:]):
-            skip[a, b] += 1
-
-    def log_ratio(table):
-        """log P(a, b)/(P(a) P(b)), smoothed towards 0, in 1/16 nats around 128."""
-        total = table.sum()
-        expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / total
-        value = np.log((table + 2.0) / (expected + 2.0))
-        return np.clip(np.round(value * 16) + 128, 0, 255).astype(np.uint8)
+    begin, end = VOCABULARY + SPECIAL, VOCABULARY + SPECIAL + 1
+    unknown = np.array([VOCABULARY + suffix_class(w) for w in frequent] + list(range(VOCABULARY, end + 1)))
+    symbols = [np.array([index.get(w, VOCABULARY + suffix_class(w)) for w in words]) for words in sentences]
+    net = order_net.train(symbols, unknown, begin, end, index["."])
 
     # Letter trigrams of known words, log P(c|ab) in 1/16 nats, 0 = start or end.
     known = [w for w, k in counts.most_common(120000) if w.isalpha() and (k >= 2)]
@@ -157,7 +151,7 @@ def main():
 
     words = [w.lower() for w in known]
     words = list(dict.fromkeys(words))[:KNOWN]
-    extra = [w for w in sorted(lemmas, key=lambda w: (len(w), w)) if w not in set(words)]
+    extra = sorted(lemmas - set(words), key=lambda w: (len(w), w))
     words += extra[: max(0, KNOWN - len(words))]
 
     pairs, single = collections.Counter(), collections.Counter()
@@ -169,11 +163,17 @@ def main():
             pairs.update(a + b for a, b in zip(run, run[1:]))
     han = [p for p, k in pairs.most_common(19000)]
 
-    vocabulary = "\n".join(f"{w}\t{classes[w]}" for w in sorted(frequent)).encode()
-    header = struct.pack("<10I", n, FUNCTION_WORDS, first_special, BLOOM_WORDS_BITS, BLOOM_HAN_BITS, HASHES,
-                         len(vocabulary), len(words), len(han), len(SUFFIXES))
-    blob = b"".join([header, vocabulary, log_ratio(near).tobytes(), log_ratio(skip).tobytes(), letter_table.tobytes(),
-                     bloom(words, BLOOM_WORDS_BITS).tobytes(), bloom(han, BLOOM_HAN_BITS).tobytes()])
+    def scaled(array, kind):
+        """A float32 scale and whole numbers."""
+        scale = float(np.abs(array).max()) / np.iinfo(kind).max
+        return struct.pack("<f", scale) + np.round(array / scale).astype(kind).tobytes()
+
+    vocabulary = "\n".join(frequent).encode()
+    header = struct.pack("<10I", VOCABULARY, len(SUFFIXES), order_net.DIMENSIONS, order_net.SIDE, order_net.HIDDEN,
+                         order_net.POOLED, BLOOM_WORDS_BITS, BLOOM_HAN_BITS, HASHES, len(vocabulary))
+    blob = b"".join([header, vocabulary, scaled(net["embedding.weight"], np.int8),
+                     *(scaled(net[f"{layer}.{part}"], np.int16) for layer in ("hidden", "pooled", "share") for part in ("weight", "bias")),
+                     letter_table.tobytes(), bloom(words, BLOOM_WORDS_BITS).tobytes(), bloom(han, BLOOM_HAN_BITS).tobytes()])
     print(f"{len(kept)} sentences, {sum(counts.values())} words, {len(words)} known, {len(han)} Chinese pairs, "
           f"{len(blob) / 1024:.0f} KiB")
     text = base64.b64encode(blob).decode()

@@ -1,11 +1,13 @@
-// quality_scores ITEMS.safetensors SENTENCES.txt OUT.tsv LEVELS: quality of every item, clean and
-// under every kind of damage at LEVELS severities, one line per item and kind. Items: tensors
+// quality_scores ITEMS.safetensors SENTENCES.txt OUT.tsv LEVELS [KIND...]: quality of every item,
+// clean and under every kind of damage (or those named) at LEVELS severities, one line per item and
+// kind. Items: tensors
 // image.*, audio.<rate>.*, series.*; one sentence per line. benchmarks/quality/measure.py makes the
 // items and reads the scores.
 #include <ATen/ATen.h>
 
 #include <chrono>
 #include <cstdio>
+#include <set>
 #include <sstream>
 
 #include "plait/core/error.h"
@@ -44,11 +46,13 @@ std::vector<Item> read_items(const std::string& tensors, const std::string& sent
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: quality_scores ITEMS.safetensors SENTENCES.txt OUT.tsv LEVELS\n");
+  if (argc < 5) {
+    std::fprintf(
+        stderr, "usage: quality_scores ITEMS.safetensors SENTENCES.txt OUT.tsv LEVELS [KIND...]\n");
     return 2;
   }
   int levels = std::stoi(argv[4]);
+  std::set<std::string> wanted(argv + 5, argv + argc);
   std::FILE* out = std::fopen(argv[3], "w");
   if (!out) throw std::runtime_error(std::string("cannot write ") + argv[3]);
   uint64_t seed = 1;
@@ -60,6 +64,7 @@ int main(int argc, char** argv) try {
     for (auto& [name, part] : clean.parts)
       std::fprintf(out, "%s\tpart %s\t%.6f\n", item.id.c_str(), name.c_str(), part);
     for (const std::string& kind : plait::data::damage_kinds(item.modality)) {
+      if (!wanted.empty() && !wanted.count(kind)) continue;
       std::fprintf(out, "%s\t%s\t%.6f", item.id.c_str(), kind.c_str(), clean.score);
       for (int level = 1; level <= levels; ++level) {
         double severity = static_cast<double>(level) / levels;

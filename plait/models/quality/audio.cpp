@@ -14,48 +14,101 @@ namespace {
 constexpr int64_t kMaxSeconds = 120;
 
 struct Spectrum {
-  double snr_db = 0;     ///< Mean power against the floor that every frequency keeps.
-  double bandwidth = 0;  ///< Hz
+  double snr_db = 0;     ///< Mean power against the floor, over bands.
+  double likeness = 0;   ///< Correlation of the floor's spectrum with the sound's, -1 to 1.
+  double bandwidth = 0;  ///< Hz up to which sound rises over the floor.
   double active = 0;     ///< Share of frames within 35 dB of the loudest.
 };
 
+/// Bands of equal width in octaves from 120 Hz.
+struct Bands {
+  at::Tensor matrix;        ///< [bins, bands] of zeros and ones.
+  std::vector<double> top;  ///< Hz
+};
+
+Bands make_bands(int64_t bins, int64_t size, int64_t rate) {
+  constexpr int64_t kBands = 16;
+  double low = 120, high = std::min(7600.0, 0.475 * static_cast<double>(rate));
+  at::Tensor matrix = at::zeros({bins, kBands});
+  auto entry = matrix.accessor<float, 2>();
+  for (int64_t k = 1; k < bins; ++k) {
+    double hz = static_cast<double>(k * rate) / static_cast<double>(size);
+    if (hz < low || hz >= high) continue;
+    auto band = static_cast<int64_t>(kBands * std::log(hz / low) / std::log(high / low));
+    entry[k][std::min(band, kBands - 1)] = 1;
+  }
+  Bands out;
+  std::vector<int64_t> used;
+  for (int64_t b = 0; b < kBands; ++b) {
+    if (matrix.select(1, b).sum().item<float>() == 0) continue;
+    used.push_back(b);
+    out.top.push_back(low * std::pow(high / low, static_cast<double>(b + 1) / kBands));
+  }
+  out.matrix = matrix.index_select(1, at::tensor(used, at::kLong));
+  return out;
+}
+
+/// Noise shows as a floor that no moment goes below: in weak bands first if it is broad, in strong
+/// ones if it is made of voices.
+void judge_floor(const at::Tensor& power, int64_t size, int64_t rate, Spectrum* out) {
+  Bands bands = make_bands(power.size(1), size, rate);
+  if (power.size(0) < 8 || bands.top.size() < 4) return;
+  // Five frames together: single ones of pure noise scatter too far.
+  at::Tensor smooth = at::matmul(power, bands.matrix).unfold(0, 5, 1).mean(-1);  // [F, B]
+  double least = 1e-9 * smooth.mean().item<double>() + 1e-12;
+  at::Tensor mean = smooth.mean(0) + least, floor = at::quantile(smooth, 0.05, 0) + least;
+  at::Tensor snr = 10 * at::log10(mean / floor), weight = mean.pow(0.6);
+  out->snr_db =
+      0.4 * snr.mean().item<double>() + 0.6 * ((snr * weight).sum() / weight.sum()).item<double>();
+  at::Tensor a = mean.log() - mean.log().mean(), b = floor.log() - floor.log().mean();
+  double spread = std::sqrt(a.square().sum().item<double>() * b.square().sum().item<double>());
+  out->likeness = spread > 1e-9 ? (a * b).sum().item<double>() / spread : 0;
+  // Sound comes and goes, noise stays: what a band holds all the time is not counted as used.
+  at::Tensor used = mean.gt(mean.max() * 1e-5).logical_and(mean.gt(4 * floor)).nonzero();
+  if (used.numel() > 0) out->bandwidth = bands.top[used.max().item<int64_t>()];
+}
+
 /// `keep` marks samples outside dropouts: a moment of zeros says nothing about the noise floor.
 Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int64_t rate) {
-  int64_t size = std::clamp<int64_t>(rate / 31, 64, 2048), hop = size / 2,
+  int64_t size = std::clamp<int64_t>(rate / 31, 64, 2048), hop = size / 4,
           n = static_cast<int64_t>(x.size());
   Spectrum out;
   if (n < 2 * size) return out;
   at::Tensor wave = at::from_blob(const_cast<float*>(x.data()), {n}, at::kFloat);
   at::Tensor frames = wave.unfold(0, size, hop);
   std::vector<int64_t> whole;
-  for (int64_t f = 0; f < frames.size(0); ++f) {
-    int64_t good = 0;
-    for (int64_t i = f * hop; i < f * hop + size; ++i) good += keep[i];
-    if (good == size) whole.push_back(f);
+  int64_t good = 0;
+  for (int64_t i = 0, f = 0; i < n && f < frames.size(0); ++i) {
+    good = keep[i] ? good + 1 : 0;
+    if (i + 1 == f * hop + size) {
+      if (good >= size) whole.push_back(f);
+      ++f;
+    }
   }
   if (whole.size() < 3) return out;
   frames = frames.index_select(0, at::tensor(whole, at::kLong));
   at::Tensor power = at::fft_rfft(frames * at::hann_window(size)).abs().square();  // [F, K]
-  // Three frames together: single ones of pure noise scatter too far.
-  at::Tensor mean3 = power.unfold(0, 3, 1).mean(-1);
-  at::Tensor mean = power.mean(0), floor = at::quantile(mean3, 0.04, 0) / 0.3;
-  // Broad noise shows first where speech is weak, so every frequency counts alike in one half of
-  // the estimate.
-  double level = mean.sum().item<double>(), under = floor.sum().item<double>();
-  double total = 10 * std::log10(std::max(level / (under + 1e-9 * level + 1e-20) - 1, 1e-3));
-  at::Tensor each =
-      10 * at::log10((mean + 1e-12 * level + 1e-20) / (floor + 1e-12 * level + 1e-20));
-  out.snr_db = 0.5 * total + 0.5 * each.clamp(0, 50).mean().item<double>();
+  judge_floor(power, size, rate, &out);
 
   at::Tensor frame_db = 10 * at::log10(power.sum(1) + 1e-12);
   double loud = at::quantile(frame_db, 0.95).item<double>();
   out.active = frame_db.gt(loud - 35).to(at::kFloat).mean().item<double>();
-  at::Tensor used = mean.gt(mean.max() * 1e-5).nonzero();
-  if (used.numel() > 0) {
-    out.bandwidth =
-        used.max().item<double>() * static_cast<double>(rate) / static_cast<double>(size);
-  }
   return out;
+}
+
+/// How far the amplitudes of the sound (its differences, so that hum counts little) are from those
+/// of Gaussian noise, which gives 0.41: log E|x| - E log|x| (Kim and Stern 2008, WADA-SNR).
+double amplitude_spread(const std::vector<float>& x, const std::vector<bool>& keep) {
+  double sum = 0, logs = 0;
+  int64_t n = 0;
+  for (size_t i = 1; i < x.size(); ++i) {
+    if (!keep[i] || !keep[i - 1]) continue;
+    double v = std::fabs(x[i] - 0.97 * x[i - 1]);
+    sum += v;
+    logs += std::log(v + 1e-6);
+    ++n;
+  }
+  return n ? std::log(sum / static_cast<double>(n) + 1e-12) - logs / static_cast<double>(n) : 0;
 }
 
 /// Marks runs of zeros (8 ms and more) that sound breaks into or out of; returns their share of the
@@ -122,7 +175,10 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   double lost = find_dropouts(x, sample_rate, rms, &keep);
   Spectrum s = analyse(x, keep, sample_rate);
   double rms_db = 20 * std::log10(rms + 1e-9);
-  out.parts["noise"] = std::clamp((s.snr_db + 8) / 43, 0.02, 1.0);
+  // Of single voices the floor is the room's; a floor that sounds like the voice is other voices.
+  double clear = s.snr_db + 6 * std::min(amplitude_spread(x, keep), 2.0) -
+                 40 * std::max(0.0, s.likeness - 0.8);
+  out.parts["noise"] = std::max(0.02, 1 / (1 + std::exp((17 - clear) / 5)));
   out.parts["clipping"] = 0.1 + 0.9 * std::exp(-18 * std::max(0.0, clipped_share(x, peak) - 2e-4));
   out.parts["dropout"] = std::pow(1 - lost, 1.5) * (lost > 0 ? 0.9 : 1.0);
   out.parts["level"] = std::clamp((rms_db + 80) / 50, 0.02, 1.0);

@@ -108,19 +108,6 @@ std::string lower(const std::string& word) {
   return out;
 }
 
-/// Mean log-odds of neighbours, shrunk towards 0 for short texts.
-double order_of(const TextModel& model, const std::vector<std::string>& words) {
-  std::vector<int> ids = {model.begin_class()};
-  for (const std::string& w : words) ids.push_back(model.word_class(w));
-  ids.push_back(model.end_class());
-  double sum = 0;
-  for (size_t i = 0; i + 1 < ids.size(); ++i) {
-    sum += std::clamp(model.near(ids[i], ids[i + 1]), -4.0, 1.5);
-    if (i + 2 < ids.size()) sum += 0.8 * std::clamp(model.skip(ids[i], ids[i + 2]), -3.0, 1.5);
-  }
-  return sum / (static_cast<double>(words.size()) + 3);
-}
-
 /// Share of words that are spelt well.
 double spelling_of(const TextModel& model, const std::vector<std::string>& words, int64_t* count) {
   double sum = 0;
@@ -164,15 +151,14 @@ Quality text_quality(std::string_view text) {
 
   const TextModel& model = TextModel::get();
   int64_t words = 0;
-  double english_order = t.english.empty() ? 0 : order_of(model, t.english);
+  double english_order = t.english.empty() ? 0.5 : 1 - model.disorder(t.english);
   double spelling = t.english.empty() ? 1 : spelling_of(model, t.english, &words);
   double han_known = 0;
   for (const std::string& pair : t.han) han_known += model.known_pair(pair);
   double han_order = (han_known + 1.5) / (static_cast<double>(t.han.size()) + 3);
   double han_share = units ? static_cast<double>(t.han_characters) / static_cast<double>(units) : 0;
 
-  double order = (1 - han_share) * logistic(3.0 * english_order) +
-                 han_share * logistic(12 * (han_order - 0.5));
+  double order = (1 - han_share) * english_order + han_share * logistic(12 * (han_order - 0.5));
   double correct = (1 - han_share) * std::pow(spelling, 2) + han_share * 1.0;
   double completeness = 0.85 + 0.15 * t.ends_sentence;
   double length = static_cast<double>(words) + static_cast<double>(t.han_characters) / 1.7 +

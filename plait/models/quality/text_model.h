@@ -13,13 +13,10 @@ class TextModel {
   /// Decoded on first use.
   static const TextModel& get();
 
-  /// Class of an English word or sign, as it stands in the text.
-  int word_class(std::string_view word) const;
-  int begin_class() const { return static_cast<int>(classes_) - 2; }
-  int end_class() const { return static_cast<int>(classes_) - 1; }
-  /// log P(a, b) / (P(a) P(b)) in nats for neighbours, and for words with one between.
-  double near(int a, int b) const { return (near_[a * classes_ + b] - 128) / 16.0; }
-  double skip(int a, int b) const { return (skip_[a * classes_ + b] - 128) / 16.0; }
+  /// Share of words, 0 to 1, that seem to have been moved or to lack their neighbours: the small
+  /// network of tools/quality_order_net.py. `words` are English words and signs as they stand in
+  /// the text, at least one.
+  double disorder(const std::vector<std::string>& words) const;
   /// Whether a lower-case word is known (a Bloom filter: of unknown words about 1 in 100 passes).
   bool known(std::string_view word) const;
   /// Mean −log P(letter | two before) of a lower-case word, nats.
@@ -29,11 +26,16 @@ class TextModel {
 
  private:
   TextModel();
+  size_t symbol(std::string_view word) const;
   bool contains(const std::vector<uint8_t>& bloom, std::string_view item) const;
 
-  uint32_t classes_ = 0, first_special_ = 0, hashes_ = 0;
-  std::unordered_map<std::string, int> vocabulary_;
-  std::vector<uint8_t> near_, skip_, letters_, words_, pairs_;
+  uint32_t hashes_ = 0, dimensions_ = 0, side_ = 0, hidden_ = 0, pooled_ = 0;
+  std::unordered_map<std::string, uint32_t> vocabulary_;
+  /// Weights of the network, outputs first: [symbols, D], [H, 2 side D], [H], [P, H], [P], [P],
+  /// [1].
+  std::vector<float> embedding_, hidden_weight_, hidden_bias_, pooled_weight_, pooled_bias_,
+      share_weight_, share_bias_;
+  std::vector<uint8_t> letters_, words_, pairs_;
 };
 
 }  // namespace plait::models
