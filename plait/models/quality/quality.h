@@ -41,12 +41,12 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate);
 /// dead channel shows. Parts: dropout (missing values), stuck (long runs of one value in a signal
 /// that otherwise moves), spikes (lone values far from their neighbours' median), drift (rise of a
 /// line through the series against the spread around it), noise (what fourth differences leave,
-/// against the spread). A channel's score is their product; it depends on neither unit nor offset. Made for
-/// a sensor that moves and is sampled several times faster than it moves, in windows of about 100
-/// values or more: a still sensor has no signal to hold noise against, one that is sampled too
-/// slowly looks like noise, a movement that ends in another place looks like drift, and of fewer
-/// than 16 values only dropout and stuck are judged. For such streams compare scores with the
-/// stream's own past.
+/// against the spread). A channel's score is their product; it depends on neither unit nor offset.
+/// Made for a sensor that moves and is sampled several times faster than it moves, in windows of
+/// about 100 values or more: a still sensor has no signal to hold noise against, one that is
+/// sampled too slowly looks like noise, a movement that ends in another place looks like drift, and
+/// of fewer than 16 values only dropout and stuck are judged. For such streams compare scores with
+/// the stream's own past.
 Quality series_quality(const at::Tensor& values);
 
 /// One call for every stream: decoded values (text; image tensor; Waveform, or a tensor at 16 kHz;
