@@ -2,14 +2,14 @@
 
 For every gap between two words it looks at the four words on either side (one vector per frequent word, else per
 suffix), passes them through one hidden layer, averages over the gaps and answers with the share of words that were moved
-or lost. Trained on sentences shuffled and thinned by known shares. `train` returns the arrays that
-tools/quality_text_model.py packs.
+or lost. Trained on sentences shuffled and thinned by known shares, to tell the share and which of two states is worse.
+`train` returns the arrays that tools/quality_text_model.py packs.
 """
 import numpy as np
 import torch
 
 DIMENSIONS, HIDDEN, POOLED, SIDE = 16, 64, 24, 4
-LONGEST, BATCH = 60, 256
+LONGEST, BATCH = 60, 128  # words; sentences, each in two states
 
 
 class OrderNet(torch.nn.Module):
@@ -32,24 +32,28 @@ class OrderNet(torch.nn.Module):
 
 
 def damaged(ids, unknown, rng):
-    """(ids, whether each gap is broken, share of words moved or lost)"""
-    n, kind, share = len(ids), rng.random(), 0.0
-    place = np.arange(n)
-    if kind < 0.6:
-        count = min(n, max(2, round(rng.random() * n)))
-        chosen = rng.permutation(n)[:count]
-        place[chosen] = np.roll(place[chosen], 1)
-        share = count / n
-    elif kind < 0.72:
-        kept = rng.random(n) > 0.8 * rng.random()
-        if kept.any():
-            place = place[kept]
-        share = 1 - len(place) / n
-    broken = np.diff(np.concatenate([[-1], place, [n]])) != 1
-    ids = ids[place]
+    """[(ids, whether each gap is broken, share of words moved or lost)] of two states, the second of which includes the
+    damage of the first."""
+    n, shuffle = len(ids), rng.random() < 0.8
+    shares = sorted(rng.random(2))
+    if rng.random() < 0.5:
+        shares[0] = 0
     if rng.random() < 0.25:  # a word that is not known says nothing about the order
-        ids = np.where(rng.random(len(ids)) < 0.4 * rng.random(), unknown[ids], ids)
-    return ids, broken, share
+        ids = np.where(rng.random(n) < 0.4 * rng.random(), unknown[ids], ids)
+    order, states = rng.permutation(n), []
+    for share in shares:
+        place = np.arange(n)
+        if share == 0:
+            count = 0
+        elif shuffle:
+            count = min(n, max(2, round(share * n)))
+            place[order[:count]] = np.roll(order[:count], -1)
+        else:
+            count = min(n - 1, round(share * n))
+            place = np.delete(place, order[:count])
+        broken = np.diff(np.concatenate([[-1], place, [n]])) != 1
+        states.append((ids[place], broken, count / n))
+    return states
 
 
 def batches(sentences, unknown, begin, end, stop, rng):
@@ -60,12 +64,12 @@ def batches(sentences, unknown, begin, end, stop, rng):
             ids = sentences[i]
             if rng.random() < 0.15:  # texts of two sentences
                 ids = np.concatenate([ids, [stop] if ids[-1] != stop else [], sentences[rng.integers(len(sentences))]]).astype(np.int64)
-            ids, broken, share = damaged(ids[:LONGEST], unknown, rng)
-            padded = np.concatenate([np.full(SIDE, begin), ids, np.full(SIDE, end)])
-            windows.append(np.lib.stride_tricks.sliding_window_view(padded, 2 * SIDE))
-            gaps.append(broken)
-            shares.append(share)
-        sentence = np.repeat(np.arange(BATCH), [len(g) for g in gaps])
+            for state, broken, share in damaged(ids[:LONGEST], unknown, rng):
+                padded = np.concatenate([np.full(SIDE, begin), state, np.full(SIDE, end)])
+                windows.append(np.lib.stride_tricks.sliding_window_view(padded, 2 * SIDE))
+                gaps.append(broken)
+                shares.append(share)
+        sentence = np.repeat(np.arange(2 * BATCH), [len(g) for g in gaps])
         yield (torch.from_numpy(np.concatenate(windows)), torch.from_numpy(sentence),
                torch.from_numpy(np.concatenate(gaps).astype(np.float32)), torch.tensor(shares, dtype=torch.float32))
 
@@ -78,12 +82,14 @@ def train(sentences, unknown, begin, end, stop, epochs=12, seed=0):
     net = OrderNet(len(unknown))
     optimizer = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, epochs * (len(sentences) // BATCH))
-    loss_of = torch.nn.functional.binary_cross_entropy_with_logits
+    loss_of, softplus = torch.nn.functional.binary_cross_entropy_with_logits, torch.nn.functional.softplus
     for epoch in range(epochs):
         total = steps = 0
         for windows, sentence, broken, share in batches(sentences, unknown, begin, end, stop, rng):
-            gap, logit = net(windows, sentence, BATCH)
-            loss = loss_of(gap, broken) + loss_of(logit, share)
+            gap, logit = net(windows, sentence, 2 * BATCH)
+            worse = share[1::2] > share[::2]
+            rise = (logit[1::2] - logit[::2])[worse]
+            loss = loss_of(gap, broken) + loss_of(logit, share) + 2 * softplus(-2 * rise).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -13,38 +13,120 @@ namespace {
 
 constexpr int64_t kSide = 256;
 
-/// Grey values 0..255 [H, W] float, the shorter side at most kSide.
-at::Tensor grey(const at::Tensor& image) {
+/// Values 0..255 [H, W, C] float, C 1 or 3, the shorter side at most kSide and a quarter.
+at::Tensor prepare(const at::Tensor& image) {
   at::Tensor x = image.detach().to(at::kCPU);
   if (x.dim() == 2) x = x.unsqueeze(-1);
-  bool planes =
-      x.dim() == 3 && x.is_floating_point() && (x.size(0) == 3 || x.size(0) == 1) && x.size(2) != 3;
-  planes = planes || (x.dim() == 3 && x.is_floating_point() && x.size(0) == 3);
+  bool planes = x.dim() == 3 && x.is_floating_point() &&
+                (x.size(0) == 3 || (x.size(0) == 1 && x.size(2) != 3));
   if (x.dim() != 3 || (!planes && x.size(2) != 3 && x.size(2) != 1)) {
     fail(ErrorCode::kInvalidArgument, "image quality",
          "expected uint8 [H, W, 3] or float [3, H, W], got " + describe(image));
   }
-  if (planes) x = x.permute({1, 2, 0});
+  if (!planes) x = x.permute({2, 0, 1});
   bool unit = x.is_floating_point();
   x = x.to(at::kFloat);
-  if (x.size(2) == 3) {
-    x = at::matmul(x, at::tensor({0.299f, 0.587f, 0.114f}));
-  } else {
-    x = x.squeeze(2);
-  }
   if (unit) x = at::nan_to_num(x, 0, 1, 0) * 255;
   x = x.clamp(0, 255);
-  int64_t h = x.size(0), w = x.size(1), side = std::min(h, w);
+  int64_t h = x.size(1), w = x.size(2), side = std::min(h, w);
   if (side > kSide + kSide / 4) {
     double scale = static_cast<double>(kSide) / static_cast<double>(side);
-    x = at::_upsample_bilinear2d_aa(x.unsqueeze(0).unsqueeze(0),
+    x = at::_upsample_bilinear2d_aa(x.unsqueeze(0),
                                     {std::max<int64_t>(1, std::llround(scale * h)),
                                      std::max<int64_t>(1, std::llround(scale * w))},
                                     false)
-            .squeeze(0)
             .squeeze(0);
   }
-  return x.contiguous();
+  return x.permute({1, 2, 0}).contiguous();
+}
+
+at::Tensor grey(const at::Tensor& x) {
+  if (x.size(2) == 1) return x.squeeze(2).contiguous();
+  return at::matmul(x, at::tensor({0.299f, 0.587f, 0.114f})).contiguous();
+}
+
+/// Whether the thing shown lies on white paper: a third of the border is white.
+bool on_paper(const at::Tensor& x) {
+  at::Tensor white = x.amin(-1).ge(250).to(at::kFloat);
+  int64_t h = white.size(0), w = white.size(1);
+  at::Tensor border = at::cat(
+      {white.select(0, 0), white.select(0, h - 1), white.select(1, 0), white.select(1, w - 1)});
+  return border.mean().item<double>() >= 1.0 / 3;
+}
+
+/// How much light was lost at either end.
+struct Light {
+  double top = 0;  ///< Brightest of any channel but for half a percent of the pixels, 0 to 1.
+  /// Share of colours with a channel at its end while the others go on, and a fifth of those with a
+  /// channel there at all, more than run up to it.
+  double lost = 0;
+};
+
+Light judge_light(const at::Tensor& x) {
+  int64_t h = x.size(0), w = x.size(1), channels = x.size(2), n = h * w, colours = 0, shaded = 0;
+  std::array<int64_t, 256> highest{}, coloured{};
+  // White paper is white in good light too: on it, what counts is colour that ran into its end.
+  bool paper = on_paper(x);
+  const float* p = x.data_ptr<float>();
+  for (int64_t y = 0; y < h; ++y) {
+    bool before = false;
+    for (int64_t column = 0; column < w; ++column, p += channels) {
+      auto [low, high] = std::minmax_element(p, p + channels);
+      auto bin = static_cast<size_t>(*high + 0.5f) & 255;
+      ++highest[bin];
+      bool colour = !paper || *low < 250;
+      colours += colour;
+      coloured[bin] += colour;
+      bool end = colour && bin >= 254;
+      if (end && before) {
+        // A flat colour with a channel at its end was painted so; a shade was cut off.
+        float step = 0;
+        for (int64_t c = 0; c < channels; ++c)
+          step = std::max(step, std::fabs(p[c] - p[c - channels]));
+        shaded += step >= 1 && step <= 24;
+      }
+      before = end;
+    }
+  }
+  Light out;
+  int64_t above = 0;
+  for (size_t v = 256; v-- > 0 && above <= n / 200;) {
+    above += highest[v];
+    out.top = static_cast<double>(v) / 255;
+  }
+  if (colours * 50 < n) return out;
+  double end = static_cast<double>(coloured[254] + coloured[255]), near = 0;
+  for (size_t v = 236; v < 250; ++v) near += static_cast<double>(coloured[v]) / 14;
+  out.lost = (static_cast<double>(shaded) + 0.2 * std::max(0.0, end - 2 * near)) /
+             static_cast<double>(colours);
+  return out;
+}
+
+/// How much steeper steps are from one block of 8 x 8 to the next than within (Wang and others
+/// 2002), at the grid's best position: 0 without a grid.
+double blockiness(const float* p, int64_t h, int64_t w) {
+  double worst = 0;
+  for (bool rows : {false, true}) {
+    int64_t length = rows ? h : w, lines = rows ? w : h, step = rows ? w : 1, across = rows ? 1 : w;
+    if (length < 32) return 0;
+    std::array<double, 8> sum{}, count{};
+    for (int64_t i = 1; i + 2 < length; ++i) {
+      double extra = 0;
+      for (int64_t k = 0; k < lines; ++k) {
+        const float* q = p + k * across + i * step;
+        auto slope = [&](int64_t at) {
+          return std::min(32.f, std::fabs(q[(at + 1) * step] - q[at * step]));
+        };
+        extra += slope(0) - 0.5 * (slope(-1) + slope(1));
+      }
+      sum[static_cast<size_t>(i % 8)] += extra / static_cast<double>(lines);
+      count[static_cast<size_t>(i % 8)] += 1;
+    }
+    for (size_t i = 0; i < 8; ++i) sum[i] /= count[i];
+    std::sort(sum.begin(), sum.end());
+    worst += 0.5 * (sum[7] - sum[6]);
+  }
+  return worst;
 }
 
 double quantile(std::vector<float>& values, double q) {
@@ -104,8 +186,9 @@ double edge_slope(const float* p, int64_t h, int64_t w, double noise) {
 
 Quality image_quality(const at::Tensor& image) {
   if (!image.defined() || image.numel() == 0)
-    return {0, {{"sharpness", 0}, {"noise", 0}, {"exposure", 0}, {"entropy", 0}}};
-  at::Tensor x = grey(image);
+    return {0,
+            {{"sharpness", 0}, {"noise", 0}, {"exposure", 0}, {"entropy", 0}, {"compression", 0}}};
+  at::Tensor colours = prepare(image), x = grey(colours);
   int64_t h = x.size(0), w = x.size(1), n = h * w;
   const float* p = x.data_ptr<float>();
 
@@ -121,21 +204,23 @@ Quality image_quality(const at::Tensor& image) {
     if (count <= 0.98) high = v;
   }
   double range = std::max(0, high - low) / 255.0;
-  double black =
-      static_cast<double>(histogram[0] + histogram[1] + histogram[2]) / static_cast<double>(n);
-  double white = static_cast<double>(histogram[253] + histogram[254] + histogram[255]) /
-                 static_cast<double>(n);
 
   double noise = h > 10 && w > 10 ? noise_level(p, h, w) : 0;
   double slope = edge_slope(p, h, w, noise);
-  double sharpness = slope < 0 ? 0.3 : std::clamp((slope - 0.05) / 0.75, 0.02, 1.0);
+  Light light = judge_light(colours);
+  double sharpness = slope < 0 ? 0.3 : std::clamp((slope - 0.05) / 0.6, 0.02, 1.0);
   double calm = std::exp(-noise / 14);
-  double exposure =
-      std::clamp(0.15 + range / 0.5, 0.0, 1.0) * (1 - 0.5 * black) * (1 - 0.35 * white);
-  double rich = std::clamp(0.25 + entropy / 5, 0.0, 1.0);
-  double score = std::pow(sharpness, 0.7) * calm * std::sqrt(exposure) * std::sqrt(rich);
-  return {std::clamp(score, 0.0, 1.0),
-          {{"sharpness", sharpness}, {"noise", calm}, {"exposure", exposure}, {"entropy", rich}}};
+  double exposure = std::pow(std::min(1.0, light.top / 0.95), 2) *
+                    (1 - 0.75 * std::sqrt(std::min(1.0, light.lost))) *
+                    std::sqrt(std::min(1.0, 0.3 + range / 0.25));
+  double rich = std::sqrt(std::min(1.0, 0.1 + entropy / 5));
+  double smooth = 1 / (1 + std::max(0.0, blockiness(p, h, w) - 0.2) / 1.8);
+  return {std::clamp(sharpness * calm * exposure * rich * smooth, 0.0, 1.0),
+          {{"sharpness", sharpness},
+           {"noise", calm},
+           {"exposure", exposure},
+           {"entropy", rich},
+           {"compression", smooth}}};
 }
 
 }  // namespace plait::models

@@ -17,23 +17,27 @@ struct Quality {
   std::map<std::string, double> parts;  ///< What the score is made of, each in [0, 1], 1 = good.
 };
 
-/// English and Chinese text (mixed as well). Parts: order (how plausible neighbouring words or
-/// characters are), words (known or plausibly spelt), completeness (sentence form), complexity
-/// (length and variety). Of texts in other languages only completeness and complexity are judged
-/// when they use another script; in Latin script they read as misspelt English. Under about 12
-/// words there is little to judge and the score stays near the middle.
+/// English and Chinese text (mixed as well). Parts: order (1 - share of words that seem moved or
+/// without their neighbours; how plausible neighbouring characters are), words (known or plausibly
+/// spelt), completeness (sentence form), complexity (length and variety). Of texts in other
+/// languages only completeness and complexity are judged when they use another script; in Latin
+/// script they read as misspelt English. Figures hold for 12 words or more; of fewer there is
+/// little to judge. The first 20,000 bytes are read.
 Quality text_quality(std::string_view text);
 
 /// uint8 [H, W, 3] (or [H, W]) or float [3, H, W] in [0, 1]. Parts: sharpness (slope of the
 /// steepest edges against their height), noise (Immerkær's estimate in the calmest blocks),
-/// exposure (lost highlights and shadows, range of tones), entropy (of the grey values). Pictures
-/// are judged at a shorter side of at most 256 pixels.
+/// exposure (light lost at either end, range of tones), entropy (of the grey values), compression
+/// (steps at the borders of 8 × 8 blocks; seen only at the picture's own size). Pictures are judged
+/// at a shorter side of at most 320 pixels. What is hidden behind an object is hardly noticed.
 Quality image_quality(const at::Tensor& image);
 
-/// float [N] or [C, N] in [-1, 1]. Parts: noise (speech level against the noise floor, both per
-/// frequency), clipping (samples stuck at the extremes), dropout (moments of exact zeros inside
-/// sound), level (loud enough), silence (share of time with sound), bandwidth (highest frequency in
-/// use).
+/// Speech, float [N] or [C, N] in [-1, 1], of which the first two minutes are read. Parts: noise
+/// (sound against the floor of every frequency band, the amplitudes' distribution, and whether the
+/// floor sounds like the voice, as babble and reverberation do), clipping (samples stuck at the
+/// extremes), dropout (moments of exact zeros inside sound), level (loud enough), silence (share of
+/// time with sound), bandwidth (highest frequency in use). Sound without pauses, such as music,
+/// reads as noisy.
 Quality audio_quality(const at::Tensor& samples, int64_t sample_rate);
 
 /// [T, C] or [T] with NaN (or infinity) for missing values. Channels are judged one by one; the

@@ -108,6 +108,12 @@ std::string lower(const std::string& word) {
   return out;
 }
 
+/// Share of words that seem to be in their place. Of two or three words next to nothing is known.
+double order_of(const TextModel& model, const std::vector<std::string>& words) {
+  double known = 1 - std::exp(-static_cast<double>(words.size()) / 5);
+  return known * (1 - model.disorder(words)) + (1 - known) * 0.85;
+}
+
 /// Share of words that are spelt well.
 double spelling_of(const TextModel& model, const std::vector<std::string>& words, int64_t* count) {
   double sum = 0;
@@ -151,7 +157,7 @@ Quality text_quality(std::string_view text) {
 
   const TextModel& model = TextModel::get();
   int64_t words = 0;
-  double english_order = t.english.empty() ? 0.5 : 1 - model.disorder(t.english);
+  double english_order = t.english.empty() ? 0.5 : order_of(model, t.english);
   double spelling = t.english.empty() ? 1 : spelling_of(model, t.english, &words);
   double han_known = 0;
   for (const std::string& pair : t.han) han_known += model.known_pair(pair);
@@ -171,8 +177,7 @@ Quality text_quality(std::string_view text) {
   double complexity = variety * (1 - std::exp(-(length + 1) / 4));
   double foreign = static_cast<double>(t.other) / static_cast<double>(units * 4 + t.other);
   order = (1 - foreign) * order + foreign * 0.5;
-  double score =
-      std::pow(order, 0.6) * std::pow(correct, 1.0) * completeness * std::pow(complexity, 0.5);
+  double score = order * correct * completeness * std::pow(complexity, 0.5);
   return {std::clamp(score, 0.0, 1.0),
           {{"order", order},
            {"words", correct},
