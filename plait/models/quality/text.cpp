@@ -161,10 +161,10 @@ Quality text_quality(std::string_view text) {
   double spelling = t.english.empty() ? 1 : spelling_of(model, t.english, &words);
   double han_known = 0;
   for (const std::string& pair : t.han) han_known += model.known_pair(pair);
-  double han_order = (han_known + 1.5) / (static_cast<double>(t.han.size()) + 3);
+  double han_order = (han_known + 2) / (static_cast<double>(t.han.size()) + 3);
   double han_share = units ? static_cast<double>(t.han_characters) / static_cast<double>(units) : 0;
 
-  double order = (1 - han_share) * english_order + han_share * logistic(12 * (han_order - 0.5));
+  double order = (1 - han_share) * english_order + han_share * logistic(10 * (han_order - 0.5));
   double correct = (1 - han_share) * std::pow(spelling, 2) + han_share * 1.0;
   double completeness = 0.85 + 0.15 * t.ends_sentence;
   double length = static_cast<double>(words) + static_cast<double>(t.han_characters) / 1.7 +
