@@ -42,8 +42,8 @@ Value example(Modality modality) {
 
 const std::pair<Modality, std::vector<const char*>> kMeasured[] = {
     {Modality::kText, {"typos", "shuffle", "blank"}},
-    {Modality::kImage, {"gaussian_blur", "gaussian_noise", "salt_and_pepper"}},
-    {Modality::kAudio, {"white_noise", "clipping", "dropouts"}},
+    {Modality::kImage, {"gaussian_blur", "gaussian_noise", "salt_and_pepper", "jpeg"}},
+    {Modality::kAudio, {"white_noise", "pink_noise", "clipping", "dropouts", "silence"}},
     {Modality::kSeries, {"dropout", "stuck", "spikes", "drift", "noise"}},
 };
 
@@ -82,6 +82,78 @@ TEST(Quality, EmptyAndHostileInputsScoreZeroOrFail) {
   EXPECT_EQ(series_quality(at::zeros({0, 2})).score, 0);
   EXPECT_THROW(assess(std::string("text"), Modality::kImage), Error);
   EXPECT_THROW(assess(std::string("text"), Modality::kGraph), Error);
+}
+
+void expect_within(const Quality& quality, const std::string& what) {
+  EXPECT_TRUE(quality.score >= 0 && quality.score <= 1) << what << ": " << quality.score;
+  for (const auto& [name, part] : quality.parts)
+    EXPECT_TRUE(part >= 0 && part <= 1) << what << ", " << name << ": " << part;
+}
+
+TEST(Quality, ScoresStayInRangeForWhateverNumbersHold) {
+  double nan = std::numeric_limits<double>::quiet_NaN();
+  double infinity = std::numeric_limits<double>::infinity();
+  for (double v : {nan, infinity, -infinity, 1e30, -1e30, 1e-30, 0.0, 1.0}) {
+    std::string what = std::to_string(v);
+    expect_within(image_quality(at::full({3, 40, 50}, v)), "image of " + what);
+    expect_within(audio_quality(at::full({9000}, v), 16000), "audio of " + what);
+    expect_within(audio_quality(at::randn({9000}) * v, 16000), "audio noise of " + what);
+    expect_within(series_quality(at::full({50, 2}, v)), "series of " + what);
+    expect_within(series_quality(at::randn({50, 2}) * v), "series noise of " + what);
+  }
+  EXPECT_EQ(audio_quality(at::full({9000}, nan), 16000).score, 0);
+  EXPECT_EQ(audio_quality(at::full({2, 9000}, infinity), 16000).score, 0);
+  Waveform voice = std::get<Waveform>(example(Modality::kAudio));
+  at::Tensor gaps = voice.samples.clone();
+  gaps.slice(0, 2000, 9000, 7).fill_(nan);
+  EXPECT_LT(audio_quality(gaps, 16000).score, audio_quality(voice.samples, 16000).score);
+}
+
+TEST(Quality, ScoresStayInRangeForEverySize) {
+  for (int64_t h : {1, 2, 3, 8, 15, 33, 3000}) {
+    for (int64_t w : {1, 2, 9, 17, 40}) {
+      at::Tensor image = at::randint(0, 256, {h, w, 3}).to(at::kByte);
+      expect_within(image_quality(image), std::to_string(h) + " x " + std::to_string(w));
+      expect_within(image_quality(image.select(2, 0)), "grey, " + std::to_string(h));
+    }
+  }
+  for (int64_t n : {1, 2, 63, 64, 127, 128, 500, 1032, 4000}) {
+    for (int64_t rate : {1, 8, 200, 8000, 16000, 192000}) {
+      expect_within(audio_quality(at::randn({n}) * 0.1, rate),
+                    std::to_string(n) + " samples at " + std::to_string(rate));
+    }
+  }
+  for (int64_t n : {1, 2, 3, 7, 16, 60})
+    expect_within(series_quality(at::randn({n, 1})), std::to_string(n) + " values");
+  std::string book;
+  for (int i = 0; i < 200000; ++i) book += std::string(kSentence) + (i % 3 ? " " : "\n");
+  expect_within(text_quality(std::string(3000000, 'a')), "one long word");
+  expect_within(text_quality(std::string(3000000, '.')), "full stops");
+  expect_within(text_quality(std::string(3000000, '\xe4')), "broken UTF-8");
+  EXPECT_GT(text_quality(book).score, 0.5);
+}
+
+TEST(Quality, LongRecordingsAndLargePicturesAreJudgedByAPart) {
+  // An hour at 8 kHz and 24 million pixels: what is read is bounded, so the time is.
+  Waveform voice = std::get<Waveform>(example(Modality::kAudio));
+  at::Tensor hour = voice.samples.repeat({1800});
+  EXPECT_NEAR(audio_quality(hour, 8000).score,
+              audio_quality(hour.narrow(0, 0, 120 * 8000), 8000).score, 1e-6);
+  at::Tensor picture = std::get<at::Tensor>(example(Modality::kImage));
+  expect_within(image_quality(picture.repeat({25, 37, 1})), "large picture");
+}
+
+TEST(Quality, ShortTextsAndOtherSubjectsAreNotTakenForDamaged) {
+  for (const char* text :
+       {"A red apple.", "A house with a red roof.",
+        "Patient reports chest pain since yesterday, radiating to the left arm.",
+        "这部电影讲述了一个年轻人寻找自己的故事，非常感人。", "今天天气很好，我们去公园散步吧。"}) {
+    EXPECT_GT(text_quality(text).score, 0.5) << text;
+  }
+  for (const char* text : {"red yesterday the arm to chest left radiating pain reports since",
+                           "气好天公很步，今天散去园我吧们。", "Teh hosue wiht a rde rfoo"}) {
+    EXPECT_LT(text_quality(text).score, 0.4) << text;
+  }
 }
 
 TEST(Quality, TableRowsAreJudgedByTheirPresentFields) {

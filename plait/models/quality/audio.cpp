@@ -162,17 +162,27 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   wave = wave.narrow(0, 0, std::min(wave.size(0), kMaxSeconds * sample_rate)).contiguous();
   if (wave.numel() == 0) return out;
   std::vector<float> x(wave.data_ptr<float>(), wave.data_ptr<float>() + wave.numel());
-  double power = 0, peak = 0;
+  double power = 0, peak = 0, unusable = 0;
   for (float& v : x) {
-    if (!std::isfinite(v)) v = 0;
+    if (!std::isfinite(v)) {
+      v = 0;
+      ++unusable;
+    }
     power += static_cast<double>(v) * v;
     peak = std::max(peak, std::fabs(static_cast<double>(v)));
   }
-  double rms = std::sqrt(power / static_cast<double>(x.size()));
   if (peak <= 0) return out;
+  if (peak > 1) {
+    // Beyond full scale only shape is left to judge, and squares of huge samples overflow.
+    for (float& v : x) v = static_cast<float>(v / peak);
+    power /= peak * peak;
+    peak = 1;
+  }
+  double rms = std::sqrt(power / static_cast<double>(x.size()));
 
   std::vector<bool> keep(x.size(), true);
-  double lost = find_dropouts(x, sample_rate, rms, &keep);
+  double lost = std::min(
+      1.0, find_dropouts(x, sample_rate, rms, &keep) + unusable / static_cast<double>(x.size()));
   Spectrum s = analyse(x, keep, sample_rate);
   double rms_db = 20 * std::log10(rms + 1e-9);
   // Of single voices the floor is the room's; a floor that sounds like the voice is other voices.
