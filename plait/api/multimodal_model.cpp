@@ -323,6 +323,8 @@ std::string MultimodalModel::fingerprint(const std::string& stream) const {
   }
   Json what = config_.at("streams").at(stream);
   what["processor"] = processor(stream).config();
+  // Features are kept together with the quality of what they were made from.
+  what["quality"] = models::kQualityVersion;
   std::string digest = encoder_fingerprint(what.dump(), weights);
   std::lock_guard lock(fingerprints_mutex_);
   fingerprints_[stream] = {stamp, digest};

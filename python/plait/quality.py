@@ -6,12 +6,15 @@ from . import _C
 
 
 def assess(value: Any, modality: str) -> tuple[float, dict[str, float]]:
-    """(score, parts) of a text, picture, sound or series; paths, bytes and arrays are accepted."""
+    """(score, parts) of a "text", "image", "audio", "series" or "table" row; paths, bytes and arrays are accepted.
+
+    Raises ValueError (FileNotFoundError) for what cannot be decoded: broken files, NaN in pictures and sound.
+    """
     return _C.assess_quality(value, modality)
 
 
 def text(value: Any) -> float:
-    """A text's score."""
+    """A text's score: English or Chinese, 12 words or more for the figures to hold."""
     return assess(value, "text")[0]
 
 
@@ -26,8 +29,13 @@ def audio(value: Any) -> float:
 
 
 def series(value: Any) -> float:
-    """A series' score: [T, C]."""
+    """A series' score: [T, C] or [T], NaN where a value is missing."""
     return assess(value, "series")[0]
+
+
+def table(value: Any) -> float:
+    """A table row's score: the share of fields that hold something."""
+    return assess(value, "table")[0]
 
 
 def all_streams(streams: Mapping[str, Any], modalities: Mapping[str, str]) -> dict[str, tuple[float, dict[str, float]]]:

@@ -89,7 +89,7 @@ def test_one_call_judges_all_streams():
     for name, (score, parts) in scores.items():
         assert 0 < score <= 1 and parts and all(0 <= p <= 1 for p in parts.values()), (name, score, parts)
     for name, function in (("caption", plait.quality.text), ("photo", plait.quality.image), ("voice", plait.quality.audio),
-                           ("sensor", plait.quality.series)):
+                           ("sensor", plait.quality.series), ("record", plait.quality.table)):
         assert function(STREAMS[name][1]) == scores[name][0]
     assert scores["record"] == (0.5, {"completeness": 0.5})
 

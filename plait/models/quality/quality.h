@@ -12,6 +12,9 @@
 /// functions are pure and thread-safe; values that cannot be judged (empty, all NaN) score 0.
 namespace plait::models {
 
+/// Raised whenever scores change: part of the key of features that are kept with their quality.
+inline constexpr int64_t kQualityVersion = 2;
+
 struct Quality {
   double score = 0;                     ///< In [0, 1].
   std::map<std::string, double> parts;  ///< What the score is made of, each in [0, 1], 1 = good.
