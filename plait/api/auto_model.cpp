@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <filesystem>
+
 #include "plait/api/locate.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
@@ -12,25 +14,52 @@
 
 namespace plait::api {
 
+void AutoModel::load_stream(const std::string& model, const std::string& stream) {
+  auto whole = MultimodalModel::from_pretrained(model);
+  processor_ = whole->shared_processor(stream);
+  encoder_config_ = whole->config().at("streams").at(stream).at("encoder");
+  encoder_ = models::create_as<models::Encoder>(encoder_config_, model + ":" + stream);
+  encoder_->load_state_dict(whole->network().encoder(stream).state_dict());
+  dir_ = (std::filesystem::path(locate_model(model)) / "streams" / stream).string();
+}
+
+void AutoModel::load_encoder(const std::string& name_or_path) {
+  dir_ = locate_model(name_or_path);
+  ModelFolder folder = ModelFolder::open(dir_);
+  const std::string type = folder.config().get("model_type", "");
+  if (type == "plait") {
+    std::string streams;
+    for (const auto& [stream, config] : folder.config().at("streams").members())
+      streams += (streams.empty() ? "" : ", ") + name_or_path + ":" + stream;
+    fail(ErrorCode::kInvalidArgument, "model",
+         "expected one encoder, got a model of several: name a stream (" + streams + ")");
+  }
+  if (type == "plait-encoder") {
+    encoder_config_ = folder.config().at("encoder");
+    encoder_ = models::create_as<models::Encoder>(encoder_config_, dir_ + "/config.json:encoder");
+    encoder_->load_state_dict(folder.weights());
+    processor_ = data::make_processor(folder.config().at("processor"), dir_, name_or_path);
+    return;
+  }
+  models::LoadedEncoder loaded = models::load_published(dir_);
+  encoder_ = loaded.encoder;
+  encoder_config_ = loaded.config;
+  const bool text = loaded.encoder->modality() == Modality::kText;
+  processor_ = data::make_processor(Json::object({{"type", text ? "text" : "published"}}), dir_,
+                                    name_or_path);
+}
+
 std::shared_ptr<AutoModel> AutoModel::from_pretrained(const std::string& name_or_path,
                                                       const ModelOptions& options) {
   auto made = std::make_shared<AutoModel>();
-  made->dir_ = locate_model(name_or_path);
-  ModelFolder folder = ModelFolder::open(made->dir_);
-  if (folder.config().get("model_type", "") == "plait-encoder") {
-    made->encoder_config_ = folder.config().at("encoder");
-    made->encoder_ = models::create_as<models::Encoder>(made->encoder_config_,
-                                                        made->dir_ + "/config.json:encoder");
-    made->encoder_->load_state_dict(folder.weights());
-    made->processor_ =
-        data::make_processor(folder.config().at("processor"), made->dir_, name_or_path);
+  const size_t colon = name_or_path.rfind(':');
+  const bool names_stream = colon != std::string::npos && colon > 0 &&
+                            name_or_path.find('/', colon) == std::string::npos &&
+                            !std::filesystem::exists(name_or_path);
+  if (names_stream) {
+    made->load_stream(name_or_path.substr(0, colon), name_or_path.substr(colon + 1));
   } else {
-    models::LoadedEncoder loaded = models::load_published(made->dir_);
-    made->encoder_ = loaded.encoder;
-    made->encoder_config_ = loaded.config;
-    const bool text = loaded.encoder->modality() == Modality::kText;
-    made->processor_ = data::make_processor(Json::object({{"type", text ? "text" : "published"}}),
-                                            made->dir_, name_or_path);
+    made->load_encoder(name_or_path);
   }
   made->encoder_->train(false);
   made->encoder_->requires_grad_(false);

@@ -13,8 +13,10 @@ namespace plait::api {
 /// features out. Thread-safe after loading.
 class AutoModel {
  public:
-  /// A folder (Plait's or a published Hugging Face one), or a name from `plait models list`,
-  /// fetched when needed.
+  /// A folder (Plait's or a published Hugging Face one), a name from `plait models list`, fetched
+  /// when needed, or "plait-base:image": the encoder of one stream of a Plait model.
+  /// @throws Error kNotFound or kInvalidArgument that says where it looked or which streams are
+  /// there.
   static std::shared_ptr<AutoModel> from_pretrained(const std::string& name_or_path,
                                                     const ModelOptions& options = {});
 
@@ -31,6 +33,9 @@ class AutoModel {
   const std::string& dir() const { return dir_; }
 
  private:
+  void load_stream(const std::string& model, const std::string& stream);
+  void load_encoder(const std::string& name_or_path);
+
   std::string dir_;
   Json encoder_config_;
   std::shared_ptr<models::Encoder> encoder_;

@@ -33,37 +33,6 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// A pretrained part: its encoder's config, its weights and the processor that feeds it.
-struct Part {
-  Json config;
-  TensorMap weights;
-  Json processor;
-  std::string dir;
-};
-
-/// "minilm": a whole published encoder; "plait-base:image": the encoder of one stream of a Plait
-/// model.
-Part load_part(const std::string& name) {
-  Part part;
-  size_t colon = name.rfind(':');
-  if (colon != std::string::npos && colon > 0 && name.find('/', colon) == std::string::npos) {
-    std::string stream = name.substr(colon + 1);
-    auto model = MultimodalModel::from_pretrained(name.substr(0, colon));
-    part.config = model->config().at("streams").at(stream).at("encoder");
-    part.weights = model->network().encoder(stream).state_dict();
-    part.processor = model->processor(stream).config();
-    part.dir =
-        (std::filesystem::path(locate_model(name.substr(0, colon))) / "streams" / stream).string();
-    return part;
-  }
-  auto model = AutoModel::from_pretrained(name);
-  part.config = model->encoder_config();
-  part.weights = model->encoder()->state_dict();
-  part.processor = model->processor()->config();
-  part.dir = model->dir();
-  return part;
-}
-
 /// Replaces {"pretrained": ...} by the encoder's config; fills `weights` with the names of the
 /// network.
 void resolve_pretrained(const std::string& stream, Json& config, TensorMap& weights,
@@ -76,22 +45,23 @@ void resolve_pretrained(const std::string& stream, Json& config, TensorMap& weig
   const std::string prefix = "streams." + stream + ".encoder.";
   Json given = encoder;
   given.erase("pretrained");
-  std::vector<Part> parts;
-  for (const std::string& name : names) parts.push_back(load_part(name));
+  std::vector<std::shared_ptr<AutoModel>> parts;
+  for (const std::string& name : names) parts.push_back(AutoModel::from_pretrained(name));
   for (size_t i = 0; i < parts.size(); ++i) {
     std::string own = prefix + (parts.size() > 1 ? std::to_string(i) + "." : "");
-    for (const auto& [key, tensor] : parts[i].weights) weights[own + key] = tensor.clone();
+    for (const auto& [key, tensor] : parts[i]->encoder()->state_dict())
+      weights[own + key] = tensor.clone();
   }
   if (parts.size() == 1) {
-    encoder = parts[0].config;
+    encoder = parts[0]->encoder_config();
   } else {
     Json list = Json::array();
-    for (const Part& part : parts) list.push_back(part.config);
+    for (const auto& part : parts) list.push_back(part->encoder_config());
     encoder = Json::object({{"type", "parallel"}, {"encoders", list}});
   }
   for (const auto& [key, value] : given.members()) encoder[key] = value;
-  dir = parts[0].dir;
-  Json processor = parts[0].processor;
+  dir = parts[0]->dir();
+  Json processor = parts[0]->processor()->config();
   if (const Json* more = config.find("processor")) {
     for (const auto& [key, value] : more->members()) processor[key] = value;
   }

@@ -24,7 +24,8 @@ def _listed(values: Any) -> list:
 
 
 class AutoModel:
-    """Loads a folder (Plait's or a published Hugging Face one) or a name from `plait models list`."""
+    """Loads a folder (Plait's or a published Hugging Face one), a name from `plait models list`, or one stream's encoder
+    of a Plait model ("plait-base:image")."""
 
     def __init__(self, handle: Any):
         self._handle = handle

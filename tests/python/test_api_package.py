@@ -118,6 +118,23 @@ def test_deepseek_has_the_published_names():
     assert "cpu" in MultimodalModel.available_backends()
 
 
+def test_deepseek_encoders_are_the_streams_of_our_own_model():
+    text = deepseek.AutoModel.from_pretrained("deepseek/text-encoder")
+    hidden = text(["a red apple", "a dog"]).last_hidden_state
+    own = plait.MultimodalModel.from_pretrained("plait-base").encode_text("a dog")
+    assert torch.allclose(text("a dog").pooled[0], own.pooled, atol=1e-5) and hidden.shape[0] == 2
+    image = deepseek.AutoModel.from_pretrained("deepseek/image-encoder")
+    assert image.modality == "image"
+    assert torch.isfinite(image(str(FILES / "picture.png")).pooled).all()
+
+
+def test_one_encoder_of_a_whole_model_needs_a_stream_it_has():
+    with pytest.raises(ValueError, match="plait-base:text, plait-base:image, plait-base:audio"):
+        plait.AutoModel.from_pretrained("plait-base")
+    with pytest.raises(ValueError, match="text, image, audio.*smell"):
+        plait.AutoModel.from_pretrained("plait-base:smell")
+
+
 def test_deepseek_models_train_and_answer(saved, digits, tmp_path):
     model = deepseek.DeepSeekModel.from_pretrained(saved)
     assert isinstance(model, deepseek.MultimodalModel)
