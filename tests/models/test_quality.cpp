@@ -43,7 +43,7 @@ Value example(Modality modality) {
 const std::pair<Modality, std::vector<const char*>> kMeasured[] = {
     {Modality::kText, {"typos", "shuffle", "blank"}},
     {Modality::kImage, {"gaussian_blur", "gaussian_noise", "salt_and_pepper", "jpeg"}},
-    {Modality::kAudio, {"white_noise", "pink_noise", "clipping", "dropouts", "silence"}},
+    {Modality::kAudio, {"white_noise", "pink_noise", "reverb", "clipping", "dropouts", "silence"}},
     {Modality::kSeries, {"dropout", "stuck", "spikes", "drift", "noise"}},
 };
 

@@ -16,6 +16,7 @@ constexpr int64_t kMaxSeconds = 120;
 struct Spectrum {
   double snr_db = 0;     ///< Mean power against the floor, over bands.
   double likeness = 0;   ///< Correlation of the floor's spectrum with the sound's, -1 to 1.
+  double fall_db = 20;   ///< How far the fastest endings of sound fall in 48 ms.
   double bandwidth = 0;  ///< Hz up to which sound rises over the floor.
   double active = 0;     ///< Share of frames within 35 dB of the loudest.
 };
@@ -50,11 +51,9 @@ Bands make_bands(int64_t bins, int64_t size, int64_t rate) {
 
 /// Noise shows as a floor that no moment goes below: in weak bands first if it is broad, in strong
 /// ones if it is made of voices.
-void judge_floor(const at::Tensor& power, int64_t size, int64_t rate, Spectrum* out) {
-  Bands bands = make_bands(power.size(1), size, rate);
-  if (power.size(0) < 8 || bands.top.size() < 4) return;
+void judge_floor(const at::Tensor& bands, const std::vector<double>& top, Spectrum* out) {
   // Five frames together: single ones of pure noise scatter too far.
-  at::Tensor smooth = at::matmul(power, bands.matrix).unfold(0, 5, 1).mean(-1);  // [F, B]
+  at::Tensor smooth = bands.unfold(0, 5, 1).mean(-1);
   double least = 1e-9 * smooth.mean().item<double>() + 1e-12;
   at::Tensor mean = smooth.mean(0) + least, floor = at::quantile(smooth, 0.05, 0) + least;
   at::Tensor snr = 10 * at::log10(mean / floor), weight = mean.pow(0.6);
@@ -65,7 +64,23 @@ void judge_floor(const at::Tensor& power, int64_t size, int64_t rate, Spectrum* 
   out->likeness = spread > 1e-9 ? (a * b).sum().item<double>() / spread : 0;
   // Sound comes and goes, noise stays: what a band holds all the time is not counted as used.
   at::Tensor used = mean.gt(mean.max() * 1e-5).logical_and(mean.gt(4 * floor)).nonzero();
-  if (used.numel() > 0) out->bandwidth = bands.top[used.max().item<int64_t>()];
+  if (used.numel() > 0) out->bandwidth = top[used.max().item<int64_t>()];
+}
+
+/// A room goes on sounding when the voice stops: the steepest falls become flat. `frames` are the
+/// numbers of the rows of `bands`; only falls between rows that are `lag` apart count.
+void judge_endings(const at::Tensor& bands, const std::vector<int64_t>& frames, int64_t lag,
+                   Spectrum* out) {
+  std::vector<int64_t> starts;
+  for (size_t i = 0; i + static_cast<size_t>(lag) < frames.size(); ++i) {
+    if (frames[i + static_cast<size_t>(lag)] - frames[i] == lag)
+      starts.push_back(static_cast<int64_t>(i));
+  }
+  if (starts.size() < 12) return;
+  at::Tensor level = 10 * at::log10(bands + 1e-6 * std::get<0>(bands.max(0)) + 1e-12);
+  at::Tensor start = at::tensor(starts, at::kLong);
+  at::Tensor fall = level.index_select(0, start) - level.index_select(0, start + lag);
+  out->fall_db = at::quantile(fall, 0.97, 0).mean().item<double>();
 }
 
 /// `keep` marks samples outside dropouts: a moment of zeros says nothing about the noise floor.
@@ -88,7 +103,12 @@ Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int
   if (whole.size() < 3) return out;
   frames = frames.index_select(0, at::tensor(whole, at::kLong));
   at::Tensor power = at::fft_rfft(frames * at::hann_window(size)).abs().square();  // [F, K]
-  judge_floor(power, size, rate, &out);
+  Bands bands = make_bands(power.size(1), size, rate);
+  if (power.size(0) >= 8 && bands.top.size() >= 4) {
+    at::Tensor energy = at::matmul(power, bands.matrix);  // [F, B]
+    judge_floor(energy, bands.top, &out);
+    judge_endings(energy, whole, std::max<int64_t>(1, std::llround(0.048 * rate / hop)), &out);
+  }
 
   at::Tensor frame_db = 10 * at::log10(power.sum(1) + 1e-12);
   double loud = at::quantile(frame_db, 0.95).item<double>();
@@ -155,8 +175,8 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
          "expected samples [N] or [C, N] and a positive rate");
   }
   Quality out;
-  out.parts = {{"noise", 0}, {"clipping", 0}, {"dropout", 0},
-               {"level", 0}, {"silence", 0},  {"bandwidth", 0}};
+  out.parts = {{"noise", 0}, {"reverberation", 0}, {"clipping", 0}, {"dropout", 0},
+               {"level", 0}, {"silence", 0},       {"bandwidth", 0}};
   at::Tensor wave = samples.detach().to(at::kCPU, at::kFloat);
   if (wave.dim() == 2) wave = wave.mean(0);
   wave = wave.narrow(0, 0, std::min(wave.size(0), kMaxSeconds * sample_rate)).contiguous();
@@ -189,6 +209,7 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   double clear = s.snr_db + 6 * std::min(amplitude_spread(x, keep), 2.0) -
                  40 * std::max(0.0, s.likeness - 0.8);
   out.parts["noise"] = std::max(0.02, 1 / (1 + std::exp((17 - clear) / 5)));
+  out.parts["reverberation"] = 0.2 + 0.8 / (1 + std::exp((12 - s.fall_db) / 1.5));
   out.parts["clipping"] = 0.1 + 0.9 * std::exp(-18 * std::max(0.0, clipped_share(x, peak) - 2e-4));
   out.parts["dropout"] = std::pow(1 - lost, 1.5) * (lost > 0 ? 0.9 : 1.0);
   out.parts["level"] = std::clamp((rms_db + 80) / 50, 0.02, 1.0);

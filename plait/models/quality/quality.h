@@ -13,7 +13,7 @@
 namespace plait::models {
 
 /// Raised whenever scores change: part of the key of features that are kept with their quality.
-inline constexpr int64_t kQualityVersion = 2;
+inline constexpr int64_t kQualityVersion = 3;
 
 struct Quality {
   double score = 0;                     ///< In [0, 1].
@@ -37,10 +37,10 @@ Quality image_quality(const at::Tensor& image);
 
 /// Speech, float [N] or [C, N] in [-1, 1], of which the first two minutes are read. Parts: noise
 /// (sound against the floor of every frequency band, the amplitudes' distribution, and whether the
-/// floor sounds like the voice, as babble and reverberation do), clipping (samples stuck at the
-/// extremes), dropout (moments of exact zeros inside sound), level (loud enough), silence (share of
-/// time with sound), bandwidth (highest frequency in use). Sound without pauses, such as music,
-/// reads as noisy.
+/// floor sounds like the voice, as babble does), reverberation (how steeply sounds end), clipping
+/// (samples stuck at the extremes), dropout (moments of exact zeros inside sound, and NaN), level
+/// (loud enough), silence (share of time with sound), bandwidth (up to where sound rises over the
+/// floor). Sound that neither pauses nor stops, such as much music, reads as noisy.
 Quality audio_quality(const at::Tensor& samples, int64_t sample_rate);
 
 /// [T, C] or [T] with NaN (or infinity) for missing values. Channels are judged one by one; the
