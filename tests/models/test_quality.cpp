@@ -42,7 +42,7 @@ Value example(Modality modality) {
 
 const std::pair<Modality, std::vector<const char*>> kMeasured[] = {
     {Modality::kText, {"typos", "shuffle", "blank"}},
-    {Modality::kImage, {"gaussian_blur", "gaussian_noise", "salt_and_pepper", "jpeg"}},
+    {Modality::kImage, {"gaussian_blur", "gaussian_noise", "salt_and_pepper", "occlusion", "jpeg"}},
     {Modality::kAudio, {"white_noise", "pink_noise", "reverb", "clipping", "dropouts", "silence"}},
     {Modality::kSeries, {"dropout", "stuck", "spikes", "drift", "noise"}},
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <unordered_map>
 #include <vector>
 
 #include "plait/core/error.h"
@@ -102,6 +103,59 @@ Light judge_light(const at::Tensor& x) {
   return out;
 }
 
+/// Blocks of one colour and the corners of the rectangle around them.
+struct Patch {
+  int64_t blocks = 0, top = INT64_MAX, left = INT64_MAX, bottom = -1, right = -1;
+};
+
+/// Share of the picture that a rectangle of one flat colour hides: whole blocks of 8 × 8 without a
+/// trace of anything else. Painted areas are flat too, but seldom rectangles. The ground that a
+/// thing is shown on, the colour of most of the border, is left out.
+double hidden_share(const at::Tensor& x) {
+  int64_t h = x.size(0), w = x.size(1), channels = x.size(2), blocks = 0;
+  const float* p = x.data_ptr<float>();
+  auto colour = [&](int64_t row, int64_t column) {
+    const float* q = p + (row * w + column) * channels;
+    int64_t key = 0;
+    for (int64_t c = 0; c < channels; ++c) key = key << 8 | std::llround(q[c]);
+    return key;
+  };
+  std::unordered_map<int64_t, int64_t> border;
+  std::unordered_map<int64_t, Patch> flat;
+  for (int64_t column = 0; column < w; ++column) {
+    ++border[colour(0, column)];
+    ++border[colour(h - 1, column)];
+  }
+  for (int64_t row = 0; row < h; ++row) {
+    ++border[colour(row, 0)];
+    ++border[colour(row, w - 1)];
+  }
+  for (int64_t top = 0; top + 8 <= h; top += 8) {
+    for (int64_t left = 0; left + 8 <= w; left += 8) {
+      int64_t first = colour(top, left);
+      bool same = true;
+      for (int64_t i = 0; same && i < 64; ++i) same = colour(top + i / 8, left + i % 8) == first;
+      ++blocks;
+      if (!same) continue;
+      Patch& patch = flat[first];
+      ++patch.blocks;
+      patch.top = std::min(patch.top, top / 8);
+      patch.left = std::min(patch.left, left / 8);
+      patch.bottom = std::max(patch.bottom, top / 8);
+      patch.right = std::max(patch.right, left / 8);
+    }
+  }
+  double most = 0;
+  for (const auto& [key, patch] : flat) {
+    if (border[key] > h + w) continue;
+    auto around =
+        static_cast<double>((patch.bottom - patch.top + 1) * (patch.right - patch.left + 1));
+    auto filled = static_cast<double>(patch.blocks) / around;
+    most = std::max(most, static_cast<double>(patch.blocks) * std::pow(filled, 3));
+  }
+  return blocks ? most / static_cast<double>(blocks) : 0;
+}
+
 /// How much steeper steps are from one block of 8 x 8 to the next than within (Wang and others
 /// 2002), at the grid's best position: 0 without a grid.
 double blockiness(const float* p, int64_t h, int64_t w) {
@@ -187,7 +241,12 @@ double edge_slope(const float* p, int64_t h, int64_t w, double noise) {
 Quality image_quality(const at::Tensor& image) {
   if (!image.defined() || image.numel() == 0)
     return {0,
-            {{"sharpness", 0}, {"noise", 0}, {"exposure", 0}, {"entropy", 0}, {"compression", 0}}};
+            {{"sharpness", 0},
+             {"noise", 0},
+             {"exposure", 0},
+             {"entropy", 0},
+             {"compression", 0},
+             {"occlusion", 0}}};
   at::Tensor colours = prepare(image), x = grey(colours);
   int64_t h = x.size(0), w = x.size(1), n = h * w;
   const float* p = x.data_ptr<float>();
@@ -215,12 +274,14 @@ Quality image_quality(const at::Tensor& image) {
                     std::sqrt(std::min(1.0, 0.3 + range / 0.25));
   double rich = std::sqrt(std::min(1.0, 0.1 + entropy / 5));
   double smooth = 1 / (1 + std::max(0.0, blockiness(p, h, w) - 0.2) / 1.8);
-  return {std::clamp(sharpness * calm * exposure * rich * smooth, 0.0, 1.0),
+  double open = 1 / (1 + 2 * hidden_share(colours));
+  return {std::clamp(sharpness * calm * exposure * rich * smooth * open, 0.0, 1.0),
           {{"sharpness", sharpness},
            {"noise", calm},
            {"exposure", exposure},
            {"entropy", rich},
-           {"compression", smooth}}};
+           {"compression", smooth},
+           {"occlusion", open}}};
 }
 
 }  // namespace plait::models

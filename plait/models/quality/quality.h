@@ -13,7 +13,7 @@
 namespace plait::models {
 
 /// Raised whenever scores change: part of the key of features that are kept with their quality.
-inline constexpr int64_t kQualityVersion = 3;
+inline constexpr int64_t kQualityVersion = 4;
 
 struct Quality {
   double score = 0;                     ///< In [0, 1].
@@ -31,8 +31,9 @@ Quality text_quality(std::string_view text);
 /// uint8 [H, W, 3] (or [H, W]) or float [3, H, W] in [0, 1]. Parts: sharpness (slope of the
 /// steepest edges against their height), noise (Immerkær's estimate in the calmest blocks),
 /// exposure (light lost at either end, range of tones), entropy (of the grey values), compression
-/// (steps at the borders of 8 × 8 blocks; seen only at the picture's own size). Pictures are judged
-/// at a shorter side of at most 320 pixels. What is hidden behind an object is hardly noticed.
+/// (steps at the borders of 8 × 8 blocks; seen only at the picture's own size), occlusion (a flat
+/// rectangle in front; other things in front are not noticed). Pictures are judged at a shorter
+/// side of at most 320 pixels.
 Quality image_quality(const at::Tensor& image);
 
 /// Speech, float [N] or [C, N] in [-1, 1], of which the first two minutes are read. Parts: noise
