@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <random>
 
-#include "plait/api/parallel.h"
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
+#include "plait/core/parallel.h"
 #include "plait/data/augment/augment.h"
 
 namespace plait::api {

@@ -10,11 +10,11 @@
 #include <mutex>
 
 #include "plait/api/locate.h"
-#include "plait/api/parallel.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
 #include "plait/core/feature_store.h"
 #include "plait/core/log.h"
+#include "plait/core/parallel.h"
 #include "plait/core/weights/model_folder.h"
 #include "plait/core/weights/safetensors.h"
 #include "plait/models/quality/quality.h"
@@ -310,7 +310,10 @@ Feature MultimodalModel::encode(const std::string& stream, const Value& value) {
 
 std::string MultimodalModel::fingerprint(const std::string& stream) const {
   processor(stream);
-  const std::string stamp = stamp_of(network_->encoder(stream).parameters());
+  std::vector<at::Tensor> state = network_->encoder(stream).parameters();
+  for (const auto& [name, buffer] : network_->encoder(stream).named_buffers())
+    state.push_back(buffer);
+  const std::string stamp = stamp_of(state);
   {
     std::lock_guard lock(fingerprints_mutex_);
     auto known = fingerprints_.find(stream);

@@ -9,6 +9,7 @@
 #include "plait/api/auto_model.h"
 #include "plait/api/locate.h"
 #include "plait/core/error.h"
+#include "plait/models/encoders/vector.h"
 
 namespace plait::api {
 namespace {
@@ -143,8 +144,27 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
   model->network().initialize(static_cast<uint64_t>(recipe.seed));
   model->network().load_state_dict(weights, /*strict=*/false);
   model->network().train_mode(false);
+  fit_vector_encoders(*model, splits.train);
   if (progress) progress("fetch", static_cast<double>(count), static_cast<double>(count), "");
   return model;
+}
+
+void fit_vector_encoders(MultimodalModel& model, const std::vector<Sample>& train) {
+  for (const std::string& stream : model.network().stream_names()) {
+    const auto* encoder = dynamic_cast<const models::Vector*>(&model.network().encoder(stream));
+    if (!encoder || encoder->fitted()) continue;
+    std::vector<const Value*> values;
+    for (const Sample& sample : train) {
+      auto it = sample.streams.find(stream);
+      if (it != sample.streams.end()) values.push_back(&it->second);
+    }
+    if (values.empty()) continue;
+    TensorMap rows = model.processor(stream).process(values, stream);
+    TensorMap state;
+    for (const auto& [name, tensor] : models::Vector::fit(get(rows, "values", "recipe")))
+      state["streams." + stream + ".encoder." + name] = tensor;
+    model.network().load_state_dict(state, /*strict=*/false);
+  }
 }
 
 DamagePlan test_damage(const Recipe& recipe) {
@@ -174,6 +194,7 @@ std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model,
 RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
                             const data::DatasetSplits& splits, FeatureStore* store,
                             const StageProgress& progress) {
+  fit_vector_encoders(model, splits.train);
   RecipeData out;
   out.test_plan = test_damage(recipe);
   std::vector<DamagePlan> copies;

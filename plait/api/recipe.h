@@ -48,6 +48,11 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
                                              const data::DatasetSplits& splits,
                                              const StageProgress& progress = {});
 
+/// Sets mean and deviation of the encoders of type "vector" from the training split, and from it
+/// alone; those that have been set before (by this, or by loaded weights) stay as they are.
+/// build_model does this when it is given training items, prepare_features in any case.
+void fit_vector_encoders(MultimodalModel& model, const std::vector<Sample>& train);
+
 /// Cached frozen features of the three splits: training with damaged copies, validation with one
 /// per plan, test with one.
 struct RecipeData {

@@ -21,6 +21,7 @@ DatasetAdapter stamps_dataset();
 DatasetAdapter emoji_dataset();
 DatasetAdapter openclipart_dataset();
 DatasetAdapter everyday_dataset();
+DatasetAdapter handwritten_dataset();
 
 /// One drawing to turn into a PNG of at most `size` × `size` pixels; its sides keep their
 /// proportion, its background stays transparent.
@@ -35,10 +36,5 @@ struct SvgJob {
 /// @throws Error kUnavailable when it is not installed.
 std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string& what,
                               const Progress& progress);
-
-/// Calls `work(i)` for 0 ≤ i < count from as many threads as there are processors; `progress` is
-/// called by the caller's thread. The first exception ends the rest and passes on.
-void for_each_parallel(size_t count, const std::function<void(size_t)>& work,
-                       const std::function<void(size_t)>& progress);
 
 }  // namespace plait::data

@@ -1,58 +1,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <exception>
-#include <mutex>
-#include <thread>
 
 #include "plait/core/error.h"
 #include "plait/core/log.h"
+#include "plait/core/parallel.h"
 #include "plait/data/datasets/prepare.h"
 #include "plait/data/packages/process.h"
 
 namespace plait::data {
-
-void for_each_parallel(size_t count, const std::function<void(size_t)>& work,
-                       const std::function<void(size_t)>& progress) {
-  std::atomic<size_t> next{0}, done{0};
-  std::atomic<int> running{0};
-  std::exception_ptr problem;
-  std::mutex mutex;
-  auto keep = [&] {
-    std::lock_guard lock(mutex);
-    if (!problem) problem = std::current_exception();
-    next = count;
-  };
-  std::vector<std::thread> threads;
-  size_t workers = std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()),
-                                    std::max<size_t>(count, 1));
-  running = static_cast<int>(workers);
-  for (size_t i = 0; i < workers; ++i) {
-    threads.emplace_back([&] {
-      try {
-        for (size_t item; (item = next.fetch_add(1)) < count;) {
-          work(item);
-          ++done;
-        }
-      } catch (...) {
-        keep();
-      }
-      --running;
-    });
-  }
-  while (running > 0) {
-    try {
-      if (progress) progress(done);
-    } catch (...) {
-      keep();
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  for (std::thread& thread : threads) thread.join();
-  if (problem) std::rethrow_exception(problem);
-}
 
 std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string& what,
                               const Progress& progress) {
@@ -63,7 +20,7 @@ std::vector<bool> render_svgs(const std::vector<SvgJob>& jobs, const std::string
          what + " needs rsvg-convert (Debian: apt-get install librsvg2-bin): " + error.what());
   }
   std::vector<char> good(jobs.size(), 0);
-  for_each_parallel(
+  for_each_in_parallel(
       jobs.size(),
       [&](size_t i) {
         const SvgJob& job = jobs[i];

@@ -7,6 +7,7 @@
 
 #include "plait/core/error.h"
 #include "plait/core/file.h"
+#include "plait/core/parallel.h"
 #include "plait/data/datasets/prepare.h"
 #include "plait/data/hash.h"
 #include "plait/data/packages/process.h"
@@ -88,7 +89,7 @@ std::vector<std::string> synthesize_speech(const std::vector<Utterance>& utteran
          std::string("synthetic speech needs espeak-ng (Debian: apt-get install espeak-ng): ") +
              error.what());
   }
-  for_each_parallel(
+  for_each_in_parallel(
       missing.size(), [&](size_t i) { speak(utterances[missing[i]], paths[missing[i]]); },
       [&](size_t done) {
         if (progress) {

@@ -1,0 +1,100 @@
+#include "plait/models/trust/density.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "plait/core/error.h"
+#include "plait/core/tensor_map.h"
+
+namespace plait::models {
+namespace {
+
+constexpr double kRidge = 1e-3;  ///< Share of the identity in covariances of unit scale
+
+}  // namespace
+
+ClassDensity::ClassDensity(int64_t width, int64_t components, int64_t classes, int64_t reference) {
+  const int64_t p = std::min({components, width, int64_t{64}});
+  center_ = add_buffer("center", at::zeros({width}));
+  components_ = add_buffer("components", at::zeros({width, p}));
+  scale_ = add_buffer("scale", at::ones({p + 1}));
+  class_means_ = add_buffer("class_means", at::zeros({classes, p + 1}));
+  whitening_ = add_buffer("whitening", at::eye(p + 1));
+  reference_ = add_buffer("reference", at::zeros({reference}));
+  limit_ = add_buffer("limit", at::ones({}));
+}
+
+at::Tensor ClassDensity::coordinates(const at::Tensor& x) const {
+  at::Tensor centred = x.to(at::kFloat) - center_;
+  at::Tensor inside = at::matmul(centred, components_);
+  // The root keeps the tail of the left-over norm near a Gaussian's.
+  at::Tensor left = (centred.square().sum(-1) - inside.square().sum(-1)).clamp_min(0).sqrt().sqrt();
+  return at::cat({inside, left.unsqueeze(-1)}, -1) / scale_;
+}
+
+void ClassDensity::fit(const at::Tensor& x, const at::Tensor& target) {
+  require(x.dim() == 2 && x.size(0) >= 2 && x.size(1) == center_.size(0), "trust",
+          "expected at least two rows of the stream's width");
+  require(x.isfinite().all().item<bool>(), "trust", "expected finite features");
+  at::NoGradGuard no_grad;
+  at::Tensor rows = x.detach().to(at::kCPU, at::kDouble);
+  at::Tensor mean = rows.mean(0), centred = rows - mean;
+  at::Tensor covariance =
+      at::matmul(centred.t(), centred) / static_cast<double>(std::max<int64_t>(x.size(0) - 1, 1));
+  const int64_t p = components_.size(1);
+  at::Tensor vectors = std::get<1>(at::linalg_eigh(covariance));
+  center_.copy_(mean);
+  components_.copy_(vectors.narrow(1, vectors.size(1) - p, p));
+  scale_.fill_(1);
+  at::Tensor z = coordinates(x).to(at::kDouble);
+  scale_.copy_(z.std(0).clamp_min(1e-6));
+  z = coordinates(x).to(at::kDouble);
+
+  const int64_t classes = class_means_.size(0);
+  at::Tensor labels = target.to(at::kCPU, at::kLong);
+  at::Tensor member = at::one_hot(labels, classes).to(at::kDouble);
+  at::Tensor count = member.sum(0).unsqueeze(1);
+  // A class without items gets the mean of all: it is never nearer than the others by chance.
+  at::Tensor means = at::where(count > 0, at::matmul(member.t(), z) / count.clamp_min(1),
+                               z.mean(0, /*keepdim=*/true));
+  at::Tensor within = z - means.index_select(0, labels);
+  at::Tensor shared = at::matmul(within.t(), within) /
+                      static_cast<double>(std::max<int64_t>(x.size(0) - classes, 1));
+  shared = shared + kRidge * at::eye(p + 1, at::kDouble);
+  auto [values, axes] = at::linalg_eigh(shared);
+  class_means_.copy_(means);
+  whitening_.copy_(axes / values.clamp_min(kRidge).sqrt());
+}
+
+at::Tensor ClassDensity::distance(const at::Tensor& x) const {
+  at::Tensor z = at::matmul(coordinates(x), whitening_);
+  at::Tensor means = at::matmul(class_means_, whitening_);
+  return at::cdist(z, means).amin(-1);
+}
+
+void ClassDensity::set_reference(const at::Tensor& clean_distances, double limit) {
+  require(clean_distances.numel() > 0 && limit > 0, "trust",
+          "expected reference distances and a positive limit");
+  at::NoGradGuard no_grad;
+  at::Tensor at_quantiles = at::linspace(0, 1, reference_.size(0), at::kDouble);
+  reference_.copy_(at::quantile(clean_distances.detach().to(at::kCPU, at::kDouble), at_quantiles));
+  limit_.fill_(limit);
+}
+
+at::Tensor ClassDensity::p_value(const at::Tensor& distance) const {
+  const auto n = static_cast<double>(reference_.size(0));
+  at::Tensor below = at::searchsorted(reference_, distance.to(at::kFloat).contiguous());
+  return (n - below.to(at::kFloat) + 1) / (n + 1);
+}
+
+at::Tensor ClassDensity::unusual(const at::Tensor& distance) const {
+  at::Tensor median = reference_[reference_.size(0) / 2].clamp_min(1e-6);
+  return (distance.clamp_min(1e-6) / median).log().clamp(-3, 3);
+}
+
+at::Tensor ClassDensity::excess(const at::Tensor& distance) const {
+  return (distance.clamp_min(1e-12) / limit_).log().clamp_min(0);
+}
+
+}  // namespace plait::models

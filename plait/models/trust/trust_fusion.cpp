@@ -1,0 +1,176 @@
+#include "plait/models/trust/trust_fusion.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cmath>
+
+#include "plait/core/error.h"
+
+namespace plait::models {
+namespace {
+
+constexpr double kExcessSlope = 3;      ///< ε rises to 1 − e⁻³ at e times the limit
+constexpr double kConsensusFloor = 0.1; ///< ε of every stream when the gate forms the consensus
+constexpr double kInitialTrust = 2.5;   ///< Logit of 1 − ε before training
+
+/// Probabilities of the log-linear pool of all streams but m, for every m: [B, M, K].
+at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior) {
+  at::Tensor others = support.sum(1, /*keepdim=*/true) - support;
+  return at::softmax(others + log_prior, -1);
+}
+
+}  // namespace
+
+void TrustFusion::Config::visit(ConfigVisitor& v) {
+  v.field("streams", streams, "Names of the streams");
+  v.field("widths", widths, "Width of each stream's features", {.min = 1, .max = 1e6});
+  v.field("classes", classes, "Number of classes", {.min = 2, .max = 1e6});
+  v.field("hidden", hidden, "Hidden width of the experts; 0: linear", {.min = 0, .max = 65536});
+  v.field("dropout", dropout, "Dropout of the experts", {.min = 0, .max = 0.95});
+  v.field("components", components, "Principal components of the densities",
+          {.min = 1, .max = 64});
+  v.field("gate_hidden", gate_hidden, "Hidden width of the gates", {.min = 1, .max = 1024});
+  v.field("floor", floor, "Least probability that a stream misleads", {.min = 1e-4, .max = 0.5});
+}
+
+TrustFusion::Config TrustFusion::Config::tiny() {
+  Config c;
+  c.streams = {"a", "b"};
+  c.widths = {5, 7};
+  c.classes = 3;
+  c.hidden = 8;
+  c.components = 3;
+  return c;
+}
+
+void TrustFusion::Config::validate() const {
+  require(!streams.empty() && streams.size() == widths.size(), "trust",
+          "expected one width per stream");
+  require(static_cast<int64_t>(streams.size()) <= kMaxStreams, "trust",
+          "expected at most 12 streams");
+}
+
+TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
+  config_.validate();
+  const auto m = static_cast<int64_t>(config_.streams.size());
+  auto experts = std::make_shared<ModuleList<StreamExpert>>();
+  for (int64_t i = 0; i < m; ++i) {
+    experts_.push_back(experts->append(config_.widths[i], config_.classes, config_.hidden,
+                                       config_.dropout, config_.components));
+  }
+  add_child("experts", experts);
+  const int64_t h = config_.gate_hidden;
+  weight1_ = add_parameter("gate.weight1", at::zeros({m, kGateInputs, h}));
+  bias1_ = add_parameter("gate.bias1", at::zeros({m, 1, h}));
+  weight2_ = add_parameter("gate.weight2", at::zeros({m, h, 1}));
+  bias2_ = add_parameter("gate.bias2", at::full({m, 1, 1}, kInitialTrust));
+  log_prior_ = add_buffer("log_prior", at::full({config_.classes}, -std::log(config_.classes)));
+  scale_ = add_buffer("scale", at::ones({int64_t{1} << m}));
+}
+
+std::vector<at::Tensor> TrustFusion::gate_parameters() const {
+  return {weight1_, bias1_, weight2_, bias2_};
+}
+
+void TrustFusion::reset_parameters(at::Generator& generator) {
+  const double bound = 1 / std::sqrt(static_cast<double>(kGateInputs));
+  weight1_.uniform_(-bound, bound, generator);
+  bias1_.zero_();
+  weight2_.normal_(0, 0.01, generator);
+  bias2_.fill_(kInitialTrust);
+}
+
+void TrustFusion::initialize_gates(uint64_t seed) {
+  at::NoGradGuard no_grad;
+  auto generator = at::detail::createCPUGenerator(seed);
+  reset_parameters(generator);
+}
+
+void TrustFusion::set_prior(const at::Tensor& probabilities) {
+  at::NoGradGuard no_grad;
+  log_prior_.copy_((probabilities / probabilities.sum()).clamp_min(1e-6).log());
+}
+
+void TrustFusion::set_scale(int64_t subset, double value) {
+  require(subset > 0 && subset < scale_.size(0) && value > 0, "trust",
+          "expected a subset of the streams and a positive scale");
+  scale_[subset].fill_(value);
+}
+double TrustFusion::scale(int64_t subset) const { return scale_[subset].item<double>(); }
+
+at::Tensor TrustFusion::subset_of(const at::Tensor& present) {
+  at::Tensor bits = at::pow(2, at::arange(present.size(1), present.options().dtype(at::kLong)));
+  return (present.to(at::kLong) * bits).sum(1);
+}
+
+Evidence TrustFusion::gather(const std::vector<at::Tensor>& pooled, const at::Tensor& quality,
+                             const at::Tensor& present) const {
+  require(pooled.size() == experts_.size(), "trust", "expected one feature tensor per stream");
+  require(present.dim() == 2 && present.size(1) == static_cast<int64_t>(experts_.size()) &&
+              quality.sizes() == present.sizes(),
+          "trust", "expected quality and presence of every stream");
+  require(present.any(1).all().item<bool>(), "trust", "expected at least one stream per item");
+  std::vector<at::Tensor> logs, p_values, unusual, excesses;
+  for (size_t m = 0; m < experts_.size(); ++m) {
+    const StreamExpert& expert = *experts_[m];
+    at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
+    at::Tensor x = pooled[m].defined() ? pooled[m].to(at::kFloat)
+                                       : at::zeros({present.size(0), config_.widths[m]});
+    x = at::where(here, x, at::zeros_like(x));
+    at::Tensor distance = expert.density().distance(expert.standardise(x));
+    logs.push_back(at::log_softmax(expert.logits(x) / expert.temperature(), -1));
+    p_values.push_back(expert.density().p_value(distance));
+    unusual.push_back(expert.density().unusual(distance));
+    excesses.push_back(expert.density().excess(distance));
+  }
+  return {at::stack(logs, 1), at::stack(p_values, 1), at::stack(unusual, 1),
+          at::stack(excesses, 1), quality.to(at::kFloat), present.to(at::kBool)};
+}
+
+/// Nats that each stream adds to each class, before the scale: [B, M, K].
+at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) const {
+  at::Tensor eps = breakage.unsqueeze(-1);
+  at::Tensor mixed = (1 - eps) * (e.log_probabilities - log_prior_).exp() + eps;
+  at::Tensor here = e.present.unsqueeze(-1);
+  return at::where(here, mixed.log(), at::zeros_like(mixed));
+}
+
+at::Tensor TrustFusion::gate_inputs(const Evidence& e) const {
+  const double classes = std::log(static_cast<double>(config_.classes));
+  at::Tensor p = e.log_probabilities.exp();
+  at::Tensor entropy = -(p * e.log_probabilities).sum(-1) / classes;
+  at::Tensor consensus =
+      leave_one_out(pool(e, at::full_like(entropy, kConsensusFloor)), log_prior_);
+  at::Tensor agreement = (p * consensus).sum(-1).clamp_min(1e-6).log() / classes;
+  return at::stack({entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5,
+                    e.unusual, e.excess.clamp_max(3), e.quality},
+                   -1);
+}
+
+at::Tensor TrustFusion::breakage(const Evidence& e) const {
+  at::Tensor r = gate_inputs(e).permute({1, 0, 2});  // [M, B, inputs]
+  at::Tensor h = at::gelu(at::baddbmm(bias1_, r, weight1_));
+  at::Tensor trust = at::sigmoid(at::baddbmm(bias2_, h, weight2_)).squeeze(-1).t();
+  at::Tensor eps = 1 - trust * (-kExcessSlope * e.excess).exp();
+  eps = eps.clamp(config_.floor, 1);
+  return at::where(e.present, eps, at::ones_like(eps));
+}
+
+TrustOutput TrustFusion::fuse(const Evidence& e) const { return fuse_with(e, breakage(e)); }
+
+TrustOutput TrustFusion::fuse_with(const Evidence& e, const at::Tensor& breakage) const {
+  TrustOutput out;
+  out.breakage = breakage;
+  at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
+  out.support = a * pool(e, breakage);
+  out.log_probabilities = at::log_softmax(out.support.sum(1) + log_prior_, -1);
+  // How far each stream alone would move the prior, in nats.
+  at::Tensor alone = at::log_softmax(out.support + log_prior_, -1);
+  at::Tensor moved = (alone.exp() * (alone - log_prior_)).sum(-1).clamp_min(0) + 1e-6;
+  moved = at::where(e.present, moved, at::zeros_like(moved));
+  out.weights = moved / moved.sum(1, /*keepdim=*/true);
+  return out;
+}
+
+}  // namespace plait::models

@@ -1,0 +1,96 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plait/core/config.h"
+#include "plait/models/trust/stream_expert.h"
+
+namespace plait::models {
+
+/// What the streams say of B items, and how each looks: M streams, K classes. Rows of absent
+/// streams hold any finite values.
+struct Evidence {
+  at::Tensor log_probabilities;  ///< [B, M, K] calibrated experts
+  at::Tensor p_value;            ///< [B, M] of the density, in (0, 1]
+  at::Tensor unusual;            ///< [B, M] how far from clean features, see ClassDensity
+  at::Tensor excess;             ///< [B, M] ≥ 0, how far beyond anything useful
+  at::Tensor quality;            ///< [B, M] in [0, 1]
+  at::Tensor present;            ///< [B, M] bool
+};
+
+struct TrustOutput {
+  at::Tensor log_probabilities;  ///< [B, K]
+  at::Tensor breakage;           ///< [B, M] probability ε that the stream misleads; 1 where absent
+  at::Tensor support;            ///< [B, M, K] nats that each stream adds to each class
+  at::Tensor weights;            ///< [B, M] share of the evidence; 0 where absent, sums to 1
+};
+
+/// Contamination-robust product of experts:
+///
+///   log p(y) = log π(y) + a_S Σ_{m∈S} log[((1 − ε_m) p_m(y) + ε_m π(y)) / π(y)]
+///
+/// p_m are calibrated experts, π the prior, S the present streams, a_S one scalar per subset.
+/// ε_m = 1 − σ(g_m(r_m)) · exp(−3 · excess_m), at least ε₀: a small gate g_m reads entropy,
+/// confidence, agreement with the consensus of the others, density and signal quality; beyond
+/// anything seen the density alone switches a stream off. One stream moves no log-odds by more than
+/// a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can outvote the others by being loud.
+/// Thread-safe in eval mode.
+class TrustFusion : public Module {
+ public:
+  struct Config {
+    std::vector<std::string> streams;
+    std::vector<int64_t> widths;  ///< Of each stream's features
+    int64_t classes = 0;
+    int64_t hidden = 64;  ///< Of the experts; 0 = linear
+    double dropout = 0.2;
+    int64_t components = 16;   ///< Principal components of the densities
+    int64_t gate_hidden = 24;  ///< Of the gates
+    double floor = 0.05;       ///< ε₀
+    void visit(ConfigVisitor& v);
+    static Config tiny();
+    void validate() const;
+  };
+  static constexpr int64_t kGateInputs = 8;
+  static constexpr int64_t kMaxStreams = 12;
+
+  explicit TrustFusion(Config config);
+  const Config& config() const { return config_; }
+  StreamExpert& expert(size_t m) { return *experts_[m]; }
+  const StreamExpert& expert(size_t m) const { return *experts_[m]; }
+  /// The gates' own parameters.
+  std::vector<at::Tensor> gate_parameters() const;
+  /// Draws the gates anew, the experts stay.
+  void initialize_gates(uint64_t seed);
+  void reset_parameters(at::Generator& generator) override;
+  const at::Tensor& log_prior() const { return log_prior_; }
+
+  /// pooled[m] [B, D_m] raw features (undefined for a stream that no item has), quality and present
+  /// [B, M]. @throws Error kInvalidArgument for shapes, or an item without any stream.
+  Evidence gather(const std::vector<at::Tensor>& pooled, const at::Tensor& quality,
+                  const at::Tensor& present) const;
+  /// Differentiable in the gates and in Evidence.
+  TrustOutput fuse(const Evidence& evidence) const;
+  /// As `fuse` with breakage [B, M] given (an ablation, or an oracle).
+  TrustOutput fuse_with(const Evidence& evidence, const at::Tensor& breakage) const;
+  at::Tensor breakage(const Evidence& evidence) const;
+
+  void set_prior(const at::Tensor& probabilities);
+  /// The scalar a_S of a subset, bit m set when stream m is present.
+  void set_scale(int64_t subset, double value);
+  double scale(int64_t subset) const;
+  /// [B, M] bool → [B] int64 of subset bits.
+  static at::Tensor subset_of(const at::Tensor& present);
+
+ private:
+  at::Tensor gate_inputs(const Evidence& e) const;
+  at::Tensor pool(const Evidence& e, const at::Tensor& breakage) const;
+
+  Config config_;
+  std::vector<std::shared_ptr<StreamExpert>> experts_;
+  at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_;
+};
+
+}  // namespace plait::models

@@ -1,0 +1,33 @@
+#pragma once
+#include <vector>
+
+#include "plait/train/trust/fit_trust.h"
+
+namespace plait::train {
+
+/// How often and how strongly a stream of an item of the bank is damaged, in units of each
+/// feature's deviation.
+struct BankOptions {
+  double damaged_copy = 0.3;  ///< One of the encoded damaged variants, where there are any
+  double noise = 0.35, min_noise = 0.1, max_noise = 10;  ///< Gaussian, log-uniform strength
+  double occlusion = 0.1;  ///< A share of 10 to 90 % of the features becomes the mean
+  double swap = 0.06;      ///< Another item's features
+  double missing = 0.15;   ///< Absent; never all streams of an item
+  double clean_items = 0.3;  ///< Items that stay as they are
+};
+
+/// One pass over the data: features [M] of [N, D_m], quality and present [N, M].
+struct BankItems {
+  std::vector<at::Tensor> features;
+  at::Tensor quality, present;
+};
+
+/// Damages a copy of the data; `mean` and `deviation` [M] are each stream's. Deterministic in the
+/// seed.
+BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
+                    const std::vector<at::Tensor>& deviation, uint64_t seed,
+                    const BankOptions& options = {});
+/// The data as they are, in the bank's form.
+BankItems clean_bank(const TrustData& data);
+
+}  // namespace plait::train

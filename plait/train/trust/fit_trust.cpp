@@ -1,0 +1,367 @@
+#include "plait/train/trust/fit_trust.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "plait/core/error.h"
+#include "plait/core/parallel.h"
+#include "plait/core/hash.h"
+#include "plait/train/calibrate.h"
+#include "plait/train/optimizer.h"
+#include "plait/train/trust/damage_bank.h"
+
+namespace plait::train {
+namespace {
+
+using models::Evidence;
+using models::StreamExpert;
+using models::TrustFusion;
+
+constexpr double kLimitQuantile = 0.999;
+constexpr double kLeastScale = 0.05, kLargestScale = 5;
+constexpr int64_t kFewItems = 30;  ///< A subset with fewer takes the scale of its size
+
+TrustFusion::Config make_config(const TrustData& data, const std::vector<std::string>& streams,
+                                int64_t classes, const TrustOptions& options) {
+  TrustFusion::Config config;
+  config.streams = streams;
+  for (const auto& variants : data.features) config.widths.push_back(variants.at(0).size(1));
+  config.classes = classes;
+  config.hidden = options.hidden;
+  config.dropout = options.dropout;
+  config.components = options.components;
+  config.floor = options.floor;
+  return config;
+}
+
+void check(const TrustData& data, size_t streams, int64_t classes) {
+  require(data.features.size() == streams && data.present.dim() == 2 &&
+              data.present.size(1) == static_cast<int64_t>(streams),
+          "trust", "expected features and presence of every stream");
+  require(data.target.dim() == 1 && data.target.size(0) == data.size(), "trust",
+          "expected one target per item");
+  require(data.size() > 0 && data.target.min().item<int64_t>() >= 0 &&
+              data.target.max().item<int64_t>() < classes,
+          "trust", "expected a class for every item");
+  for (size_t m = 0; m < streams; ++m) {
+    at::Tensor here = data.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
+    for (const at::Tensor& x : data.features[m]) {
+      require(x.dim() == 2 && x.size(0) == data.size(), "trust", "expected features [N, D]");
+      require(at::logical_or(x.isfinite(), at::logical_not(here)).all().item<bool>(), "trust",
+              "expected finite features where a stream is present");
+    }
+  }
+}
+
+TrustData rows_of(const TrustData& data, const at::Tensor& rows) {
+  TrustData out;
+  auto pick = [&](const std::vector<std::vector<at::Tensor>>& from) {
+    std::vector<std::vector<at::Tensor>> to;
+    for (const auto& variants : from) {
+      to.emplace_back();
+      for (const at::Tensor& x : variants) to.back().push_back(x.index_select(0, rows));
+    }
+    return to;
+  };
+  out.features = pick(data.features);
+  out.quality = pick(data.quality);
+  out.present = data.present.index_select(0, rows);
+  out.target = data.target.index_select(0, rows);
+  return out;
+}
+
+/// Trains one expert on the items that have the stream.
+void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
+                  const at::Tensor& target, const TrustOptions& options, uint64_t seed) {
+  expert.fit_scale(variants[0]);
+  expert.initialize(seed);
+  expert.train(true);
+  auto generator = at::detail::createCPUGenerator(mix_seed(seed, 1));
+  expert.set_generator(generator);
+  ParameterGroup group{expert.named_parameters(), 1.0, options.weight_decay};
+  for (auto& [name, tensor] : group.parameters) tensor.requires_grad_(true);
+  AdamW optimizer({group}, {});
+  const int64_t n = target.size(0), batch = std::min(options.batch_size, n);
+  const int64_t steps = options.expert_epochs * ((n + batch - 1) / batch);
+  int64_t step = 0;
+  for (int64_t epoch = 0; epoch < options.expert_epochs; ++epoch) {
+    at::Tensor x = variants[0];
+    if (variants.size() > 1) {
+      // Half clean, half damaged copies.
+      at::Tensor which =
+          ((at::rand({n}, generator) - 0.5).clamp_min(0) * 2 *
+           static_cast<double>(variants.size() - 1)).ceil().to(at::kLong);
+      x = at::stack(variants, 1)
+              .gather(1, which.view({n, 1, 1}).expand({n, 1, x.size(1)}))
+              .squeeze(1);
+    }
+    for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
+      at::Tensor loss = at::cross_entropy_loss(
+          expert.logits(x.index_select(0, rows)), target.index_select(0, rows), {},
+          at::Reduction::Mean, -1, options.label_smoothing);
+      optimizer.zero_grad();
+      loss.backward();
+      const double done = static_cast<double>(step++) / static_cast<double>(steps);
+      optimizer.step(options.expert_lr * 0.5 * (1 + std::cos(M_PI * done)));
+    }
+  }
+  expert.train(false);
+  expert.requires_grad_(false);
+}
+
+/// All experts with their densities, on the items of `data`.
+std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFusion::Config& config,
+                                           const TrustOptions& options, uint64_t seed) {
+  auto trust = std::make_shared<TrustFusion>(config);
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    at::Tensor rows = data.present.select(1, static_cast<int64_t>(m)).nonzero().squeeze(1);
+    require(rows.size(0) >= 2, "trust",
+            ("expected at least two training items with the stream " + config.streams[m]).c_str());
+    std::vector<at::Tensor> variants;
+    for (const at::Tensor& x : data.features[m])
+      variants.push_back(x.to(at::kFloat).index_select(0, rows));
+    at::Tensor target = data.target.index_select(0, rows);
+    StreamExpert& expert = trust->expert(m);
+    train_expert(expert, variants, target, options, mix_seed(seed, m));
+    expert.density().fit(expert.standardise(variants[0]), target);
+    expert.density().set_reference(expert.density().distance(expert.standardise(variants[0])), 1.0);
+  }
+  return trust;
+}
+
+struct Spread {
+  std::vector<at::Tensor> mean, deviation;
+};
+
+Spread spread_of(const TrustData& data) {
+  Spread out;
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    at::Tensor rows = data.present.select(1, static_cast<int64_t>(m)).nonzero().squeeze(1);
+    at::Tensor x = data.features[m][0].to(at::kFloat).index_select(0, rows);
+    out.mean.push_back(x.mean(0));
+    out.deviation.push_back(x.std(0, /*unbiased=*/false));
+  }
+  return out;
+}
+
+/// Evidence of many items, in the order in which the folds gave it.
+struct Pooled {
+  std::vector<at::Tensor> logits, distance, quality, present, target;  ///< logits not tempered
+};
+
+void append(Pooled& out, const TrustFusion& trust, const BankItems& items,
+            const at::Tensor& target) {
+  std::vector<at::Tensor> logits, distances;
+  for (size_t m = 0; m < items.features.size(); ++m) {
+    const StreamExpert& expert = trust.expert(m);
+    at::Tensor here = items.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
+    at::Tensor x = items.features[m].to(at::kFloat);
+    x = at::where(here, x, at::zeros_like(x));
+    logits.push_back(expert.logits(x));
+    distances.push_back(expert.density().distance(expert.standardise(x)));
+  }
+  out.logits.push_back(at::stack(logits, 1));
+  out.distance.push_back(at::stack(distances, 1));
+  out.quality.push_back(items.quality);
+  out.present.push_back(items.present);
+  out.target.push_back(target);
+}
+
+struct Joined {
+  at::Tensor logits, distance, quality, present, target;
+};
+Joined join(const Pooled& p) {
+  return {at::cat(p.logits), at::cat(p.distance), at::cat(p.quality), at::cat(p.present),
+          at::cat(p.target)};
+}
+
+Evidence evidence_of(const TrustFusion& trust, const Joined& j) {
+  std::vector<at::Tensor> logs, p_values, unusual, excesses;
+  for (int64_t m = 0; m < j.present.size(1); ++m) {
+    const StreamExpert& expert = trust.expert(static_cast<size_t>(m));
+    at::Tensor distance = j.distance.select(1, m);
+    logs.push_back(at::log_softmax(j.logits.select(1, m) / expert.temperature(), -1));
+    p_values.push_back(expert.density().p_value(distance));
+    unusual.push_back(expert.density().unusual(distance));
+    excesses.push_back(expert.density().excess(distance));
+  }
+  return {at::stack(logs, 1),     at::stack(p_values, 1), at::stack(unusual, 1),
+          at::stack(excesses, 1), j.quality,              j.present};
+}
+
+Evidence rows_of(const Evidence& e, const at::Tensor& rows) {
+  return {e.log_probabilities.index_select(0, rows), e.p_value.index_select(0, rows),
+          e.unusual.index_select(0, rows), e.excess.index_select(0, rows), e.quality.index_select(0, rows),
+          e.present.index_select(0, rows)};
+}
+
+/// Temperatures and what counts as unusual, from clean and damaged items that no expert has seen.
+void set_references(TrustFusion& trust, const Joined& clean, const Joined& bank) {
+  for (int64_t m = 0; m < clean.present.size(1); ++m) {
+    StreamExpert& expert = trust.expert(static_cast<size_t>(m));
+    at::Tensor rows = clean.present.select(1, m).nonzero().squeeze(1);
+    at::Tensor damaged = bank.present.select(1, m).nonzero().squeeze(1);
+    expert.set_temperature(fit_temperature(clean.logits.select(1, m).index_select(0, rows),
+                                           clean.target.index_select(0, rows)));
+    at::Tensor far = bank.distance.select(1, m).index_select(0, damaged).to(at::kDouble);
+    expert.density().set_reference(clean.distance.select(1, m).index_select(0, rows),
+                                   at::quantile(far, kLimitQuantile).item<double>());
+  }
+}
+
+void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor& target,
+                 const TrustOptions& options) {
+  NamedTensors parameters;
+  for (const at::Tensor& p : trust.gate_parameters()) {
+    at::Tensor parameter = p;
+    parameters.emplace_back("gate." + std::to_string(parameters.size()),
+                            parameter.requires_grad_(true));
+  }
+  AdamW optimizer({{parameters, 1.0, 0.0}}, {});
+  auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 77));
+  const int64_t n = target.size(0);
+  double lr = options.gate_lr;
+  for (int64_t epoch = 0; epoch < options.gate_epochs; ++epoch) {
+    for (const at::Tensor& rows : at::randperm(n, generator).split(options.gate_batch)) {
+      Evidence part = rows_of(evidence, rows);
+      at::Tensor loss =
+          at::nll_loss(trust.fuse(part).log_probabilities, target.index_select(0, rows));
+      optimizer.zero_grad();
+      loss.backward();
+      optimizer.clip_grad_norm(1.0);
+      optimizer.step(lr);
+    }
+    lr *= options.gate_decay;
+    if (options.progress)
+      options.progress("gates", static_cast<double>(epoch + 1) / options.gate_epochs);
+  }
+  for (auto& [name, tensor] : parameters) tensor.requires_grad_(false);
+}
+
+/// The a that minimises the NLL of softmax(a · support + log prior): convex, by golden section.
+double fit_scale(const at::Tensor& support, const at::Tensor& log_prior, const at::Tensor& target) {
+  auto nll = [&](double log_a) {
+    return at::nll_loss(at::log_softmax(support * std::exp(log_a) + log_prior, -1), target)
+        .item<double>();
+  };
+  const double golden = (std::sqrt(5.0) - 1) / 2;
+  double low = std::log(kLeastScale), high = std::log(kLargestScale);
+  double a = high - golden * (high - low), b = low + golden * (high - low);
+  double fa = nll(a), fb = nll(b);
+  while (high - low > 1e-4) {
+    if (fa <= fb) {
+      high = b, b = a, fb = fa;
+      a = high - golden * (high - low), fa = nll(a);
+    } else {
+      low = a, a = b, fa = fb;
+      b = low + golden * (high - low), fb = nll(b);
+    }
+  }
+  return std::exp((low + high) / 2);
+}
+
+/// Every subset of up to 6 streams for itself; of more streams by the number that is present.
+void fit_scales(TrustFusion& trust, const Joined& items, const TrustOptions& options) {
+  const auto streams = static_cast<int64_t>(trust.config().streams.size());
+  const Evidence all = evidence_of(trust, items);
+  const bool each = streams <= 6;
+  std::vector<double> by_size(static_cast<size_t>(streams) + 1, 1.0);
+  auto fit = [&](const at::Tensor& hidden) {
+    Evidence e = all;
+    e.present = at::logical_and(e.present, hidden);
+    at::Tensor rows = e.present.any(1).nonzero().squeeze(1);
+    e = rows_of(e, rows);
+    at::Tensor support = trust.fuse(e).support.sum(1);
+    return std::make_pair(
+        fit_scale(support, trust.log_prior(), items.target.index_select(0, rows)), rows.size(0));
+  };
+  for (int64_t size = 1; size <= streams; ++size) {
+    auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 91, size));
+    at::Tensor order = at::argsort(at::argsort(at::rand(items.present.sizes(), generator), 1, false), 1, false);
+    by_size[static_cast<size_t>(size)] = fit(order < size).first;
+  }
+  for (int64_t subset = 1; subset < (int64_t{1} << streams); ++subset) {
+    at::Tensor bits = at::zeros({1, streams}, at::kBool);
+    int64_t size = 0;
+    for (int64_t m = 0; m < streams; ++m) {
+      if (subset >> m & 1) bits[0][m] = true, ++size;
+    }
+    double scale = by_size[static_cast<size_t>(size)];
+    if (each) {
+      auto [own, rows] = fit(bits);
+      if (rows >= kFewItems) scale = own;
+    }
+    trust.set_scale(subset, scale);
+  }
+}
+
+}  // namespace
+
+int64_t TrustData::size() const { return present.defined() ? present.size(0) : 0; }
+
+std::shared_ptr<models::TrustFusion> fit_trust(const TrustData& train, const TrustData& validation,
+                                               const std::vector<std::string>& streams,
+                                               int64_t classes, const TrustOptions& options) {
+  SerialScope serial;
+  check(train, streams.size(), classes);
+  check(validation, streams.size(), classes);
+  const TrustFusion::Config config = make_config(train, streams, classes, options);
+  const Spread spread = spread_of(train);
+  auto report = [&](double share) {
+    if (options.progress) options.progress("experts", share);
+  };
+
+  auto trust = train_experts(train, config, options, mix_seed(options.seed, 5));
+  const double parts = static_cast<double>(options.folds) + 1;
+  report(1 / parts);
+
+  at::NoGradGuard no_grad;
+  auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 11));
+  at::Tensor fold = at::randperm(train.size(), generator) % options.folds;
+  Pooled clean, bank;
+  const int64_t passes =
+      std::max(options.bank_passes, (options.min_bank + train.size() - 1) / train.size());
+  for (int64_t f = 0; f < options.folds; ++f) {
+    TrustData seen = rows_of(train, (fold != f).nonzero().squeeze(1));
+    TrustData held_out = rows_of(train, (fold == f).nonzero().squeeze(1));
+    std::shared_ptr<TrustFusion> without;
+    {
+      at::AutoGradMode grad(true);
+      without = train_experts(seen, config, options, mix_seed(options.seed, 5, f + 1));
+    }
+    append(clean, *without, clean_bank(held_out), held_out.target);
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      append(bank, *without,
+             draw_bank(held_out, spread.mean, spread.deviation,
+                       mix_seed(options.seed, 100 + pass, f)),
+             held_out.target);
+    }
+    report(static_cast<double>(f + 2) / parts);
+  }
+  Joined clean_items = join(clean), bank_items = join(bank);
+  set_references(*trust, clean_items, bank_items);
+  at::Tensor count = at::bincount(train.target, {}, classes).to(at::kFloat);
+  trust->set_prior(count + 1);
+  trust->initialize_gates(mix_seed(options.seed, 13));
+  {
+    at::AutoGradMode grad(true);
+    train_gates(*trust, evidence_of(*trust, bank_items), bank_items.target, options);
+  }
+
+  Pooled held_out;
+  append(held_out, *trust, clean_bank(validation), validation.target);
+  for (int64_t pass = 0; pass < 2; ++pass) {
+    append(held_out, *trust,
+           draw_bank(validation, spread.mean, spread.deviation, mix_seed(options.seed, 200 + pass)),
+           validation.target);
+  }
+  fit_scales(*trust, join(held_out), options);
+  trust->train(false);
+  return trust;
+}
+
+}  // namespace plait::train

@@ -1,0 +1,53 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plait/models/trust/trust_fusion.h"
+
+namespace plait::train {
+
+/// Frozen features of N items as the experts take them. Variant 0 of a stream is clean, further
+/// ones are the same items encoded from damaged inputs.
+struct TrustData {
+  std::vector<std::vector<at::Tensor>> features;  ///< [M][variants] of [N, D_m]
+  std::vector<std::vector<at::Tensor>> quality;   ///< [M][variants] of [N]; empty: 1 everywhere
+  at::Tensor present;                             ///< [N, M] bool
+  at::Tensor target;                              ///< [N] int64
+  int64_t size() const;
+};
+
+struct TrustOptions {
+  int64_t hidden = 64;
+  double dropout = 0.2;
+  int64_t components = 16;
+  double floor = 0.05;
+  int64_t expert_epochs = 60;
+  double expert_lr = 2e-3;
+  double weight_decay = 1e-2;
+  int64_t batch_size = 64;
+  double label_smoothing = 0;
+  int64_t folds = 4;
+  int64_t bank_passes = 8;  ///< Damaged copies of the training set that the gates learn from
+  int64_t min_bank = 12000; ///< Items in the bank at least: more passes over small sets
+  int64_t gate_epochs = 10;
+  double gate_lr = 5e-3;
+  double gate_decay = 0.75;  ///< Of the learning rate, per epoch
+  int64_t gate_batch = 256;
+  uint64_t seed = 0;
+  /// Called with what is being done and its share in [0, 1].
+  std::function<void(const std::string& stage, double share)> progress;
+};
+
+/// Fits experts (each on its own, so that no stream crowds another out), temperatures and densities
+/// on logits that no expert was trained on (out of fold), then the gates on a bank of damaged
+/// items, last the scale of every subset on `validation`, clean and damaged. Deterministic in the
+/// seed on one number of threads.
+/// @throws Error kInvalidArgument for shapes that do not match, fewer than two items a fold, or a
+/// stream that is not finite where present.
+std::shared_ptr<models::TrustFusion> fit_trust(const TrustData& train, const TrustData& validation,
+                                               const std::vector<std::string>& streams,
+                                               int64_t classes, const TrustOptions& options);
+
+}  // namespace plait::train

@@ -1,0 +1,189 @@
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "plait/core/error.h"
+#include "plait/train/metrics.h"
+#include "plait/train/trust/damage_bank.h"
+#include "plait/train/trust/fit_trust.h"
+
+namespace plait::train {
+namespace {
+
+constexpr int64_t kClasses = 4;
+
+/// Three streams of Gaussian classes; the first separates them best.
+TrustData gaussian_classes(int64_t n, uint64_t seed) {
+  auto means_from = at::detail::createCPUGenerator(3);
+  auto generator = at::detail::createCPUGenerator(seed);
+  TrustData data;
+  data.target = at::randint(kClasses, {n}, generator, at::kLong);
+  for (int64_t m = 0; m < 3; ++m) {
+    at::Tensor means = at::randn({kClasses, 6 + m}, means_from) * (1.6 - 0.3 * static_cast<double>(m));
+    data.features.push_back(
+        {means.index_select(0, data.target) + at::randn({n, 6 + m}, generator)});
+  }
+  data.present = at::ones({n, 3}, at::kBool);
+  return data;
+}
+
+std::vector<at::Tensor> clean(const TrustData& data) {
+  std::vector<at::Tensor> out;
+  for (const auto& variants : data.features) out.push_back(variants[0]);
+  return out;
+}
+
+TrustOptions quick() {
+  TrustOptions options;
+  options.hidden = 16;
+  options.expert_epochs = 15;
+  options.bank_passes = 4;
+  return options;
+}
+
+std::shared_ptr<models::TrustFusion> fitted() {
+  static auto trust = fit_trust(gaussian_classes(500, 1), gaussian_classes(200, 2),
+                                {"a", "b", "c"}, kClasses, quick());
+  return trust;
+}
+
+double accuracy_of(const models::TrustFusion& trust, const std::vector<at::Tensor>& features,
+                   const at::Tensor& present, const at::Tensor& target) {
+  models::Evidence e = trust.gather(features, at::ones(present.sizes()), present);
+  return accuracy(trust.fuse(e).log_probabilities, target);
+}
+
+TEST(Trust, OutvotesABrokenStreamAndKeepsCleanAccuracy) {
+  TrustData test = gaussian_classes(600, 9);
+  auto trust = fitted();
+  auto generator = at::detail::createCPUGenerator(4);
+  double undamaged = accuracy_of(*trust, clean(test), test.present, test.target);
+  std::vector<at::Tensor> x = clean(test);
+  at::Tensor without = test.present.clone();
+  without.select(1, 0).fill_(false);
+  double others = accuracy_of(*trust, x, without, test.target);
+  EXPECT_GT(undamaged, others);
+  for (double strength : {5.0, 20.0, 1000.0}) {
+    std::vector<at::Tensor> damaged = x;
+    damaged[0] = x[0] + strength * at::randn(x[0].sizes(), generator);
+    EXPECT_GT(accuracy_of(*trust, damaged, test.present, test.target), others - 0.03) << strength;
+    models::Evidence e = trust->gather(damaged, at::ones({600, 3}), test.present);
+    at::Tensor eps = trust->breakage(e).mean(0);
+    EXPECT_GT(eps[0].item<double>(), 0.7) << strength;
+    EXPECT_LT(eps[1].item<double>(), 0.4) << strength;
+  }
+}
+
+TEST(Trust, NoStreamMovesTheLogOddsBeyondItsBound) {
+  auto trust = fitted();
+  const double floor = trust->config().floor, pi = trust->log_prior().exp().min().item<double>();
+  const double bound = trust->scale(7) * std::log(1 + (1 - floor) / (floor * pi));
+  auto generator = at::detail::createCPUGenerator(5);
+  TrustData test = gaussian_classes(64, 6);
+  for (double loud : {1.0, 100.0, 1e6}) {
+    std::vector<at::Tensor> x = clean(test);
+    x[1] = x[1] + loud * at::randn(x[1].sizes(), generator);
+    at::Tensor support =
+        trust->fuse(trust->gather(x, at::ones({64, 3}), test.present)).support.select(1, 1);
+    at::Tensor range = support.amax(-1) - support.amin(-1);
+    EXPECT_LE(range.max().item<double>(), bound * 1.0001) << loud;
+  }
+}
+
+TEST(Trust, EverySubsetAnswersAndAbsentValuesDoNotMatter) {
+  auto trust = fitted();
+  TrustData test = gaussian_classes(7, 8);
+  for (int64_t subset = 1; subset < 8; ++subset) {
+    at::Tensor present = at::zeros({7, 3}, at::kBool);
+    std::vector<at::Tensor> x = clean(test), broken = clean(test);
+    for (int64_t m = 0; m < 3; ++m) {
+      if (subset >> m & 1) {
+        present.select(1, m).fill_(true);
+      } else {
+        broken[static_cast<size_t>(m)] = at::full_like(x[static_cast<size_t>(m)], NAN);
+      }
+    }
+    models::TrustOutput a = trust->fuse(trust->gather(x, at::ones({7, 3}), present));
+    models::TrustOutput b = trust->fuse(trust->gather(broken, at::ones({7, 3}), present));
+    EXPECT_TRUE(a.log_probabilities.equal(b.log_probabilities));
+    EXPECT_TRUE(a.log_probabilities.exp().sum(1).allclose(at::ones({7})));
+    EXPECT_TRUE(a.weights.sum(1).allclose(at::ones({7})));
+    EXPECT_EQ((a.weights * at::logical_not(present)).abs().sum().item<double>(), 0);
+  }
+  EXPECT_THROW(trust->gather(clean(test), at::ones({7, 3}), at::zeros({7, 3}, at::kBool)), Error);
+}
+
+TEST(Trust, IsTheWrittenFormula) {
+  models::TrustFusion::Config config = models::TrustFusion::Config::tiny();
+  models::TrustFusion trust(config);
+  trust.initialize(3);
+  trust.set_prior(at::tensor({0.5, 0.3, 0.2}));
+  trust.set_scale(3, 0.7);
+  at::Tensor p = at::softmax(at::randn({5, 2, 3}, at::detail::createCPUGenerator(1)), -1);
+  models::Evidence e{p.log(), at::full({5, 2}, 0.5), at::zeros({5, 2}), at::zeros({5, 2}), at::ones({5, 2}),
+                     at::ones({5, 2}, at::kBool)};
+  at::Tensor eps = at::tensor({0.1, 0.6}).expand({5, 2});
+  at::Tensor pi = at::tensor({0.5, 0.3, 0.2});
+  at::Tensor expected = pi.log().expand({5, 3}).clone();
+  for (int64_t m = 0; m < 2; ++m) {
+    double share = eps[0][m].item<double>();
+    expected = expected + 0.7 * (((1 - share) * p.select(1, m) + share * pi) / pi).log();
+  }
+  EXPECT_TRUE(trust.fuse_with(e, eps).log_probabilities.to(at::kDouble).allclose(
+      at::log_softmax(expected, -1).to(at::kDouble), 1e-5, 1e-5));
+}
+
+TEST(Trust, SavesAndLoadsAllItKnows) {
+  auto trust = fitted();
+  models::TrustFusion again(trust->config());
+  again.load_state_dict(trust->state_dict());
+  TrustData test = gaussian_classes(20, 12);
+  models::Evidence e = trust->gather(clean(test), at::ones({20, 3}), test.present);
+  models::Evidence f = again.gather(clean(test), at::ones({20, 3}), test.present);
+  EXPECT_TRUE(trust->fuse(e).log_probabilities.equal(again.fuse(f).log_probabilities));
+}
+
+TEST(Trust, SameSeedSameModel) {
+  TrustData data = gaussian_classes(120, 1), validation = gaussian_classes(60, 2);
+  TrustOptions options = quick();
+  options.expert_epochs = 3;
+  options.gate_epochs = 2;
+  auto a = fit_trust(data, validation, {"a", "b", "c"}, kClasses, options)->state_dict();
+  auto b = fit_trust(data, validation, {"a", "b", "c"}, kClasses, options)->state_dict();
+  for (const auto& [name, tensor] : a) EXPECT_TRUE(tensor.equal(b.at(name))) << name;
+}
+
+TEST(Trust, RefusesWhatItCannotLearnFrom) {
+  TrustData data = gaussian_classes(50, 1);
+  TrustData wrong = data;
+  wrong.target = data.target.clone();
+  wrong.target[3] = kClasses;
+  EXPECT_THROW(fit_trust(wrong, data, {"a", "b", "c"}, kClasses, quick()), Error);
+  wrong = data;
+  wrong.features[1][0] = data.features[1][0].clone();
+  wrong.features[1][0][2][0] = NAN;
+  EXPECT_THROW(fit_trust(wrong, data, {"a", "b", "c"}, kClasses, quick()), Error);
+}
+
+TEST(DamageBank, KeepsAStreamOfEveryItemAndTouchesOnlyAShare) {
+  TrustData data = gaussian_classes(4000, 1);
+  std::vector<at::Tensor> mean, deviation;
+  for (const auto& variants : data.features) {
+    mean.push_back(variants[0].mean(0));
+    deviation.push_back(variants[0].std(0));
+  }
+  BankItems bank = draw_bank(data, mean, deviation, 5);
+  EXPECT_TRUE(bank.present.any(1).all().item<bool>());
+  EXPECT_EQ((bank.quality * at::logical_not(bank.present)).abs().sum().item<double>(), 0);
+  for (size_t m = 0; m < 3; ++m) {
+    double changed = bank.features[m].ne(data.features[m][0]).any(1).to(at::kFloat).mean().item<double>();
+    EXPECT_NEAR(changed, 0.7 * (0.35 + 0.1 + 0.06), 0.03) << m;
+    EXPECT_TRUE(bank.features[m].isfinite().all().item<bool>());
+  }
+  EXPECT_TRUE(bank.features[0].equal(draw_bank(data, mean, deviation, 5).features[0]));
+}
+
+}  // namespace
+}  // namespace plait::train
