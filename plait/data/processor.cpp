@@ -8,6 +8,7 @@
 #include "plait/data/image/image_processor.h"
 #include "plait/data/series/series_processor.h"
 #include "plait/data/table/table_processor.h"
+#include "plait/data/table/vector_processor.h"
 #include "plait/data/text/text_processor.h"
 
 namespace plait::data {
@@ -58,8 +59,11 @@ std::shared_ptr<const Processor> make_processor(const Json& config, const std::s
   if (type == "log_mel") return make<LogMelProcessor, LogMelConfig>(config, where);
   if (type == "series") return make<SeriesProcessor, SeriesProcessorConfig>(config, where);
   if (type == "table") return make<TableProcessor, TableProcessorConfig>(config, where);
+  if (type == "vector") return make<VectorProcessor, VectorProcessorConfig>(config, where);
   fail(ErrorCode::kInvalidArgument, "processor",
-       where + ": expected type text, image, whisper, waveform, log_mel, series or table, got \"" +
+       where +
+           ": expected type text, image, whisper, waveform, log_mel, series, table or vector, got "
+           "\"" +
            type + "\"");
 }
 

@@ -25,8 +25,8 @@ class Processor {
   virtual void save(const std::string& dir) const = 0;
 };
 
-/// `config` {"type": "text" | "image" | "whisper" | "waveform" | "log_mel" | "series" | "table",
-/// ...}; files are looked up in `dir`.
+/// `config` {"type": "text" | "image" | "whisper" | "waveform" | "log_mel" | "series" | "table" |
+/// "vector", ...}; files are looked up in `dir`.
 std::shared_ptr<const Processor> make_processor(const Json& config, const std::string& dir,
                                                 const std::string& where);
 

@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -132,6 +133,74 @@ TEST(OpenClipart, TitlesWithoutSeriesAndGeneratedDrawings) {
   EXPECT_GT(titles.size(), 2500u);
   for (const auto& [title, count] : titles) EXPECT_LT(count, 60) << title;
   expect_disjoint(clipart, "text");
+}
+
+at::Tensor row(const Sample& sample, const std::string& stream) {
+  return std::get<at::Tensor>(sample.streams.at(stream));
+}
+
+TEST(Handwritten, DigitsInSixViews) {
+  DatasetSplits digits = load_dataset("handwritten");
+  EXPECT_EQ(digits.classes.size(), 10u);
+  EXPECT_EQ(digits.classes.front() + digits.classes.back(), "09");
+  const std::map<std::string, int64_t> widths{{"fac", 216}, {"fou", 76},  {"kar", 64},
+                                              {"mor", 6},   {"pix", 240}, {"zer", 47}};
+  std::map<std::string, const Sample*> by_id;
+  for (const Sample* sample : all(digits)) {
+    EXPECT_TRUE(by_id.emplace(sample->id, sample).second) << sample->id;
+    ASSERT_EQ(sample->streams.size(), 6u);
+    for (const auto& [view, width] : widths) {
+      at::Tensor values = row(*sample, view);
+      ASSERT_EQ(values.scalar_type(), at::kFloat);
+      ASSERT_EQ(values.sizes(), at::IntArrayRef({width})) << view;
+    }
+  }
+  EXPECT_EQ(by_id.size(), 2000u);
+  EXPECT_EQ(digits.info.streams.size(), 6u);
+  EXPECT_NE(digits.info.licence.find("CC BY 4.0"), std::string::npos);
+  // Raw values, as the files have them: the first and the last line.
+  EXPECT_TRUE(at::allclose(row(*by_id.at("0"), "mor"),
+                           at::tensor({1.f, 0.f, 0.f, 133.15f, 1.3117f, 1620.2f})));
+  EXPECT_FLOAT_EQ(row(*by_id.at("0"), "kar")[0].item<float>(), -10.297f);
+  EXPECT_EQ(by_id.at("0")->labels.at("category").as_string(), "0");
+  EXPECT_FLOAT_EQ(row(*by_id.at("1999"), "mor")[5].item<float>(), 3808.f);
+  EXPECT_EQ(by_id.at("1999")->labels.at("category").as_string(), "9");
+}
+
+TEST(Handwritten, SplitsAreStratifiedAndKeepCopiesTogether) {
+  std::set<std::string> first;
+  for (int64_t seed : {0, 1, 2}) {
+    DatasetSplits digits = load_dataset("handwritten", {.seed = seed});
+    std::map<std::string, std::map<std::string, int>> counts;
+    std::map<std::string, std::set<int>> sides;
+    size_t copies = 0;
+    int side = 0;
+    for (const auto* list : {&digits.train, &digits.validation, &digits.test}) {
+      for (const Sample& sample : *list) {
+        ++counts[std::to_string(side)][sample.labels.at("category").as_string()];
+        at::Tensor pixels = row(sample, "pix").contiguous(), rest = row(sample, "fac").contiguous();
+        std::string content(static_cast<const char*>(pixels.const_data_ptr()), pixels.nbytes());
+        content.append(static_cast<const char*>(rest.const_data_ptr()), rest.nbytes());
+        copies += sides.count(content);
+        sides[content].insert(side);
+      }
+      ++side;
+    }
+    EXPECT_EQ(copies, 6u);
+    for (const auto& [content, where] : sides) EXPECT_EQ(where.size(), 1u);
+    for (const auto& [digit, count] : counts["0"]) EXPECT_NEAR(count, 128, 2) << digit;
+    for (const auto& [digit, count] : counts["1"]) EXPECT_NEAR(count, 32, 2) << digit;
+    for (const auto& [digit, count] : counts["2"]) EXPECT_NEAR(count, 40, 2) << digit;
+    std::set<std::string> ids;
+    for (const Sample& sample : digits.test) ids.insert(sample.id);
+    EXPECT_NE(ids, first);
+    first = ids;
+  }
+  DatasetSplits shares =
+      load_dataset("handwritten", {.streams = {"mor"}, .validation = 0.1, .test = 0.5});
+  EXPECT_NEAR(static_cast<double>(shares.test.size()), 1000, 10);
+  EXPECT_NEAR(static_cast<double>(shares.validation.size()), 200, 10);
+  EXPECT_EQ(shares.train[0].streams.size(), 1u);
 }
 
 TEST(SyntheticSpeech, SpeaksOnceAndKeeps) {

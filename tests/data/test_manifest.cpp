@@ -8,6 +8,7 @@
 #include <set>
 
 #include "plait/core/error.h"
+#include "plait/core/parallel.h"
 #include "plait/data/datasets/datasets.h"
 #include "plait/data/datasets/manifest.h"
 #include "plait/data/datasets/prepare.h"
@@ -59,7 +60,8 @@ TEST(Manifest, RoundTripAndRefusals) {
   ManifestItem item{.id = "x/1",
                     .group = "g",
                     .texts = {{"text", "Über 猫 \"quoted\"\n"}},
-                    .files = {{"image", "x/1.png"}}};
+                    .files = {{"image", "x/1.png"}},
+                    .row = 12};
   item.labels["class"] = "cat";
   write_manifest(dir, {item});
   auto back = read_manifest(dir);
@@ -67,11 +69,15 @@ TEST(Manifest, RoundTripAndRefusals) {
   EXPECT_EQ(back[0].texts, item.texts);
   EXPECT_EQ(back[0].files, item.files);
   EXPECT_EQ(back[0].labels, item.labels);
+  EXPECT_EQ(back[0].row, 12);
+  write_manifest(dir, {ManifestItem{.id = "1"}});
+  EXPECT_EQ(read_manifest(dir)[0].row, -1);
 
   for (const char* bad :
        {"{", "{}", "[]", R"({"id":1,"group":"","texts":{},"files":{},"labels":{}})",
         R"({"id":"1","group":"","texts":{},"files":{"image":"../../etc/passwd"},"labels":{}})",
-        R"({"id":"1","group":"","texts":{},"files":{"image":"/etc/passwd"},"labels":{}})", ""}) {
+        R"({"id":"1","group":"","texts":{},"files":{"image":"/etc/passwd"},"labels":{}})",
+        R"({"id":"1","group":"","texts":{},"files":{},"labels":{},"row":"x"})", ""}) {
     std::ofstream(dir / "manifest.jsonl") << bad << (*bad != '\0' ? "\n" : "");
     try {
       read_manifest(dir);
@@ -105,10 +111,10 @@ TEST(Datasets, UnknownNamesListTheKnownOnes) {
 
 TEST(Parallel, DoesEachOnceAndPassesTheFirstProblem) {
   std::vector<std::atomic<int>> seen(500);
-  for_each_parallel(seen.size(), [&](size_t i) { ++seen[i]; }, {});
+  for_each_in_parallel(seen.size(), [&](size_t i) { ++seen[i]; }, {});
   for (auto& count : seen) EXPECT_EQ(count, 1);
-  for_each_parallel(0, [](size_t) { FAIL(); }, {});
-  EXPECT_THROW(for_each_parallel(10, [](size_t) { fail(ErrorCode::kIo, "test", "problem"); }, {}),
+  for_each_in_parallel(0, [](size_t) { FAIL(); }, {});
+  EXPECT_THROW(for_each_in_parallel(10, [](size_t) { fail(ErrorCode::kIo, "test", "problem"); }, {}),
                Error);
 }
 

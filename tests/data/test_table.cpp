@@ -3,7 +3,9 @@
 
 #include <cmath>
 
+#include "plait/data/augment/augment.h"
 #include "plait/data/decode.h"
+#include "plait/data/processor.h"
 #include "plait/data/series/series_processor.h"
 #include "plait/data/table/csv.h"
 #include "plait/data/table/table_processor.h"
@@ -127,6 +129,86 @@ TEST(Table, FitsAndEncodes) {
     Error e = error_of([&] { processor.process({&bad}, "vitals"); });
     EXPECT_NE(std::string(e.what()).find("vitals"), std::string::npos) << e.what();
   }
+}
+
+TEST(Vector, TakesTensorsOfItsWidth) {
+  const float nan = std::nanf("");
+  auto processor = make_processor(Json::object({{"type", "vector"}, {"features", 3}}), ".", "t");
+  EXPECT_EQ(processor->modality(), Modality::kTable);
+  Value a = at::tensor({1.f, nan, -3.f}), b = at::tensor({4, 5, 6}, at::kLong);
+  at::Tensor values = processor->process({&a, nullptr, &b}, "t").at("values");
+  EXPECT_TRUE(at::equal(at::nan_to_num(values, 99),
+                        at::tensor({1.f, 99.f, -3.f, 0.f, 0.f, 0.f, 4.f, 5.f, 6.f}).view({3, 3})));
+  auto again = make_processor(processor->config(), ".", "t");
+  EXPECT_TRUE(at::equal(again->process({&b}, "t").at("values"), values.slice(0, 2)));
+  for (const Value& bad :
+       {Value(at::zeros({2})), Value(at::zeros({1, 3})), Value(at::tensor({1.f, 2.f, HUGE_VALF})),
+        Value(Json::object({{"a", 1}, {"b", 2}, {"c", 3}})), Value(at::Tensor())}) {
+    Error e = error_of([&] { processor->process({&a, &bad}, "zernike"); });
+    EXPECT_NE(std::string(e.what()).find("zernike of item 1"), std::string::npos) << e.what();
+  }
+  EXPECT_THROW(make_processor(Json::object({{"type", "vector"}, {"features", 0}}), ".", "t"),
+               Error);
+}
+
+at::Tensor damaged_row(const at::Tensor& row, const char* kind, double severity, uint64_t seed) {
+  return std::get<at::Tensor>(damage(row, Modality::kTable, kind, severity, seed));
+}
+
+TEST(TableDamage, NoiseFollowsTheSpreadOfTheRow) {
+  at::Tensor row = at::arange(2000, at::kFloat) * 3 + 500;
+  double spread = row.std().item<double>();
+  for (double severity : {0.1, 0.5, 1.0}) {
+    at::Tensor noise = damaged_row(row, "noise", severity, 4) - row;
+    EXPECT_NEAR(noise.std().item<double>(), 2 * severity * spread, 0.2 * severity * spread);
+    EXPECT_NEAR(noise.mean().item<double>(), 0, 0.2 * severity * spread);
+  }
+  at::Tensor weak = damaged_row(row, "noise", 0.2, 4) - row;
+  EXPECT_TRUE(at::allclose(weak * 5, damaged_row(row, "noise", 1, 4) - row, 1e-3, 0.1));
+  EXPECT_TRUE(damaged_row(row, "noise", 0.2, 4).equal(damaged_row(row, "noise", 0.2, 4)));
+  EXPECT_FALSE(damaged_row(row, "noise", 0.2, 4).equal(damaged_row(row, "noise", 0.2, 5)));
+  // Missing stays missing; a row of one value has a spread all the same; nothing becomes infinite.
+  at::Tensor gaps = at::tensor({1.f, std::nanf(""), 3.f});
+  EXPECT_TRUE(at::isnan(damaged_row(gaps, "noise", 1, 1)).equal(at::isnan(gaps)));
+  EXPECT_FALSE(damaged_row(at::ones({5}), "noise", 1, 1).equal(at::ones({5})));
+  at::Tensor most = at::full({9}, 3e38f);
+  EXPECT_TRUE(at::isfinite(damaged_row(most, "noise", 1, 1)).all().item<bool>());
+}
+
+TEST(TableDamage, DropoutLosesFieldsAndNothingElse) {
+  at::Tensor row = at::arange(2000, at::kFloat);
+  at::Tensor before = at::zeros({2000}, at::kBool);
+  for (double severity : {0.2, 0.6, 1.0}) {
+    at::Tensor out = damaged_row(row, "dropout", severity, 9);
+    at::Tensor lost = at::isnan(out);
+    EXPECT_NEAR(lost.to(at::kFloat).mean().item<double>(), 0.9 * severity, 0.04);
+    EXPECT_TRUE(at::where(lost, row, out).equal(row));
+    EXPECT_FALSE(at::logical_and(before, lost.logical_not()).any().item<bool>());
+    before = lost;
+  }
+}
+
+TEST(TableDamage, NamedFieldsToo) {
+  Json row = Json::parse(R"({"age": 40, "city": "Rome", "weight": 70, "ill": null})");
+  Json noisy = std::get<Json>(damage(row, Modality::kTable, "noise", 0.5, 1));
+  EXPECT_NE(noisy.at("age").as_double(), 40);
+  EXPECT_EQ(noisy.at("city").as_string(), "Rome");
+  EXPECT_TRUE(noisy.at("ill").is_null());
+  Json bare = std::get<Json>(damage(row, Modality::kTable, "dropout", 1, 3));
+  EXPECT_EQ(bare.size(), 4u);
+  int lost = 0;
+  for (const auto& [name, field] : bare.members()) {
+    lost += field.is_null();
+    if (!field.is_null()) {
+      EXPECT_EQ(field.dump(), row.at(name).dump());
+    }
+  }
+  EXPECT_GE(lost, 2);
+  EXPECT_EQ(std::get<Json>(damage(row, Modality::kTable, "noise", 0, 1)).dump(), row.dump());
+  for (const Value& bad :
+       {Value(std::string("x")), Value(at::zeros({2, 2})), Value(Json(1)), Value(at::Tensor())})
+    EXPECT_THROW(damage(bad, Modality::kTable, "noise", 0.5, 1), Error);
+  EXPECT_THROW(damage(row, Modality::kTable, "blur", 0.5, 1), Error);
 }
 
 TEST(Text, IsCheckedUtf8) {

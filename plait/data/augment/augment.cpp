@@ -42,6 +42,7 @@ std::vector<std::string> damage_kinds(Modality modality) {
       return {"white_noise", "pink_noise", "babble_noise", "clipping",
               "reverb",      "dropouts",   "silence"};
     case Modality::kSeries: return {"dropout", "stuck", "spikes", "drift", "noise"};
+    case Modality::kTable: return {"dropout", "noise"};
     default: return {};
   }
 }
@@ -76,12 +77,21 @@ Value damage(const Value& value, Modality modality, const std::string& kind, dou
     }
     return w.samples.numel() == 0 ? value : Value(damage_audio(w, kind, severity, seed));
   }
+  if (modality == Modality::kTable && std::holds_alternative<Json>(value)) {
+    const Json& row = std::get<Json>(value);
+    if (!row.is_object()) wrong("an object");
+    return damage_row(row, kind, severity, seed);
+  }
   if (!std::holds_alternative<at::Tensor>(value)) wrong("a tensor");
   const at::Tensor& x = std::get<at::Tensor>(value);
   if (modality == Modality::kImage) {
     if (!x.defined() || x.dim() != 3 || x.size(2) != 3 || x.scalar_type() != at::kByte)
       wrong("a uint8 tensor [H, W, 3]");
     return x.numel() == 0 ? value : Value(damage_image(x, kind, severity, seed));
+  }
+  if (modality == Modality::kTable) {
+    if (!x.defined() || x.dim() != 1 || x.is_complex()) wrong("an object or a tensor [D]");
+    return x.numel() == 0 ? value : Value(damage_row(x, kind, severity, seed));
   }
   if (!x.defined() || x.dim() < 1 || x.dim() > 2) wrong("a tensor [T, C]");
   return x.numel() == 0 ? value : Value(damage_series(x, kind, severity, seed));

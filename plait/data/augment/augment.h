@@ -20,11 +20,13 @@ namespace plait::data {
 ///   dropouts (moments of
 ///           zeros), silence (quieter and quieter)
 ///   series: dropout (values become NaN), stuck (values repeat), spikes, drift, noise
+///   table:  dropout (fields become NaN or null), noise (in units of the spread of the row's own
+///   numbers)
 std::vector<std::string> damage_kinds(Modality modality);
 
 /// A damaged copy. Takes decoded values: text; image uint8 [H, W, 3]; audio Waveform; series tensor
-/// [T, C] (or [T]). The same seed gives the same damage, and a higher severity with that seed
-/// damages the same places more.
+/// [T, C] (or [T]); table row as JSON object or tensor [D]. The same seed gives the same damage,
+/// and a higher severity with that seed damages the same places more.
 /// @throws Error kInvalidArgument for an unknown kind (the message lists them), a severity outside
 /// [0, 1] or a value of another type.
 Value damage(const Value& value, Modality modality, const std::string& kind, double severity,

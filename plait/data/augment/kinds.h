@@ -18,6 +18,11 @@ Waveform damage_audio(const Waveform& audio, const std::string& kind, double sev
 at::Tensor damage_series(const at::Tensor& series, const std::string& kind, double severity,
                          uint64_t seed);
 
+/// A row [D], NaN where a number is missing, and one with named fields, null where one is.
+at::Tensor damage_row(const at::Tensor& row, const std::string& kind, double severity,
+                      uint64_t seed);
+Json damage_row(const Json& row, const std::string& kind, double severity, uint64_t seed);
+
 /// splitmix64: the same numbers on every platform, unlike the distributions of <random>.
 class DamageRandom {
  public:

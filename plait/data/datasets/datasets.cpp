@@ -1,10 +1,13 @@
 #include "plait/data/datasets/datasets.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <set>
 
 #include "plait/core/error.h"
+#include "plait/core/weights/safetensors.h"
 #include "plait/data/datasets/prepare.h"
 
 namespace plait::data {
@@ -12,7 +15,8 @@ namespace {
 
 const std::vector<DatasetAdapter>& adapters() {
   static const std::vector<DatasetAdapter> kAdapters{stamps_dataset(), emoji_dataset(),
-                                                     openclipart_dataset(), everyday_dataset()};
+                                                     openclipart_dataset(), everyday_dataset(),
+                                                     handwritten_dataset()};
   return kAdapters;
 }
 
@@ -52,7 +56,22 @@ std::vector<std::string> chosen_streams(const DatasetInfo& info, const DatasetOp
   return options.streams;
 }
 
-Sample to_sample(const ManifestItem& item, const std::string& dir,
+/// The table streams, read into memory; empty when no item has any.
+TensorMap read_tables(const std::vector<ManifestItem>& items, const std::string& dir) {
+  if (std::none_of(items.begin(), items.end(), [](const auto& item) { return item.row >= 0; }))
+    return {};
+  TensorMap tables = load_safetensors(dir + "/" + kTablesFile);
+  for (auto& [stream, table] : tables) {
+    if (table.dim() != 2 || table.scalar_type() != at::kFloat)
+      fail(ErrorCode::kCorruptData, "datasets",
+           dir + "/" + kTablesFile + ": expected float32 [N, D] for stream " + stream + ", got " +
+               describe(table));
+    table = table.clone();
+  }
+  return tables;
+}
+
+Sample to_sample(const ManifestItem& item, const std::string& dir, const TensorMap& tables,
                  const std::vector<std::string>& streams) {
   Sample sample;
   sample.id = item.id;
@@ -62,6 +81,12 @@ Sample to_sample(const ManifestItem& item, const std::string& dir,
       sample.streams[stream] = text->second;
     } else if (auto file = item.files.find(stream); file != item.files.end()) {
       sample.streams[stream] = Path{dir + "/" + file->second};
+    } else if (auto table = tables.find(stream); table != tables.end() && item.row >= 0) {
+      if (item.row >= table->second.size(0))
+        fail(ErrorCode::kCorruptData, "datasets",
+             dir + "/" + kTablesFile + ": expected row " + std::to_string(item.row) +
+                 " of stream " + stream + ", got " + describe(table->second));
+      sample.streams[stream] = table->second.select(0, item.row);
     }
   }
   return sample;
@@ -99,12 +124,14 @@ DatasetSplits load_dataset(const std::string& name, const DatasetOptions& option
       },
       progress);
   std::vector<ManifestItem> items = read_manifest(dir);
-  std::vector<int> splits =
-      assign_splits(items, one.info.label, options.seed, options.validation, options.test);
+  std::vector<int> splits = assign_splits(items, one.info.label, options.seed,
+                                          options.validation.value_or(one.info.validation),
+                                          options.test.value_or(one.info.test));
+  TensorMap tables = read_tables(items, dir);
   DatasetSplits result{.info = one.info, .dir = dir};
   std::set<std::string> classes;
   for (size_t i = 0; i < items.size(); ++i) {
-    Sample sample = to_sample(items[i], dir, streams);
+    Sample sample = to_sample(items[i], dir, tables, streams);
     if (auto label = items[i].labels.find(one.info.label); label != items[i].labels.end()) {
       classes.insert(label->second.as_string());
     }

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,17 +24,20 @@ struct DatasetInfo {
   std::string label;               ///< Name of the class label; "" when there is none.
   std::vector<std::string> tools;  ///< Programs that preparing it runs, with their Debian package:
                                    ///< "rsvg-convert (librsvg2-bin)".
+  double validation = 0.2;         ///< Usual share of the items, likewise `test`.
+  double test = 0.2;
 };
 
 struct DatasetOptions {
   std::vector<std::string> streams = {};  ///< Empty: DatasetInfo::streams.
   int64_t seed = 0;                       ///< Of the splits.
-  double validation = 0.2;  ///< Share of the items, likewise `test`; the rest is training.
-  double test = 0.2;
+  std::optional<double> validation = {};  ///< Share of the items, likewise `test`, unless the data
+                                          ///< set's own; the rest is training.
+  std::optional<double> test = {};
 };
 
-/// Samples whose streams are texts and `Path`s of files in the cache; the label is a string, one of
-/// `classes`.
+/// Samples whose streams are texts, `Path`s of files in the cache and, for tables, tensors [D]; the
+/// label is a string, one of `classes`.
 struct DatasetSplits {
   DatasetInfo info;
   std::string dir;

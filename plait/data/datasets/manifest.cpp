@@ -39,6 +39,7 @@ ManifestItem parse_item(const std::string& line, const std::string& where) {
                     .group = json.at("group").as_string(),
                     .texts = to_map(json.at("texts")),
                     .files = to_map(json.at("files"))};
+  item.row = json.get("row", int64_t{-1});
   for (const auto& [key, value] : json.at("labels").members()) item.labels[key] = value;
   for (const auto& [stream, path] : item.files) {
     if (!stays_inside(path)) {
@@ -56,13 +57,13 @@ void write_manifest(const std::string& dir, const std::vector<ManifestItem>& ite
   for (const ManifestItem& item : items) {
     Json labels{Json::Object{}};
     for (const auto& [key, value] : item.labels) labels[key] = value;
-    text += Json::object({{"id", item.id},
-                          {"group", item.group},
-                          {"texts", to_json(item.texts)},
-                          {"files", to_json(item.files)},
-                          {"labels", labels}})
-                .dump() +
-            "\n";
+    Json line = Json::object({{"id", item.id},
+                              {"group", item.group},
+                              {"texts", to_json(item.texts)},
+                              {"files", to_json(item.files)},
+                              {"labels", labels}});
+    if (item.row >= 0) line["row"] = item.row;
+    text += line.dump() + "\n";
   }
   write_file_atomic(dir + kFile, text);
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -7,13 +8,17 @@
 
 namespace plait::data {
 
+/// Holds the table streams of a prepared data set, when it has any: a tensor [N, D] by stream.
+inline constexpr const char* kTablesFile = "tables.safetensors";
+
 /// One item of a prepared data set: a line of manifest.jsonl.
 struct ManifestItem {
   std::string id;
   std::string group = {};  ///< Items of one group are never on both sides of a split.
   std::map<std::string, std::string> texts = {};  ///< Stream → text.
   std::map<std::string, std::string> files =
-      {};  ///< Stream → path, relative to the manifest's folder.
+      {};            ///< Stream → path, relative to the manifest's folder.
+  int64_t row = -1;  ///< Of the tensors [N, D] in kTablesFile, one per table stream; -1: none.
   std::map<std::string, Json> labels = {};
 };
 
