@@ -14,6 +14,7 @@
 #include "plait/models/encoders/resnet.h"
 #include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/temporal_audio.h"
+#include "plait/models/encoders/vector.h"
 #include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
@@ -72,6 +73,7 @@ Registry<Model> build() {
   // Encoders: series, table.
   add<FtTransformer>(r, "ft_transformer");
   add<PatchSeries>(r, "patch_series");
+  add<Vector>(r, "vector");
   // Fusion.
   add<Concatenation>(r, "concatenation");
   add<MeanOfExperts>(r, "mean");

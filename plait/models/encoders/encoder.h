@@ -16,7 +16,7 @@ struct EncoderOutput {
 /// input_values [B, N] with attention_mask [B, N], or input_features [B, mels, frames] (with
 /// attention_mask [B, frames]); series: values [B, T, C], attention_mask [B, T]; table: numeric [B,
 /// F], categorical [B, G] int64, each with a mask of present fields (numeric_mask,
-/// categorical_mask).
+/// categorical_mask), or values [B, F] without names (NaN: missing).
 class Encoder : public Model {
  public:
   virtual EncoderOutput encode(const TensorMap& inputs) = 0;
