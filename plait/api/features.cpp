@@ -110,6 +110,10 @@ Damage draw_damage(const DamagePlan& plan, Modality modality, const std::string&
     return out;
   }
   std::vector<std::string> kinds = plan.kinds.empty() ? data::damage_kinds(modality) : plan.kinds;
+  if (kinds.empty()) {
+    fail(ErrorCode::kUnavailable, "features",
+         stream + ": expected a modality with kinds of damage, got " + to_string(modality));
+  }
   out.kind = kinds[static_cast<size_t>(unit() * static_cast<double>(kinds.size()))];
   return out;
 }

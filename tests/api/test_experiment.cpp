@@ -39,6 +39,12 @@ TEST(Damage, FollowsTheItemNotItsPlace) {
   EXPECT_LE(here.severity, 0.9);
 }
 
+TEST(Damage, NeedsAModalityThatCanBeDamaged) {
+  DamagePlan plan{.seed = 1, .wrong = 0, .kinds = {}};
+  EXPECT_THROW(draw_damage(plan, Modality::kGraph, "g", numbered_samples(2), 0), Error);
+  EXPECT_NO_THROW(draw_damage(plan, Modality::kTable, "t", numbered_samples(2), 0));
+}
+
 TEST(Damage, WrongIsAnotherItemsValue) {
   auto samples = numbered_samples(5);
   DamagePlan plan{.seed = 1, .wrong = 1.0, .kinds = {}};
