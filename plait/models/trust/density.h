@@ -18,6 +18,10 @@ class ClassDensity : public Module {
   /// x [N, D] standardised features, target [N] in [0, K).
   /// @throws Error kInvalidArgument for fewer than 2 rows or values that are not finite.
   void fit(const at::Tensor& x, const at::Tensor& target);
+  /// [N, D] → [N, P + 1]: principal components and the norm of what they leave out, each with unit
+  /// deviation.
+  at::Tensor coordinates(const at::Tensor& x) const;
+  int64_t coordinate_count() const { return scale_.size(0); }
   /// [N, D] → [N]: Mahalanobis distance to the nearest class.
   at::Tensor distance(const at::Tensor& x) const;
   /// Keeps the distances of clean rows that `fit` has not seen as reference for p-values, and
@@ -32,8 +36,6 @@ class ClassDensity : public Module {
   at::Tensor excess(const at::Tensor& distance) const;
 
  private:
-  at::Tensor coordinates(const at::Tensor& x) const;
-
   at::Tensor center_, components_, scale_, class_means_, whitening_, reference_, limit_;
 };
 

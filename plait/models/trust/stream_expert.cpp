@@ -24,8 +24,8 @@ void StreamExpert::fit_scale(const at::Tensor& x) {
   mean_.copy_(rows.mean(0));
   at::Tensor deviation = rows.std(0, /*unbiased=*/false);
   // A column that never changes says nothing; a deviation near 0 would blow up its rounding.
-  deviation_.copy_(at::where(deviation > 1e-6 * (1 + rows.abs().amax(0)), deviation,
-                             at::ones_like(deviation)));
+  deviation_.copy_(
+      at::where(deviation > 1e-6 * (1 + rows.abs().amax(0)), deviation, at::ones_like(deviation)));
 }
 
 at::Tensor StreamExpert::standardise(const at::Tensor& x) const {

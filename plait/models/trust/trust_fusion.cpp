@@ -10,9 +10,13 @@
 namespace plait::models {
 namespace {
 
-constexpr double kExcessSlope = 3;      ///< ε rises to 1 − e⁻³ at e times the limit
-constexpr double kConsensusFloor = 0.1; ///< ε of every stream when the gate forms the consensus
-constexpr double kInitialTrust = 2.5;   ///< Logit of 1 − ε before training
+constexpr double kExcessSlope = 3;       ///< ε rises to 1 − e⁻³ at e times the limit
+constexpr double kConsensusFloor = 0.1;  ///< ε of every stream when the gate forms the consensus
+constexpr int kLooks = 3;                ///< How often the gates look at the consensus
+constexpr double kInitialTrust = 2.5;    ///< Logit of 1 − ε before training
+
+/// Nats on a scale that tells 1 from 3 as well as 10 from 30.
+at::Tensor squash(const at::Tensor& nats) { return (nats / 2).asinh(); }
 
 /// Probabilities of the log-linear pool of all streams but m, for every m: [B, M, K].
 at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior) {
@@ -28,8 +32,7 @@ void TrustFusion::Config::visit(ConfigVisitor& v) {
   v.field("classes", classes, "Number of classes", {.min = 2, .max = 1e6});
   v.field("hidden", hidden, "Hidden width of the experts; 0: linear", {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout of the experts", {.min = 0, .max = 0.95});
-  v.field("components", components, "Principal components of the densities",
-          {.min = 1, .max = 64});
+  v.field("components", components, "Principal components of the densities", {.min = 1, .max = 64});
   v.field("gate_hidden", gate_hidden, "Hidden width of the gates", {.min = 1, .max = 1024});
   v.field("floor", floor, "Least probability that a stream misleads", {.min = 1e-4, .max = 0.5});
 }
@@ -60,6 +63,9 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
                                        config_.dropout, config_.components));
   }
   add_child("experts", experts);
+  std::vector<int64_t> coordinates;
+  for (const auto& expert : experts_) coordinates.push_back(expert->density().coordinate_count());
+  consistency_ = add<CrossConsistency>("consistency", coordinates);
   const int64_t h = config_.gate_hidden;
   weight1_ = add_parameter("gate.weight1", at::zeros({m, kGateInputs, h}));
   bias1_ = add_parameter("gate.bias1", at::zeros({m, 1, h}));
@@ -111,21 +117,40 @@ Evidence TrustFusion::gather(const std::vector<at::Tensor>& pooled, const at::Te
               quality.sizes() == present.sizes(),
           "trust", "expected quality and presence of every stream");
   require(present.any(1).all().item<bool>(), "trust", "expected at least one stream per item");
-  std::vector<at::Tensor> logs, p_values, unusual, excesses;
+  return weigh(look(pooled, present), quality, present);
+}
+
+TrustFusion::Raw TrustFusion::look(const std::vector<at::Tensor>& pooled,
+                                   const at::Tensor& present) const {
+  std::vector<at::Tensor> logits, distances, coordinates;
   for (size_t m = 0; m < experts_.size(); ++m) {
     const StreamExpert& expert = *experts_[m];
     at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
     at::Tensor x = pooled[m].defined() ? pooled[m].to(at::kFloat)
                                        : at::zeros({present.size(0), config_.widths[m]});
     x = at::where(here, x, at::zeros_like(x));
-    at::Tensor distance = expert.density().distance(expert.standardise(x));
-    logs.push_back(at::log_softmax(expert.logits(x) / expert.temperature(), -1));
+    at::Tensor standard = expert.standardise(x);
+    logits.push_back(expert.logits(x));
+    distances.push_back(expert.density().distance(standard));
+    coordinates.push_back(expert.density().coordinates(standard));
+  }
+  return {at::stack(logits, 1), at::stack(distances, 1), consistency_->ratio(coordinates)};
+}
+
+Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
+                            const at::Tensor& present) const {
+  std::vector<at::Tensor> logs, p_values, unusual, excesses;
+  for (size_t m = 0; m < experts_.size(); ++m) {
+    const StreamExpert& expert = *experts_[m];
+    at::Tensor distance = raw.distance.select(1, static_cast<int64_t>(m));
+    logs.push_back(
+        at::log_softmax(raw.logits.select(1, static_cast<int64_t>(m)) / expert.temperature(), -1));
     p_values.push_back(expert.density().p_value(distance));
     unusual.push_back(expert.density().unusual(distance));
     excesses.push_back(expert.density().excess(distance));
   }
-  return {at::stack(logs, 1), at::stack(p_values, 1), at::stack(unusual, 1),
-          at::stack(excesses, 1), quality.to(at::kFloat), present.to(at::kBool)};
+  return {at::stack(logs, 1), at::stack(p_values, 1), at::stack(unusual, 1), at::stack(excesses, 1),
+          raw.consistency,    quality.to(at::kFloat), present.to(at::kBool)};
 }
 
 /// Nats that each stream adds to each class, before the scale: [B, M, K].
@@ -136,25 +161,35 @@ at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) cons
   return at::where(here, mixed.log(), at::zeros_like(mixed));
 }
 
-at::Tensor TrustFusion::gate_inputs(const Evidence& e) const {
+at::Tensor TrustFusion::gate_inputs(const Evidence& e, const at::Tensor& suspicion) const {
   const double classes = std::log(static_cast<double>(config_.classes));
   at::Tensor p = e.log_probabilities.exp();
   at::Tensor entropy = -(p * e.log_probabilities).sum(-1) / classes;
-  at::Tensor consensus =
-      leave_one_out(pool(e, at::full_like(entropy, kConsensusFloor)), log_prior_);
+  at::Tensor consensus = leave_one_out(pool(e, suspicion), log_prior_);
   at::Tensor agreement = (p * consensus).sum(-1).clamp_min(1e-6).log() / classes;
-  return at::stack({entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5,
-                    e.unusual, e.excess.clamp_max(3), e.quality},
-                   -1);
+  // Consistency with the others, in the mean by how far each is trusted, and with the best of them.
+  at::Tensor trusted = (1 - suspicion) * e.present.to(at::kFloat);
+  at::Tensor others = trusted.unsqueeze(1) * (1 - at::eye(trusted.size(1)));
+  at::Tensor nats = e.consistency * others;
+  at::Tensor joined = nats.clamp_min(0).sum(-1), torn = nats.clamp_max(0).sum(-1);
+  at::Tensor best = nats.amax(-1);
+  return at::stack(
+      {entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5, e.unusual,
+       e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality},
+      -1);
 }
 
 at::Tensor TrustFusion::breakage(const Evidence& e) const {
-  at::Tensor r = gate_inputs(e).permute({1, 0, 2});  // [M, B, inputs]
-  at::Tensor h = at::gelu(at::baddbmm(bias1_, r, weight1_));
-  at::Tensor trust = at::sigmoid(at::baddbmm(bias2_, h, weight2_)).squeeze(-1).t();
-  at::Tensor eps = 1 - trust * (-kExcessSlope * e.excess).exp();
-  eps = eps.clamp(config_.floor, 1);
-  return at::where(e.present, eps, at::ones_like(eps));
+  // The second look weighs the others by what the first one thought of them.
+  at::Tensor eps = at::full_like(e.quality, kConsensusFloor);
+  for (int look = 0; look < kLooks; ++look) {
+    at::Tensor r = gate_inputs(e, eps).permute({1, 0, 2});  // [M, B, inputs]
+    at::Tensor h = at::gelu(at::baddbmm(bias1_, r, weight1_));
+    at::Tensor trust = at::sigmoid(at::baddbmm(bias2_, h, weight2_)).squeeze(-1).t();
+    eps = 1 - trust * (-kExcessSlope * e.excess).exp();
+    eps = at::where(e.present, eps.clamp(config_.floor, 1), at::ones_like(eps));
+  }
+  return eps;
 }
 
 TrustOutput TrustFusion::fuse(const Evidence& e) const { return fuse_with(e, breakage(e)); }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "plait/core/config.h"
+#include "plait/models/trust/consistency.h"
 #include "plait/models/trust/stream_expert.h"
 
 namespace plait::models {
@@ -17,6 +18,7 @@ struct Evidence {
   at::Tensor p_value;            ///< [B, M] of the density, in (0, 1]
   at::Tensor unusual;            ///< [B, M] how far from clean features, see ClassDensity
   at::Tensor excess;             ///< [B, M] ≥ 0, how far beyond anything useful
+  at::Tensor consistency;        ///< [B, M, M] nats, see CrossConsistency
   at::Tensor quality;            ///< [B, M] in [0, 1]
   at::Tensor present;            ///< [B, M] bool
 };
@@ -34,10 +36,10 @@ struct TrustOutput {
 ///
 /// p_m are calibrated experts, π the prior, S the present streams, a_S one scalar per subset.
 /// ε_m = 1 − σ(g_m(r_m)) · exp(−3 · excess_m), at least ε₀: a small gate g_m reads entropy,
-/// confidence, agreement with the consensus of the others, density and signal quality; beyond
-/// anything seen the density alone switches a stream off. One stream moves no log-odds by more than
-/// a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can outvote the others by being loud.
-/// Thread-safe in eval mode.
+/// confidence, agreement with the consensus of the others, consistency with them, density and
+/// signal quality; beyond anything seen the density alone switches a stream off. One stream moves
+/// no log-odds by more than a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can outvote the others by
+/// being loud. Thread-safe in eval mode.
 class TrustFusion : public Module {
  public:
   struct Config {
@@ -53,13 +55,23 @@ class TrustFusion : public Module {
     static Config tiny();
     void validate() const;
   };
-  static constexpr int64_t kGateInputs = 8;
+  static constexpr int64_t kGateInputs = 11;
   static constexpr int64_t kMaxStreams = 12;
 
   explicit TrustFusion(Config config);
   const Config& config() const { return config_; }
   StreamExpert& expert(size_t m) { return *experts_[m]; }
   const StreamExpert& expert(size_t m) const { return *experts_[m]; }
+  CrossConsistency& consistency() { return *consistency_; }
+  /// What the experts, densities and the consistency say of features; temperatures not applied.
+  struct Raw {
+    at::Tensor logits;       ///< [B, M, K]
+    at::Tensor distance;     ///< [B, M]
+    at::Tensor consistency;  ///< [B, M, M]
+  };
+  Raw look(const std::vector<at::Tensor>& pooled, const at::Tensor& present) const;
+  /// Tempers and compares with the references.
+  Evidence weigh(const Raw& raw, const at::Tensor& quality, const at::Tensor& present) const;
   /// The gates' own parameters.
   std::vector<at::Tensor> gate_parameters() const;
   /// Draws the gates anew, the experts stay.
@@ -85,11 +97,12 @@ class TrustFusion : public Module {
   static at::Tensor subset_of(const at::Tensor& present);
 
  private:
-  at::Tensor gate_inputs(const Evidence& e) const;
+  at::Tensor gate_inputs(const Evidence& e, const at::Tensor& suspicion) const;
   at::Tensor pool(const Evidence& e, const at::Tensor& breakage) const;
 
   Config config_;
   std::vector<std::shared_ptr<StreamExpert>> experts_;
+  std::shared_ptr<CrossConsistency> consistency_;
   at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_;
 };
 

@@ -37,6 +37,7 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
   auto generator = at::detail::createCPUGenerator(seed);
   auto uniform = [&](at::IntArrayRef shape) { return at::rand(shape, generator); };
   at::Tensor touched = uniform({n}) >= options.clean_items;
+  at::Tensor rate = uniform({n}) * options.most_hit * touched;
   BankItems out;
   std::vector<at::Tensor> qualities, kept;
   for (int64_t m = 0; m < streams; ++m) {
@@ -53,9 +54,9 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
       }
     }
     // At most one of noise, occlusion and swap befalls a stream of an item.
-    at::Tensor draw = at::where(touched, uniform({n}), at::ones({n}));
+    at::Tensor hit = uniform({n}) < rate, draw = uniform({n});
     auto between = [&](double low, double share) {
-      return at::logical_and(draw >= low, draw < low + share).unsqueeze(1);
+      return at::logical_and(hit, at::logical_and(draw >= low, draw < low + share)).unsqueeze(1);
     };
     const at::Tensor& spread = deviation[static_cast<size_t>(m)];
     at::Tensor strength =
@@ -70,8 +71,9 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
     x = at::where(between(0, options.noise), noisy, x);
     x = at::where(between(options.noise, options.occlusion), occluded, x);
     x = at::where(swap, variants[0].index_select(0, other), x);
-    quality = at::where(swap.squeeze(1),
-                        quality_of(data, static_cast<size_t>(m), 0).index_select(0, other), quality);
+    quality =
+        at::where(swap.squeeze(1),
+                  quality_of(data, static_cast<size_t>(m), 0).index_select(0, other), quality);
     out.features.push_back(x);
     qualities.push_back(quality);
     kept.push_back(at::logical_or(uniform({n}) >= options.missing, at::logical_not(touched)));

@@ -9,10 +9,14 @@ namespace plait::train {
 /// feature's deviation.
 struct BankOptions {
   double damaged_copy = 0.3;  ///< One of the encoded damaged variants, where there are any
-  double noise = 0.35, min_noise = 0.1, max_noise = 10;  ///< Gaussian, log-uniform strength
-  double occlusion = 0.1;  ///< A share of 10 to 90 % of the features becomes the mean
-  double swap = 0.06;      ///< Another item's features
-  double missing = 0.15;   ///< Absent; never all streams of an item
+  /// Share of a touched item's streams that are hit, drawn per item from 0 to this: some items must
+  /// have most of their streams broken, or the gates never learn whom to believe then.
+  double most_hit = 1.0;
+  /// What befalls a hit stream, in shares: Gaussian noise of log-uniform strength; 10 to 90 % of
+  /// the features become the mean; another item's features.
+  double noise = 0.5, occlusion = 0.2, swap = 0.3;
+  double min_noise = 0.1, max_noise = 10;
+  double missing = 0.15;     ///< Absent; never all streams of an item
   double clean_items = 0.3;  ///< Items that stay as they are
 };
 

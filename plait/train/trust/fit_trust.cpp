@@ -8,8 +8,8 @@
 #include <cmath>
 
 #include "plait/core/error.h"
-#include "plait/core/parallel.h"
 #include "plait/core/hash.h"
+#include "plait/core/parallel.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/optimizer.h"
 #include "plait/train/trust/damage_bank.h"
@@ -92,17 +92,18 @@ void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
     at::Tensor x = variants[0];
     if (variants.size() > 1) {
       // Half clean, half damaged copies.
-      at::Tensor which =
-          ((at::rand({n}, generator) - 0.5).clamp_min(0) * 2 *
-           static_cast<double>(variants.size() - 1)).ceil().to(at::kLong);
+      at::Tensor which = ((at::rand({n}, generator) - 0.5).clamp_min(0) * 2 *
+                          static_cast<double>(variants.size() - 1))
+                             .ceil()
+                             .to(at::kLong);
       x = at::stack(variants, 1)
               .gather(1, which.view({n, 1, 1}).expand({n, 1, x.size(1)}))
               .squeeze(1);
     }
     for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
-      at::Tensor loss = at::cross_entropy_loss(
-          expert.logits(x.index_select(0, rows)), target.index_select(0, rows), {},
-          at::Reduction::Mean, -1, options.label_smoothing);
+      at::Tensor loss = at::cross_entropy_loss(expert.logits(x.index_select(0, rows)),
+                                               target.index_select(0, rows), {},
+                                               at::Reduction::Mean, -1, options.label_smoothing);
       optimizer.zero_grad();
       loss.backward();
       const double done = static_cast<double>(step++) / static_cast<double>(steps);
@@ -130,6 +131,15 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
     expert.density().fit(expert.standardise(variants[0]), target);
     expert.density().set_reference(expert.density().distance(expert.standardise(variants[0])), 1.0);
   }
+  std::vector<at::Tensor> coordinates;
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    const StreamExpert& expert = trust->expert(m);
+    at::Tensor here = data.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
+    at::Tensor x = data.features[m][0].to(at::kFloat);
+    x = at::where(here, x, at::zeros_like(x));
+    coordinates.push_back(expert.density().coordinates(expert.standardise(x)));
+  }
+  trust->consistency().fit(coordinates, data.present);
   return trust;
 }
 
@@ -150,53 +160,37 @@ Spread spread_of(const TrustData& data) {
 
 /// Evidence of many items, in the order in which the folds gave it.
 struct Pooled {
-  std::vector<at::Tensor> logits, distance, quality, present, target;  ///< logits not tempered
+  std::vector<at::Tensor> logits, distance, consistency, quality, present,
+      target;  ///< logits not tempered
 };
 
 void append(Pooled& out, const TrustFusion& trust, const BankItems& items,
             const at::Tensor& target) {
-  std::vector<at::Tensor> logits, distances;
-  for (size_t m = 0; m < items.features.size(); ++m) {
-    const StreamExpert& expert = trust.expert(m);
-    at::Tensor here = items.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    at::Tensor x = items.features[m].to(at::kFloat);
-    x = at::where(here, x, at::zeros_like(x));
-    logits.push_back(expert.logits(x));
-    distances.push_back(expert.density().distance(expert.standardise(x)));
-  }
-  out.logits.push_back(at::stack(logits, 1));
-  out.distance.push_back(at::stack(distances, 1));
+  TrustFusion::Raw raw = trust.look(items.features, items.present);
+  out.logits.push_back(raw.logits);
+  out.distance.push_back(raw.distance);
+  out.consistency.push_back(raw.consistency);
   out.quality.push_back(items.quality);
   out.present.push_back(items.present);
   out.target.push_back(target);
 }
 
 struct Joined {
-  at::Tensor logits, distance, quality, present, target;
+  at::Tensor logits, distance, consistency, quality, present, target;
 };
 Joined join(const Pooled& p) {
-  return {at::cat(p.logits), at::cat(p.distance), at::cat(p.quality), at::cat(p.present),
-          at::cat(p.target)};
+  return {at::cat(p.logits),  at::cat(p.distance), at::cat(p.consistency),
+          at::cat(p.quality), at::cat(p.present),  at::cat(p.target)};
 }
 
 Evidence evidence_of(const TrustFusion& trust, const Joined& j) {
-  std::vector<at::Tensor> logs, p_values, unusual, excesses;
-  for (int64_t m = 0; m < j.present.size(1); ++m) {
-    const StreamExpert& expert = trust.expert(static_cast<size_t>(m));
-    at::Tensor distance = j.distance.select(1, m);
-    logs.push_back(at::log_softmax(j.logits.select(1, m) / expert.temperature(), -1));
-    p_values.push_back(expert.density().p_value(distance));
-    unusual.push_back(expert.density().unusual(distance));
-    excesses.push_back(expert.density().excess(distance));
-  }
-  return {at::stack(logs, 1),     at::stack(p_values, 1), at::stack(unusual, 1),
-          at::stack(excesses, 1), j.quality,              j.present};
+  return trust.weigh({j.logits, j.distance, j.consistency}, j.quality, j.present);
 }
 
 Evidence rows_of(const Evidence& e, const at::Tensor& rows) {
-  return {e.log_probabilities.index_select(0, rows), e.p_value.index_select(0, rows),
-          e.unusual.index_select(0, rows), e.excess.index_select(0, rows), e.quality.index_select(0, rows),
-          e.present.index_select(0, rows)};
+  auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
+  return {pick(e.log_probabilities), pick(e.p_value), pick(e.unusual), pick(e.excess),
+          pick(e.consistency),       pick(e.quality), pick(e.present)};
 }
 
 /// Temperatures and what counts as unusual, from clean and damaged items that no expert has seen.
@@ -211,6 +205,18 @@ void set_references(TrustFusion& trust, const Joined& clean, const Joined& bank)
     expert.density().set_reference(clean.distance.select(1, m).index_select(0, rows),
                                    at::quantile(far, kLimitQuantile).item<double>());
   }
+}
+
+/// What the contamination model says of each stream by itself: −log[(1 − ε) p(y) + ε π(y)]. The
+/// fused loss alone hardly tells the gates apart when the others outvote a broken stream anyway.
+at::Tensor own_loss(const TrustFusion& trust, const Evidence& e, const at::Tensor& breakage,
+                    const at::Tensor& target) {
+  at::Tensor index = target.view({-1, 1, 1}).expand({-1, e.present.size(1), 1});
+  at::Tensor p = e.log_probabilities.gather(2, index).squeeze(2).exp();
+  at::Tensor prior = trust.log_prior().index_select(0, target).exp().unsqueeze(1);
+  at::Tensor loss = -((1 - breakage) * p + breakage * prior).log();
+  at::Tensor here = e.present.to(at::kFloat);
+  return (loss * here).sum() / here.sum();
 }
 
 void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor& target,
@@ -228,8 +234,10 @@ void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor&
   for (int64_t epoch = 0; epoch < options.gate_epochs; ++epoch) {
     for (const at::Tensor& rows : at::randperm(n, generator).split(options.gate_batch)) {
       Evidence part = rows_of(evidence, rows);
-      at::Tensor loss =
-          at::nll_loss(trust.fuse(part).log_probabilities, target.index_select(0, rows));
+      at::Tensor y = target.index_select(0, rows);
+      models::TrustOutput out = trust.fuse(part);
+      at::Tensor loss = at::nll_loss(out.log_probabilities, y) +
+                        options.own_loss * own_loss(trust, part, out.breakage, y);
       optimizer.zero_grad();
       loss.backward();
       optimizer.clip_grad_norm(1.0);
@@ -265,9 +273,9 @@ double fit_scale(const at::Tensor& support, const at::Tensor& log_prior, const a
 }
 
 /// Every subset of up to 6 streams for itself; of more streams by the number that is present.
-void fit_scales(TrustFusion& trust, const Joined& items, const TrustOptions& options) {
+void fit_scales(TrustFusion& trust, const Evidence& all, const at::Tensor& target,
+                const TrustOptions& options) {
   const auto streams = static_cast<int64_t>(trust.config().streams.size());
-  const Evidence all = evidence_of(trust, items);
   const bool each = streams <= 6;
   std::vector<double> by_size(static_cast<size_t>(streams) + 1, 1.0);
   auto fit = [&](const at::Tensor& hidden) {
@@ -276,12 +284,13 @@ void fit_scales(TrustFusion& trust, const Joined& items, const TrustOptions& opt
     at::Tensor rows = e.present.any(1).nonzero().squeeze(1);
     e = rows_of(e, rows);
     at::Tensor support = trust.fuse(e).support.sum(1);
-    return std::make_pair(
-        fit_scale(support, trust.log_prior(), items.target.index_select(0, rows)), rows.size(0));
+    return std::make_pair(fit_scale(support, trust.log_prior(), target.index_select(0, rows)),
+                          rows.size(0));
   };
   for (int64_t size = 1; size <= streams; ++size) {
     auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 91, size));
-    at::Tensor order = at::argsort(at::argsort(at::rand(items.present.sizes(), generator), 1, false), 1, false);
+    at::Tensor order =
+        at::argsort(at::argsort(at::rand(all.present.sizes(), generator), 1, false), 1, false);
     by_size[static_cast<size_t>(size)] = fit(order < size).first;
   }
   for (int64_t subset = 1; subset < (int64_t{1} << streams); ++subset) {
@@ -303,12 +312,10 @@ void fit_scales(TrustFusion& trust, const Joined& items, const TrustOptions& opt
 
 int64_t TrustData::size() const { return present.defined() ? present.size(0) : 0; }
 
-std::shared_ptr<models::TrustFusion> fit_trust(const TrustData& train, const TrustData& validation,
-                                               const std::vector<std::string>& streams,
-                                               int64_t classes, const TrustOptions& options) {
+TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& streams, int64_t classes,
+                   const TrustOptions& options) {
   SerialScope serial;
   check(train, streams.size(), classes);
-  check(validation, streams.size(), classes);
   const TrustFusion::Config config = make_config(train, streams, classes, options);
   const Spread spread = spread_of(train);
   auto report = [&](double share) {
@@ -335,10 +342,10 @@ std::shared_ptr<models::TrustFusion> fit_trust(const TrustData& train, const Tru
     }
     append(clean, *without, clean_bank(held_out), held_out.target);
     for (int64_t pass = 0; pass < passes; ++pass) {
-      append(bank, *without,
-             draw_bank(held_out, spread.mean, spread.deviation,
-                       mix_seed(options.seed, 100 + pass, f)),
-             held_out.target);
+      append(
+          bank, *without,
+          draw_bank(held_out, spread.mean, spread.deviation, mix_seed(options.seed, 100 + pass, f)),
+          held_out.target);
     }
     report(static_cast<double>(f + 2) / parts);
   }
@@ -347,21 +354,16 @@ std::shared_ptr<models::TrustFusion> fit_trust(const TrustData& train, const Tru
   at::Tensor count = at::bincount(train.target, {}, classes).to(at::kFloat);
   trust->set_prior(count + 1);
   trust->initialize_gates(mix_seed(options.seed, 13));
+  TrustFit out{trust, evidence_of(*trust, clean_items), evidence_of(*trust, bank_items),
+               clean_items.target, bank_items.target};
   {
     at::AutoGradMode grad(true);
-    train_gates(*trust, evidence_of(*trust, bank_items), bank_items.target, options);
+    train_gates(*trust, out.damaged, out.damaged_target, options);
   }
-
-  Pooled held_out;
-  append(held_out, *trust, clean_bank(validation), validation.target);
-  for (int64_t pass = 0; pass < 2; ++pass) {
-    append(held_out, *trust,
-           draw_bank(validation, spread.mean, spread.deviation, mix_seed(options.seed, 200 + pass)),
-           validation.target);
-  }
-  fit_scales(*trust, join(held_out), options);
+  // The bank holds undamaged items too; one scale must do for both.
+  fit_scales(*trust, out.damaged, out.damaged_target, options);
   trust->train(false);
-  return trust;
+  return out;
 }
 
 }  // namespace plait::train

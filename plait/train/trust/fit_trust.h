@@ -19,7 +19,7 @@ struct TrustData {
 };
 
 struct TrustOptions {
-  int64_t hidden = 64;
+  int64_t hidden = 128;
   double dropout = 0.2;
   int64_t components = 16;
   double floor = 0.05;
@@ -29,25 +29,33 @@ struct TrustOptions {
   int64_t batch_size = 64;
   double label_smoothing = 0;
   int64_t folds = 4;
-  int64_t bank_passes = 8;  ///< Damaged copies of the training set that the gates learn from
-  int64_t min_bank = 12000; ///< Items in the bank at least: more passes over small sets
-  int64_t gate_epochs = 10;
+  int64_t bank_passes = 8;   ///< Damaged copies of the training set that the gates learn from
+  int64_t min_bank = 12000;  ///< Items in the bank at least: more passes over small sets
+  int64_t gate_epochs = 16;
   double gate_lr = 5e-3;
-  double gate_decay = 0.75;  ///< Of the learning rate, per epoch
+  double gate_decay = 0.85;  ///< Of the learning rate, per epoch
+  double own_loss = 1.0;     ///< Weight of each stream's own likelihood beside the fused one
   int64_t gate_batch = 256;
   uint64_t seed = 0;
   /// Called with what is being done and its share in [0, 1].
   std::function<void(const std::string& stage, double share)> progress;
 };
 
+/// A fitted fusion, and what the experts said of training items that they had not seen: for
+/// choosing and calibrating anything else on the same terms.
+struct TrustFit {
+  std::shared_ptr<models::TrustFusion> trust;
+  models::Evidence clean, damaged;  ///< Out of fold, tempered
+  at::Tensor clean_target, damaged_target;
+};
+
 /// Fits experts (each on its own, so that no stream crowds another out), temperatures and densities
 /// on logits that no expert was trained on (out of fold), then the gates on a bank of damaged
-/// items, last the scale of every subset on `validation`, clean and damaged. Deterministic in the
-/// seed on one number of threads.
+/// items, last the scale of every subset, clean and damaged, out of fold too: no item is set aside.
+/// Deterministic in the seed on one number of threads.
 /// @throws Error kInvalidArgument for shapes that do not match, fewer than two items a fold, or a
 /// stream that is not finite where present.
-std::shared_ptr<models::TrustFusion> fit_trust(const TrustData& train, const TrustData& validation,
-                                               const std::vector<std::string>& streams,
-                                               int64_t classes, const TrustOptions& options);
+TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& streams, int64_t classes,
+                   const TrustOptions& options);
 
 }  // namespace plait::train

@@ -1,0 +1,143 @@
+#include "plait/api/multi_view_study.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "plait/core/parallel.h"
+#include "plait/train/calibrate.h"
+#include "plait/train/metrics.h"
+
+namespace plait::api {
+namespace {
+
+using models::Evidence;
+using models::TrustFusion;
+using train::FeatureTables;
+
+constexpr double kStaticFloor = 0.05;
+
+train::TrustData trust_data(const FeatureTables& tables, const at::Tensor& target) {
+  train::TrustData out;
+  std::vector<at::Tensor> present;
+  for (const auto& [name, table] : tables) {
+    out.features.push_back({table.pooled});
+    at::Tensor here = table.present.defined() ? table.present.to(at::kBool)
+                                              : at::ones({table.pooled.size(0)}, at::kBool);
+    present.push_back(here);
+    out.quality.push_back({table.quality.defined() ? table.quality : here.to(at::kFloat)});
+  }
+  out.present = at::stack(present, 1);
+  out.target = target;
+  return out;
+}
+
+Evidence gather(const TrustFusion& trust, const FeatureTables& tables, const at::Tensor& target) {
+  train::TrustData data = trust_data(tables, target);
+  std::vector<at::Tensor> features, quality;
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    features.push_back(data.features[m][0]);
+    quality.push_back(data.quality[m][0]);
+  }
+  return trust.gather(features, at::stack(quality, 1), data.present);
+}
+
+struct StudyCondition {
+  std::string name;
+  train::DamagedViews views;
+};
+
+std::vector<StudyCondition> conditions(const MultiViewSplits& data, uint64_t seed) {
+  const FeatureTables& test = data.test;
+  std::vector<StudyCondition> out;
+  out.push_back({"clean", train::add_view_noise(test, 0, seed)});
+  for (int deviation : {1, 5, 10}) {
+    out.push_back(
+        {"noise_" + std::to_string(deviation), train::add_view_noise(test, deviation, seed)});
+  }
+  out.push_back({"swapped", train::swap_views(test, data.test_target, seed)});
+  out.push_back({"dropped_features", train::drop_features(test, 0.5, seed)});
+  const auto views = static_cast<int64_t>(test.size());
+  for (int64_t count = 1; count < views; count += 2)
+    out.push_back({"missing_" + std::to_string(count), train::remove_views(test, count, seed)});
+  return out;
+}
+
+/// The static fusions of the same experts, chosen and tempered on clean training items, out of fold.
+class StaticFusions {
+ public:
+  explicit StaticFusions(const train::TrustFit& fit) : log_prior_(fit.trust->log_prior()) {
+    const Evidence& validation = fit.clean;
+    const at::Tensor& target = fit.clean_target;
+    double best = -1;
+    for (int64_t m = 0; m < validation.present.size(1); ++m) {
+      double a = train::accuracy(validation.log_probabilities.select(1, m), target);
+      if (a > best) best = a, best_ = m;
+    }
+    tempered_ = train::fit_temperature(product(validation), target);
+    robust_ = train::fit_temperature(robust_product(validation), target);
+  }
+
+  std::map<std::string, at::Tensor> answer(const Evidence& e) const {
+    at::Tensor here = e.present.to(at::kFloat).unsqueeze(-1);
+    at::Tensor mean =
+        (e.log_probabilities.exp() * here).sum(1) / here.sum(1).clamp_min(1);
+    // Where the best stream is missing its answer is the prior.
+    at::Tensor single = at::where(e.present.select(1, best_).unsqueeze(1),
+                                  e.log_probabilities.select(1, best_), log_prior_);
+    return {{"best_single", single},
+            {"mean_of_probabilities", mean.log()},
+            {"product", at::log_softmax(product(e), -1)},
+            {"tempered_product", at::log_softmax(product(e) / tempered_, -1)},
+            {"robust_product", at::log_softmax(robust_product(e) / robust_, -1)}};
+  }
+
+ private:
+  at::Tensor product(const Evidence& e) const {
+    at::Tensor each = e.log_probabilities - log_prior_;
+    return (each * e.present.unsqueeze(-1)).sum(1) + log_prior_;
+  }
+  at::Tensor robust_product(const Evidence& e) const {
+    at::Tensor ratio = (e.log_probabilities - log_prior_).exp();
+    at::Tensor each = ((1 - kStaticFloor) * ratio + kStaticFloor).log();
+    return (each * e.present.unsqueeze(-1)).sum(1) + log_prior_;
+  }
+
+  at::Tensor log_prior_;
+  int64_t best_ = 0;
+  double tempered_ = 1, robust_ = 1;
+};
+
+Json figures(const at::Tensor& log_probabilities, const at::Tensor& target) {
+  at::Tensor p = log_probabilities.to(at::kDouble).exp();
+  p = p / p.sum(-1, /*keepdim=*/true);
+  return Json::object({{"accuracy", train::accuracy(p, target)},
+                       {"nll", train::negative_log_likelihood(p, target)},
+                       {"ece", train::expected_calibration_error(p, target)},
+                       {"aurc", train::aurc(p, target)}});
+}
+
+}  // namespace
+
+Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions& options) {
+  std::vector<std::string> streams;
+  for (const auto& [name, table] : data.train) streams.push_back(name);
+  train::TrustFit fit = train::fit_trust(trust_data(data.train, data.train_target), streams,
+                                         data.classes, options);
+  const TrustFusion& trust = *fit.trust;
+  at::NoGradGuard no_grad;
+  SerialScope serial;
+  StaticFusions fixed(fit);
+  Json out = Json::object({});
+  for (const StudyCondition& condition : conditions(data, options.seed + 1)) {
+    Evidence e = gather(trust, condition.views.tables, data.test_target);
+    std::map<std::string, at::Tensor> answers = fixed.answer(e);
+    answers["trust"] = trust.fuse(e).log_probabilities;
+    at::Tensor known = at::where(condition.views.hit, at::ones({}), at::full({}, kStaticFloor));
+    answers["oracle"] = trust.fuse_with(e, known).log_probabilities;
+    for (const auto& [method, answer] : answers)
+      out[method][condition.name] = figures(answer, data.test_target);
+  }
+  return out;
+}
+
+}  // namespace plait::api

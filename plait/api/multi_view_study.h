@@ -1,0 +1,27 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "plait/core/json.h"
+#include "plait/train/multi_view_noise.h"
+#include "plait/train/trust/fit_trust.h"
+
+namespace plait::api {
+
+/// Standardised features of a multi-view data set, split for one seed.
+struct MultiViewSplits {
+  int64_t classes = 0;
+  train::FeatureTables train, test;
+  at::Tensor train_target, test_target;
+};
+
+/// The multi-view protocol on one split: the trust fusion and the static fusions of the same
+/// experts (best single out of fold, mean of probabilities, product, tempered product,
+/// contamination-robust product with ε = 0.05), and an oracle that knows which views are hit; clean,
+/// Gaussian noise of 1, 5 and 10 deviations and swapped views on half of the views of half of the
+/// items, dropped features, and 1, 3 and 5 views missing.
+/// @return {method: {condition: {"accuracy", "nll", "ece", "aurc"}}}
+Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions& options);
+
+}  // namespace plait::api
