@@ -114,8 +114,8 @@ TEST(Parallel, DoesEachOnceAndPassesTheFirstProblem) {
   for_each_in_parallel(seen.size(), [&](size_t i) { ++seen[i]; }, {});
   for (auto& count : seen) EXPECT_EQ(count, 1);
   for_each_in_parallel(0, [](size_t) { FAIL(); }, {});
-  EXPECT_THROW(for_each_in_parallel(10, [](size_t) { fail(ErrorCode::kIo, "test", "problem"); }, {}),
-               Error);
+  EXPECT_THROW(
+      for_each_in_parallel(10, [](size_t) { fail(ErrorCode::kIo, "test", "problem"); }, {}), Error);
 }
 
 }  // namespace
