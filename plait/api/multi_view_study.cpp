@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "plait/api/features.h"
+#include "plait/core/error.h"
 #include "plait/core/parallel.h"
+#include "plait/models/encoders/vector.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/metrics.h"
 
@@ -62,7 +65,8 @@ std::vector<StudyCondition> conditions(const MultiViewSplits& data, uint64_t see
   return out;
 }
 
-/// The static fusions of the same experts, chosen and tempered on clean training items, out of fold.
+/// The static fusions of the same experts, chosen and tempered on clean training items, out of
+/// fold.
 class StaticFusions {
  public:
   explicit StaticFusions(const train::TrustFit& fit) : log_prior_(fit.trust->log_prior()) {
@@ -79,8 +83,7 @@ class StaticFusions {
 
   std::map<std::string, at::Tensor> answer(const Evidence& e) const {
     at::Tensor here = e.present.to(at::kFloat).unsqueeze(-1);
-    at::Tensor mean =
-        (e.log_probabilities.exp() * here).sum(1) / here.sum(1).clamp_min(1);
+    at::Tensor mean = (e.log_probabilities.exp() * here).sum(1) / here.sum(1).clamp_min(1);
     // Where the best stream is missing its answer is the prior.
     at::Tensor single = at::where(e.present.select(1, best_).unsqueeze(1),
                                   e.log_probabilities.select(1, best_), log_prior_);
@@ -116,13 +119,53 @@ Json figures(const at::Tensor& log_probabilities, const at::Tensor& target) {
                        {"aurc", train::aurc(p, target)}});
 }
 
+/// One stream of some samples: [N, D].
+at::Tensor rows_of(const std::vector<Sample>& samples, const std::string& stream) {
+  std::vector<at::Tensor> rows;
+  for (const Sample& sample : samples) {
+    auto found = sample.streams.find(stream);
+    const at::Tensor* row =
+        found == sample.streams.end() ? nullptr : std::get_if<at::Tensor>(&found->second);
+    if (!row || row->dim() != 1) {
+      fail(ErrorCode::kInvalidArgument, "study",
+           sample.id + ": expected a tensor [D] of stream \"" + stream + "\"");
+    }
+    rows.push_back(row->to(at::kFloat));
+  }
+  return at::stack(rows, 0);
+}
+
 }  // namespace
+
+std::vector<std::string> multi_view_conditions(const MultiViewSplits& data) {
+  std::vector<std::string> out;
+  for (const StudyCondition& condition : conditions(data, 0)) out.push_back(condition.name);
+  return out;
+}
+
+MultiViewSplits multi_view_splits(const data::DatasetSplits& splits) {
+  MultiViewSplits out;
+  out.classes = static_cast<int64_t>(splits.classes.size());
+  for (const auto& [stream, modality] : splits.info.streams) {
+    models::Vector::Config config;
+    at::Tensor train = rows_of(splits.train, stream);
+    config.features = train.size(1);
+    models::Vector scale(config);
+    scale.load_state_dict(models::Vector::fit(train));
+    auto scaled = [&](const at::Tensor& x) { return scale.encode({{"values", x}}).pooled; };
+    out.train[stream].pooled = scaled(train);
+    out.test[stream].pooled = scaled(rows_of(splits.test, stream));
+  }
+  out.train_target = class_targets(splits.train, splits.info.label, splits.classes);
+  out.test_target = class_targets(splits.test, splits.info.label, splits.classes);
+  return out;
+}
 
 Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions& options) {
   std::vector<std::string> streams;
   for (const auto& [name, table] : data.train) streams.push_back(name);
-  train::TrustFit fit = train::fit_trust(trust_data(data.train, data.train_target), streams,
-                                         data.classes, options);
+  train::TrustFit fit =
+      train::fit_trust(trust_data(data.train, data.train_target), streams, data.classes, options);
   const TrustFusion& trust = *fit.trust;
   at::NoGradGuard no_grad;
   SerialScope serial;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "plait/core/json.h"
+#include "plait/data/datasets/datasets.h"
 #include "plait/train/multi_view_noise.h"
 #include "plait/train/trust/fit_trust.h"
 
@@ -16,11 +17,18 @@ struct MultiViewSplits {
   at::Tensor train_target, test_target;
 };
 
+/// Streams of tensors [D] with a class label, standardised by the training items.
+/// @throws Error kInvalidArgument for a sample without one of the streams or its label.
+MultiViewSplits multi_view_splits(const data::DatasetSplits& splits);
+
+/// The names of the protocol's conditions, in order.
+std::vector<std::string> multi_view_conditions(const MultiViewSplits& data);
+
 /// The multi-view protocol on one split: the trust fusion and the static fusions of the same
 /// experts (best single out of fold, mean of probabilities, product, tempered product,
-/// contamination-robust product with ε = 0.05), and an oracle that knows which views are hit; clean,
-/// Gaussian noise of 1, 5 and 10 deviations and swapped views on half of the views of half of the
-/// items, dropped features, and 1, 3 and 5 views missing.
+/// contamination-robust product with ε = 0.05), and an oracle that knows which views are hit;
+/// clean, Gaussian noise of 1, 5 and 10 deviations and swapped views on half of the views of half
+/// of the items, dropped features, and 1, 3 and 5 views missing.
 /// @return {method: {condition: {"accuracy", "nll", "ece", "aurc"}}}
 Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions& options);
 

@@ -10,6 +10,7 @@
 
 #include "plait/api/recipe.h"
 #include "plait/cli/commands.h"
+#include "plait/cli/spread.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
 #include "plait/core/device.h"
@@ -40,19 +41,6 @@ std::vector<Method> methods_of(const api::Recipe& recipe) {
     out.push_back({type, api::with_fusion(recipe, Json::object({{"type", type}})), ""});
   }
   return out;
-}
-
-struct Spread {
-  double mean = 0, sd = 0, worst = 0;
-};
-
-Spread spread_of(const std::vector<double>& values) {
-  Spread s;
-  for (double v : values) s.mean += v / static_cast<double>(values.size());
-  for (double v : values) s.sd += (v - s.mean) * (v - s.mean);
-  s.sd = values.size() > 1 ? std::sqrt(s.sd / static_cast<double>(values.size() - 1)) : 0;
-  s.worst = *std::min_element(values.begin(), values.end());
-  return s;
 }
 
 /// The recipe's data with just one stream.
@@ -214,9 +202,7 @@ int bench_fusion(const BenchFusionArgs& args) {
     Json& row = result["methods"][method.name];
     for (const auto& [metric, conditions] : figures.at(method.name)) {
       for (const auto& [condition, values] : conditions) {
-        Spread s = spread_of(values);
-        row[metric][condition] = Json::object(
-            {{"mean", s.mean}, {"sd", s.sd}, {"worst", s.worst}, {"values", Json(values)}});
+        row[metric][condition] = to_json(spread_of(values, metric == "accuracy"));
       }
     }
     for (const auto& [condition, streams] : weights.at(method.name)) {

@@ -158,6 +158,23 @@ int main(int argc, char** argv) {
   bench_fusion_cmd
       ->add_option("-o,--output", bench_args.output, "Folder for the JSON and the table")
       ->capture_default_str();
+  BenchViewsArgs views_args;
+  CLI::App* bench_views_cmd = command(
+      *bench_cmd, "views",
+      "Trust fusion against static fusions of the same experts, on damaged views, over seeds",
+      "  plait bench views --dataset handwritten --seeds 10 --output benchmarks/fusion\n", json);
+  bench_views_cmd
+      ->add_option("--dataset", views_args.dataset, "Of streams that are tensors, with a label")
+      ->capture_default_str();
+  bench_views_cmd->add_option("--seeds", views_args.seeds, "How many; each has its own split")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  bench_views_cmd
+      ->add_option("--first-seed", views_args.first_seed,
+                   "Where they start (other seeds to tune on)")
+      ->capture_default_str();
+  bench_views_cmd->add_option("-o,--output", views_args.output, "Folder for the JSON and the table")
+      ->capture_default_str();
 
   CLI::App* doctor_cmd =
       command(app, "doctor", "What works on this machine, and why not what does not",
@@ -178,7 +195,8 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
-  predict_args.json = train_args.json = eval_args.json = demo_args.json = bench_args.json = json;
+  predict_args.json = train_args.json = eval_args.json = demo_args.json = bench_args.json =
+      views_args.json = json;
   try {
     if (*help_cmd) {
       CLI::App* of = help_for.empty() ? &app : find_command(app, help_for);
@@ -196,6 +214,7 @@ int main(int argc, char** argv) {
     if (*eval_cmd) return eval(eval_args);
     if (*demo_cmd) return demo(demo_args);
     if (*bench_fusion_cmd) return bench_fusion(bench_args);
+    if (*bench_views_cmd) return bench_views(views_args);
     if (*models_list_cmd) return models_list(json);
     if (*models_get_cmd) return models_get(name, json);
     if (*models_show_cmd) return models_show(name, json);

@@ -315,6 +315,7 @@ int64_t TrustData::size() const { return present.defined() ? present.size(0) : 0
 TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& streams, int64_t classes,
                    const TrustOptions& options) {
   SerialScope serial;
+  at::AutoGradMode with_gradients(true);
   check(train, streams.size(), classes);
   const TrustFusion::Config config = make_config(train, streams, classes, options);
   const Spread spread = spread_of(train);

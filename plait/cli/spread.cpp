@@ -1,0 +1,23 @@
+#include "plait/cli/spread.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace plait::cli {
+
+Spread spread_of(const std::vector<double>& values, bool high_is_good) {
+  Spread s{.values = values};
+  for (double v : values) s.mean += v / static_cast<double>(values.size());
+  for (double v : values) s.sd += (v - s.mean) * (v - s.mean);
+  s.sd = values.size() > 1 ? std::sqrt(s.sd / static_cast<double>(values.size() - 1)) : 0;
+  s.worst = high_is_good ? *std::min_element(values.begin(), values.end())
+                         : *std::max_element(values.begin(), values.end());
+  return s;
+}
+
+Json to_json(const Spread& s) {
+  return Json::object(
+      {{"mean", s.mean}, {"sd", s.sd}, {"worst", s.worst}, {"values", Json(s.values)}});
+}
+
+}  // namespace plait::cli

@@ -1,0 +1,19 @@
+#pragma once
+#include <vector>
+
+#include "plait/core/json.h"
+
+namespace plait::cli {
+
+/// Values of one figure over seeds.
+struct Spread {
+  double mean = 0, sd = 0, worst = 0;
+  std::vector<double> values;
+};
+
+/// `sd` is the sample standard deviation; `worst` the lowest value where high is good, else the
+/// highest.
+Spread spread_of(const std::vector<double>& values, bool high_is_good = true);
+Json to_json(const Spread& spread);
+
+}  // namespace plait::cli
