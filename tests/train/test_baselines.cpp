@@ -43,6 +43,7 @@ template <class Options>
 Options quick(Options options = {}) {
   options.hidden = 16;
   options.epochs = 20;
+  options.lr = 2e-3;  // So few steps need larger ones.
   return options;
 }
 
@@ -160,8 +161,8 @@ TEST_P(Baselines, FollowsFromTheSeedAndRefusesWhatDoesNotFit) {
 }
 
 TEST(Qmf, WeightFallsWithTheEnergyScore) {
-  at::Tensor logits = at::tensor({1.0, 2.0, 4.0, 0.5}).view({1, 4}) *
-                      at::tensor({3.0, 1.0, 0.1}).view({3, 1});
+  at::Tensor logits =
+      at::tensor({1.0, 2.0, 4.0, 0.5}).view({1, 4}) * at::tensor({3.0, 1.0, 0.1}).view({3, 1});
   at::Tensor energy = -logits.exp().sum(1).log();
   at::Tensor weight = energy_weight(logits);
   EXPECT_TRUE(at::allclose(weight, -energy / 10));

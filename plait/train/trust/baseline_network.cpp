@@ -117,8 +117,8 @@ void FeatureScale::fit(const at::Tensor& x) {
   mean_.copy_(rows.mean(0));
   at::Tensor deviation = rows.std(0, /*unbiased=*/false);
   // A column that never changes says nothing; a deviation near 0 would blow up its rounding.
-  deviation_.copy_(at::where(deviation > 1e-6 * (1 + rows.abs().amax(0)), deviation,
-                             at::ones_like(deviation)));
+  deviation_.copy_(
+      at::where(deviation > 1e-6 * (1 + rows.abs().amax(0)), deviation, at::ones_like(deviation)));
 }
 
 at::Tensor FeatureScale::operator()(const at::Tensor& x) const {
@@ -168,8 +168,7 @@ ViewNetworks::ViewNetworks(const TrustData& train, int64_t classes,
                            const BaselineOptions& options) {
   scales_ = add_child("scales", make_scales(train, options));
   views_ = add<models::ModuleList<ViewNetwork>>("views");
-  for (int64_t width : widths_of(train))
-    views_->append<>(width, classes, options.hidden, options);
+  for (int64_t width : widths_of(train)) views_->append<>(width, classes, options.hidden, options);
 }
 
 ViewNetwork::Out ViewNetworks::operator()(size_t view, const at::Tensor& features) const {

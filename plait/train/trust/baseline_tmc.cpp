@@ -24,17 +24,15 @@ std::vector<at::Tensor> evidence_of_views(const ViewNetworks& networks,
 
 at::Tensor combined_evidence(const std::vector<at::Tensor>& evidence) {
   Opinion all = opinion_of(evidence[0]);
-  for (size_t m = 1; m < evidence.size(); ++m)
-    all = combine_opinions(all, opinion_of(evidence[m]));
+  for (size_t m = 1; m < evidence.size(); ++m) all = combine_opinions(all, opinion_of(evidence[m]));
   return evidence_of(all);
 }
 
 /// KL(Dir(alpha) ‖ Dir(1)), [B, K] → [B].
 at::Tensor divergence_from_even(const at::Tensor& alpha) {
   at::Tensor sum = alpha.sum(1, true);
-  at::Tensor log_ratio =
-      at::lgamma(sum).squeeze(1) - at::lgamma(alpha).sum(1) -
-      std::lgamma(static_cast<double>(alpha.size(1)));
+  at::Tensor log_ratio = at::lgamma(sum).squeeze(1) - at::lgamma(alpha).sum(1) -
+                         std::lgamma(static_cast<double>(alpha.size(1)));
   return log_ratio + ((alpha - 1) * (at::digamma(alpha) - at::digamma(sum))).sum(1);
 }
 
