@@ -69,8 +69,8 @@ void CrossConsistency::fit(const std::vector<at::Tensor>& x, const at::Tensor& p
       if (rows.size(0) < 2 * std::max(widths_[a], widths_[b])) continue;
       at::Tensor from = centred[a].index_select(0, rows), to = centred[b].index_select(0, rows);
       at::Tensor gram = at::matmul(from.t(), from);
-      at::Tensor ridge = kRidge * static_cast<double>(rows.size(0)) *
-                         at::eye(widths_[a], gram.options());
+      at::Tensor ridge =
+          kRidge * static_cast<double>(rows.size(0)) * at::eye(widths_[a], gram.options());
       at::Tensor weight = at::linalg_solve(gram + ridge, at::matmul(from.t(), to));
       auto [whitening, log_volume] =
           whitening_of(to - at::matmul(from, weight), static_cast<double>(widths_[a]));

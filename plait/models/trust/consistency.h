@@ -19,8 +19,8 @@ class CrossConsistency : public Module {
 
   /// x[m] [N, P_m] coordinates, present [N, M]; pairs that fewer than 2·P items share stay silent.
   void fit(const std::vector<at::Tensor>& x, const at::Tensor& present);
-  /// [B, P_m] each → [B, M, M] nats at (b, a): how much better b is explained by a, within ±20; 0 on
-  /// the diagonal.
+  /// [B, P_m] each → [B, M, M] nats at (b, a): how much better b is explained by a, within ±20; 0
+  /// on the diagonal.
   at::Tensor ratio(const std::vector<at::Tensor>& x) const;
 
  private:
