@@ -9,6 +9,7 @@
 #include "plait/models/encoders/vector.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/metrics.h"
+#include "plait/train/trust/baselines.h"
 
 namespace plait::api {
 namespace {
@@ -49,14 +50,32 @@ struct StudyCondition {
   train::DamagedViews views;
 };
 
+/// Every feature times its factor [D].
+FeatureTables scaled(FeatureTables tables, const std::map<std::string, at::Tensor>& factors) {
+  for (auto& [name, table] : tables) table.pooled = table.pooled * factors.at(name);
+  return tables;
+}
+
+/// Noise in units of each feature's range over the training items, as published studies have it:
+/// several times stronger than the same number of deviations.
+train::DamagedViews add_range_noise(const MultiViewSplits& data, double deviation, uint64_t seed) {
+  std::map<std::string, at::Tensor> range, inverse;
+  for (const auto& [name, table] : data.train) {
+    at::Tensor width = table.pooled.amax(0) - table.pooled.amin(0);
+    range[name] = at::where(width > 0, width, at::ones_like(width));
+    inverse[name] = range[name].reciprocal();
+  }
+  train::DamagedViews out = train::add_view_noise(scaled(data.test, inverse), deviation, seed);
+  out.tables = scaled(std::move(out.tables), range);
+  return out;
+}
+
 std::vector<StudyCondition> conditions(const MultiViewSplits& data, uint64_t seed) {
   const FeatureTables& test = data.test;
   std::vector<StudyCondition> out;
   out.push_back({"clean", train::add_view_noise(test, 0, seed)});
-  for (int deviation : {1, 5, 10}) {
-    out.push_back(
-        {"noise_" + std::to_string(deviation), train::add_view_noise(test, deviation, seed)});
-  }
+  for (int deviation : {1, 5, 10})
+    out.push_back({"noise_" + std::to_string(deviation), add_range_noise(data, deviation, seed)});
   out.push_back({"swapped", train::swap_views(test, data.test_target, seed)});
   out.push_back({"dropped_features", train::drop_features(test, 0.5, seed)});
   const auto views = static_cast<int64_t>(test.size());
@@ -109,6 +128,23 @@ class StaticFusions {
   int64_t best_ = 0;
   double tempered_ = 1, robust_ = 1;
 };
+
+/// Published fusions, trained on the same items with the same budget.
+std::map<std::string, std::shared_ptr<train::ViewClassifier>> published(
+    const train::TrustData& data, int64_t classes, const train::TrustOptions& options) {
+  auto with_budget = [&](auto o) {
+    o.hidden = options.hidden;
+    o.epochs = options.expert_epochs;
+    o.seed = options.seed;
+    return o;
+  };
+  auto concatenation = with_budget(train::ConcatenationOptions{});
+  concatenation.modality_dropout = 0.3;
+  return {{"qmf", train::fit_qmf(data, data, classes, with_budget(train::QmfOptions{}))},
+          {"pdf", train::fit_pdf(data, data, classes, with_budget(train::PdfOptions{}))},
+          {"tmc", train::fit_tmc(data, data, classes, with_budget(train::TmcOptions{}))},
+          {"concatenation", train::fit_concatenation(data, data, classes, concatenation)}};
+}
 
 Json figures(const at::Tensor& log_probabilities, const at::Tensor& target) {
   at::Tensor p = log_probabilities.to(at::kDouble).exp();
@@ -164,8 +200,9 @@ MultiViewSplits multi_view_splits(const data::DatasetSplits& splits) {
 Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions& options) {
   std::vector<std::string> streams;
   for (const auto& [name, table] : data.train) streams.push_back(name);
-  train::TrustFit fit =
-      train::fit_trust(trust_data(data.train, data.train_target), streams, data.classes, options);
+  const train::TrustData training = trust_data(data.train, data.train_target);
+  train::TrustFit fit = train::fit_trust(training, streams, data.classes, options);
+  auto baselines = published(training, data.classes, options);
   const TrustFusion& trust = *fit.trust;
   at::NoGradGuard no_grad;
   SerialScope serial;
@@ -177,6 +214,11 @@ Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions
     answers["trust"] = trust.fuse(e).log_probabilities;
     at::Tensor known = at::where(condition.views.hit, at::ones({}), at::full({}, kStaticFloor));
     answers["oracle"] = trust.fuse_with(e, known).log_probabilities;
+    train::TrustData damaged = trust_data(condition.views.tables, data.test_target);
+    std::vector<at::Tensor> features;
+    for (const auto& variants : damaged.features) features.push_back(variants[0]);
+    for (const auto& [method, classifier] : baselines)
+      answers[method] = classifier->log_probabilities(features, damaged.present);
     for (const auto& [method, answer] : answers)
       out[method][condition.name] = figures(answer, data.test_target);
   }

@@ -15,9 +15,17 @@ namespace plait::cli {
 namespace {
 
 /// Columns in the order in which they are read, best left.
-const std::vector<std::string> kMethods = {
-    "trust",   "oracle",     "mean_of_probabilities", "robust_product", "tempered_product",
-    "product", "best_single"};
+const std::vector<std::string> kMethods = {"trust",
+                                           "oracle",
+                                           "mean_of_probabilities",
+                                           "robust_product",
+                                           "tempered_product",
+                                           "product",
+                                           "best_single",
+                                           "concatenation",
+                                           "qmf",
+                                           "pdf",
+                                           "tmc"};
 
 std::string percent(const Json& cell) {
   char text[64];
@@ -56,12 +64,14 @@ std::string markdown(const Json& result) {
       << result.get("dataset", "") << " --seeds " << result.at("seeds").size() << "`. Real data ("
       << result.get("dataset", "") << ", " << result.get("licence", "")
       << "): " << result.get("train_items", 0) << " training and " << result.get("test_items", 0)
-      << " held-out items, another split per seed; the damage is synthetic. All methods but the "
-         "oracle, which knows which views are hit, use the same experts, one per view, trained on "
-         "clean items. noise_δ: Gaussian noise of δ deviations on half of the views of half of the "
-         "items; swapped: these views are another item's, of another class; dropped_features: half "
-         "of their features become the mean; missing_r: r views of every item are absent. In %, "
-         "mean ± standard deviation (worst seed).\n\n## Accuracy\n\n"
+      << " held-out items, another split per seed; the damage is synthetic. The trust fusion, the "
+         "oracle, which knows which views are hit, and the static fusions use the same experts, "
+         "one per view; concatenation (with modality dropout), QMF, PDF and TMC are trained on the "
+         "same clean items with the same budget. noise_δ: Gaussian noise of δ times each feature's "
+         "range, on half of the views of half of the items; swapped: these views are another "
+         "item's, of another class; dropped_features: half of their features become the mean; "
+         "missing_r: r views of every item are absent. In %, mean ± standard deviation (worst "
+         "seed).\n\n## Accuracy\n\n"
       << table(result, "accuracy")
       << "\n## Expected calibration error (15 bins)\n\nHere the worst seed is the largest "
          "error.\n\n"

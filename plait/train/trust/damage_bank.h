@@ -15,7 +15,7 @@ struct BankOptions {
   /// What befalls a hit stream, in shares: Gaussian noise of log-uniform strength; 10 to 90 % of
   /// the features become the mean; another item's features.
   double noise = 0.5, occlusion = 0.2, swap = 0.3;
-  double min_noise = 0.1, max_noise = 10;
+  double min_noise = 0.1, max_noise = 30;
   double missing = 0.15;     ///< Absent; never all streams of an item
   double clean_items = 0.3;  ///< Items that stay as they are
 };
