@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Core's unit tests and every fuzz target under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The unit tests of core and of data's readers, and every fuzz target under AddressSanitizer and UndefinedBehaviorSanitizer.
 #
-#   tools/sanitize.sh [--rounds N] [TARGET ...]     more test programs to build and run, e.g. test_data
+#   tools/sanitize.sh [--rounds N] [TARGET ...]     more test programs to build and run, e.g. tests_train
 #
 # Builds only what it runs, in build-asan/. LibTorch itself is not instrumented.
 set -euo pipefail
@@ -11,7 +11,7 @@ if [[ "${1:-}" == --rounds ]]; then
   rounds=$2
   shift 2
 fi
-tests=(tests_core "$@")
+tests=(tests_core test_data_loading test_data_text test_data_media "$@")
 
 python=python3
 [[ -x .venv/bin/python ]] && python=.venv/bin/python
