@@ -35,16 +35,6 @@ train::TrustData trust_data(const FeatureTables& tables, const at::Tensor& targe
   return out;
 }
 
-Evidence gather(const TrustFusion& trust, const FeatureTables& tables, const at::Tensor& target) {
-  train::TrustData data = trust_data(tables, target);
-  std::vector<at::Tensor> features, quality;
-  for (size_t m = 0; m < data.features.size(); ++m) {
-    features.push_back(data.features[m][0]);
-    quality.push_back(data.quality[m][0]);
-  }
-  return trust.gather(features, at::stack(quality, 1), data.present);
-}
-
 struct StudyCondition {
   std::string name;
   train::DamagedViews views;
@@ -173,12 +163,6 @@ at::Tensor rows_of(const std::vector<Sample>& samples, const std::string& stream
 
 }  // namespace
 
-std::vector<std::string> multi_view_conditions(const MultiViewSplits& data) {
-  std::vector<std::string> out;
-  for (const StudyCondition& condition : conditions(data, 0)) out.push_back(condition.name);
-  return out;
-}
-
 MultiViewSplits multi_view_splits(const data::DatasetSplits& splits) {
   MultiViewSplits out;
   out.classes = static_cast<int64_t>(splits.classes.size());
@@ -209,16 +193,17 @@ Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions
   StaticFusions fixed(fit);
   Json out = Json::object({});
   for (const StudyCondition& condition : conditions(data, options.seed + 1)) {
-    Evidence e = gather(trust, condition.views.tables, data.test_target);
+    const train::TrustData test = trust_data(condition.views.tables, data.test_target);
+    const std::vector<at::Tensor> features = test.clean();
+    std::vector<at::Tensor> quality;
+    for (const auto& variants : test.quality) quality.push_back(variants[0]);
+    Evidence e = trust.gather(features, at::stack(quality, 1), test.present);
     std::map<std::string, at::Tensor> answers = fixed.answer(e);
     answers["trust"] = trust.fuse(e).log_probabilities;
     at::Tensor known = at::where(condition.views.hit, at::ones({}), at::full({}, kStaticFloor));
     answers["oracle"] = trust.fuse_with(e, known).log_probabilities;
-    train::TrustData damaged = trust_data(condition.views.tables, data.test_target);
-    std::vector<at::Tensor> features;
-    for (const auto& variants : damaged.features) features.push_back(variants[0]);
     for (const auto& [method, classifier] : baselines)
-      answers[method] = classifier->log_probabilities(features, damaged.present);
+      answers[method] = classifier->log_probabilities(features, test.present);
     for (const auto& [method, answer] : answers)
       out[method][condition.name] = figures(answer, data.test_target);
   }

@@ -21,16 +21,13 @@ struct MultiViewSplits {
 /// @throws Error kInvalidArgument for a sample without one of the streams or its label.
 MultiViewSplits multi_view_splits(const data::DatasetSplits& splits);
 
-/// The names of the protocol's conditions, in order.
-std::vector<std::string> multi_view_conditions(const MultiViewSplits& data);
-
 /// The multi-view protocol on one split: the trust fusion; the static fusions of the same experts
 /// (best single out of fold, mean of probabilities, product, tempered product, contamination-robust
 /// product with ε = 0.05); QMF, PDF, TMC and concatenation with modality dropout, trained on the
 /// same items; and an oracle that knows which views are hit. Clean; Gaussian noise of 1, 5 and 10
 /// times each feature's range over the training items, and swapped views, on half of the views of
 /// half of the items; dropped features; 1, 3 and 5 views missing.
-/// @return {method: {condition: {"accuracy", "nll", "ece", "aurc"}}}
+/// @return conditions in that order: {method: {condition: {"accuracy", "nll", "ece", "aurc"}}}
 Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions& options);
 
 }  // namespace plait::api

@@ -3,19 +3,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <sstream>
 
 #include "plait/api/recipe.h"
+#include "plait/cli/bench_result.h"
 #include "plait/cli/commands.h"
-#include "plait/cli/spread.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
 #include "plait/core/device.h"
 #include "plait/core/disk_feature_store.h"
-#include "plait/core/file.h"
 
 namespace plait::cli {
 namespace {
@@ -211,14 +208,7 @@ int bench_fusion(const BenchFusionArgs& args) {
     }
     if (overheads.count(method.name)) row["overhead"] = overheads.at(method.name);
   }
-  std::filesystem::create_directories(args.output);
-  result.write(args.output + "/" + recipe.dataset + ".json");
-  write_file_atomic(args.output + "/" + recipe.dataset + ".md", markdown(result));
-  if (args.json) {
-    std::printf("%s\n", result.dump().c_str());
-  } else {
-    std::printf("%s\nWritten to %s\n", markdown(result).c_str(), args.output.c_str());
-  }
+  write_result(result, markdown(result), args.output, recipe.dataset, args.json);
   return 0;
 }
 

@@ -1,14 +1,11 @@
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
 #include <sstream>
 
 #include "plait/api/multi_view_study.h"
+#include "plait/cli/bench_result.h"
 #include "plait/cli/commands.h"
-#include "plait/cli/spread.h"
 #include "plait/cli/stages.h"
 #include "plait/core/device.h"
-#include "plait/core/file.h"
 #include "plait/core/parallel.h"
 
 namespace plait::cli {
@@ -115,7 +112,7 @@ int bench_views(const BenchViewsArgs& args) {
   stages.finish();
 
   result["conditions"] = Json::array();
-  for (const std::string& condition : api::multi_view_conditions(splits.front()))
+  for (const auto& [condition, metrics] : studies.front().at("trust").members())
     result["conditions"].push_back(condition);
   for (const auto& [method, conditions] : studies.front().members()) {
     for (const auto& [condition, metrics] : conditions.members()) {
@@ -128,14 +125,7 @@ int bench_views(const BenchViewsArgs& args) {
       }
     }
   }
-  std::filesystem::create_directories(args.output);
-  result.write(args.output + "/" + args.dataset + ".json");
-  write_file_atomic(args.output + "/" + args.dataset + ".md", markdown(result));
-  if (args.json) {
-    std::printf("%s\n", result.dump().c_str());
-  } else {
-    std::printf("%s\nWritten to %s\n", markdown(result).c_str(), args.output.c_str());
-  }
+  write_result(result, markdown(result), args.output, args.dataset, args.json);
   return 0;
 }
 

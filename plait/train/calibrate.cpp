@@ -7,6 +7,7 @@
 
 #include "plait/core/error.h"
 #include "plait/core/tensor_map.h"
+#include "plait/train/golden_section.h"
 
 namespace plait::train {
 namespace {
@@ -40,26 +41,8 @@ Items counted(const at::Tensor& logits, const at::Tensor& target) {
 
 /// The mean NLL is convex in 1/T, so it has one valley in ln T, too.
 double minimise(const Items& items) {
-  const double golden = (std::sqrt(5.0) - 1) / 2;
-  double low = std::log(kColdest), high = std::log(kHottest);
-  double a = high - golden * (high - low), b = low + golden * (high - low);
-  double fa = items.nll(std::exp(a)), fb = items.nll(std::exp(b));
-  while (high - low > 1e-6) {
-    if (fa <= fb) {
-      high = b;
-      b = a;
-      fb = fa;
-      a = high - golden * (high - low);
-      fa = items.nll(std::exp(a));
-    } else {
-      low = a;
-      a = b;
-      fa = fb;
-      b = low + golden * (high - low);
-      fb = items.nll(std::exp(b));
-    }
-  }
-  return std::exp((low + high) / 2);
+  auto nll = [&](double log_t) { return items.nll(std::exp(log_t)); };
+  return std::exp(golden_section(nll, std::log(kColdest), std::log(kHottest), 1e-6));
 }
 
 void check_present(const at::Tensor& present, int64_t rows, const std::vector<std::string>& names) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "gaussian_views.h"
 #include "plait/core/error.h"
 #include "plait/train/metrics.h"
 #include "plait/train/trust/baselines.h"
@@ -13,31 +14,8 @@
 namespace plait::train {
 namespace {
 
-constexpr int64_t kClasses = 4;
-constexpr int64_t kViews = 3;
-
-/// Three views of Gaussian classes; the first separates them best.
-TrustData gaussian_classes(int64_t n, uint64_t seed) {
-  auto means_from = at::detail::createCPUGenerator(3);
-  auto generator = at::detail::createCPUGenerator(seed);
-  TrustData data;
-  data.target = at::randint(kClasses, {n}, generator, at::kLong);
-  for (int64_t m = 0; m < kViews; ++m) {
-    at::Tensor means =
-        at::randn({kClasses, 6 + m}, means_from) * (1.6 - 0.3 * static_cast<double>(m));
-    // Far from 0 and of another unit: only standardised features are learnt well.
-    data.features.push_back(
-        {50 + 20 * (means.index_select(0, data.target) + at::randn({n, 6 + m}, generator))});
-  }
-  data.present = at::ones({n, kViews}, at::kBool);
-  return data;
-}
-
-std::vector<at::Tensor> clean(const TrustData& data) {
-  std::vector<at::Tensor> out;
-  for (const auto& variants : data.features) out.push_back(variants[0]);
-  return out;
-}
+/// Far from 0 and of another unit: only standardised features are learnt well.
+TrustData far_classes(int64_t n, uint64_t seed) { return gaussian_classes(n, seed, 50, 20); }
 
 template <class Options>
 Options quick(Options options = {}) {
@@ -53,7 +31,7 @@ using Fit = std::function<std::shared_ptr<ViewClassifier>(const TrustData& train
 class Baselines : public testing::TestWithParam<std::pair<const char*, Fit>> {
  protected:
   std::shared_ptr<ViewClassifier> fit(const TrustData& train) const {
-    return GetParam().second(train, gaussian_classes(100, 2));
+    return GetParam().second(train, far_classes(100, 2));
   }
 };
 
@@ -88,31 +66,31 @@ INSTANTIATE_TEST_SUITE_P(All, Baselines, testing::ValuesIn(fits()),
                          [](const auto& info) { return std::string(info.param.first); });
 
 TEST_P(Baselines, LearnsGaussianClassesFromAllViews) {
-  auto model = fit(gaussian_classes(400, 1));
-  TrustData test = gaussian_classes(500, 9);
-  at::Tensor log_p = model->log_probabilities(clean(test), test.present);
+  auto model = fit(far_classes(400, 1));
+  TrustData test = far_classes(500, 9);
+  at::Tensor log_p = model->log_probabilities(test.clean(), test.present);
   EXPECT_LT((log_p.exp().sum(1) - 1).abs().max().item<double>(), 1e-4);
   EXPECT_GT(accuracy(log_p, test.target), 0.92);
   // The last view alone knows less, and the model does not use others then.
   at::Tensor last = at::zeros({500, kViews}, at::kBool);
   last.select(1, 2).fill_(true);
-  double alone = accuracy(model->log_probabilities(clean(test), last), test.target);
+  double alone = accuracy(model->log_probabilities(test.clean(), last), test.target);
   EXPECT_GT(alone, 0.4);
   EXPECT_LT(alone, accuracy(log_p, test.target));
 }
 
 TEST_P(Baselines, WhatAnAbsentViewHoldsDoesNotMatter) {
-  TrustData train = gaussian_classes(300, 1);
+  TrustData train = far_classes(300, 1);
   train.present.select(1, 1).slice(0, 0, 100).fill_(false);
   TrustData broken = train;
   broken.features[1][0] = train.features[1][0].clone();
   broken.features[1][0].slice(0, 0, 100).fill_(std::numeric_limits<float>::quiet_NaN());
   auto model = fit(train), same = fit(broken);
 
-  TrustData test = gaussian_classes(50, 9);
+  TrustData test = far_classes(50, 9);
   at::Tensor present = test.present.clone();
   present.select(1, 0).fill_(false);
-  std::vector<at::Tensor> x = clean(test), other = x;
+  std::vector<at::Tensor> x = test.clean(), other = x;
   other[0] = at::full_like(x[0], std::numeric_limits<float>::quiet_NaN());
   at::Tensor expected = model->log_probabilities(x, present);
   EXPECT_TRUE(expected.isfinite().all().item<bool>());
@@ -124,13 +102,13 @@ TEST_P(Baselines, WhatAnAbsentViewHoldsDoesNotMatter) {
 }
 
 TEST_P(Baselines, LearnsFromDamagedCopies) {
-  TrustData train = gaussian_classes(400, 1);
+  TrustData train = far_classes(400, 1);
   auto generator = at::detail::createCPUGenerator(5);
   at::Tensor noise = 400 * at::randn(train.features[0][0].sizes(), generator);
   TrustData augmented = train;
   augmented.features[0].push_back(train.features[0][0] + noise);
-  TrustData test = gaussian_classes(500, 9);
-  std::vector<at::Tensor> damaged = clean(test);
+  TrustData test = far_classes(500, 9);
+  std::vector<at::Tensor> damaged = test.clean();
   damaged[0] = damaged[0] + 400 * at::randn(damaged[0].sizes(), generator);
   double naive = accuracy(fit(train)->log_probabilities(damaged, test.present), test.target);
   double warned = accuracy(fit(augmented)->log_probabilities(damaged, test.present), test.target);
@@ -138,9 +116,9 @@ TEST_P(Baselines, LearnsFromDamagedCopies) {
 }
 
 TEST_P(Baselines, FollowsFromTheSeedAndRefusesWhatDoesNotFit) {
-  TrustData train = gaussian_classes(120, 1);
+  TrustData train = far_classes(120, 1);
   auto model = fit(train);
-  std::vector<at::Tensor> x = clean(train);
+  std::vector<at::Tensor> x = train.clean();
   at::Tensor log_p = model->log_probabilities(x, train.present);
   EXPECT_TRUE(log_p.equal(fit(train)->log_probabilities(x, train.present)));
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "gaussian_views.h"
 #include "plait/core/error.h"
 #include "plait/train/metrics.h"
 #include "plait/train/trust/damage_bank.h"
@@ -11,30 +12,6 @@
 
 namespace plait::train {
 namespace {
-
-constexpr int64_t kClasses = 4;
-
-/// Three streams of Gaussian classes; the first separates them best.
-TrustData gaussian_classes(int64_t n, uint64_t seed) {
-  auto means_from = at::detail::createCPUGenerator(3);
-  auto generator = at::detail::createCPUGenerator(seed);
-  TrustData data;
-  data.target = at::randint(kClasses, {n}, generator, at::kLong);
-  for (int64_t m = 0; m < 3; ++m) {
-    at::Tensor means =
-        at::randn({kClasses, 6 + m}, means_from) * (1.6 - 0.3 * static_cast<double>(m));
-    data.features.push_back(
-        {means.index_select(0, data.target) + at::randn({n, 6 + m}, generator)});
-  }
-  data.present = at::ones({n, 3}, at::kBool);
-  return data;
-}
-
-std::vector<at::Tensor> clean(const TrustData& data) {
-  std::vector<at::Tensor> out;
-  for (const auto& variants : data.features) out.push_back(variants[0]);
-  return out;
-}
 
 TrustOptions quick() {
   TrustOptions options;
@@ -59,8 +36,8 @@ TEST(Trust, OutvotesABrokenStreamAndKeepsCleanAccuracy) {
   TrustData test = gaussian_classes(600, 9);
   auto trust = fitted();
   auto generator = at::detail::createCPUGenerator(4);
-  double undamaged = accuracy_of(*trust, clean(test), test.present, test.target);
-  std::vector<at::Tensor> x = clean(test);
+  double undamaged = accuracy_of(*trust, test.clean(), test.present, test.target);
+  std::vector<at::Tensor> x = test.clean();
   at::Tensor without = test.present.clone();
   without.select(1, 0).fill_(false);
   double others = accuracy_of(*trust, x, without, test.target);
@@ -83,7 +60,7 @@ TEST(Trust, NoStreamMovesTheLogOddsBeyondItsBound) {
   auto generator = at::detail::createCPUGenerator(5);
   TrustData test = gaussian_classes(64, 6);
   for (double loud : {1.0, 100.0, 1e6}) {
-    std::vector<at::Tensor> x = clean(test);
+    std::vector<at::Tensor> x = test.clean();
     x[1] = x[1] + loud * at::randn(x[1].sizes(), generator);
     at::Tensor support =
         trust->fuse(trust->gather(x, at::ones({64, 3}), test.present)).support.select(1, 1);
@@ -97,7 +74,7 @@ TEST(Trust, EverySubsetAnswersAndAbsentValuesDoNotMatter) {
   TrustData test = gaussian_classes(7, 8);
   for (int64_t subset = 1; subset < 8; ++subset) {
     at::Tensor present = at::zeros({7, 3}, at::kBool);
-    std::vector<at::Tensor> x = clean(test), broken = clean(test);
+    std::vector<at::Tensor> x = test.clean(), broken = test.clean();
     for (int64_t m = 0; m < 3; ++m) {
       if (subset >> m & 1) {
         present.select(1, m).fill_(true);
@@ -112,7 +89,7 @@ TEST(Trust, EverySubsetAnswersAndAbsentValuesDoNotMatter) {
     EXPECT_TRUE(a.weights.sum(1).allclose(at::ones({7})));
     EXPECT_EQ((a.weights * at::logical_not(present)).abs().sum().item<double>(), 0);
   }
-  EXPECT_THROW(trust->gather(clean(test), at::ones({7, 3}), at::zeros({7, 3}, at::kBool)), Error);
+  EXPECT_THROW(trust->gather(test.clean(), at::ones({7, 3}), at::zeros({7, 3}, at::kBool)), Error);
 }
 
 TEST(Trust, IsTheWrittenFormula) {
@@ -146,8 +123,8 @@ TEST(Trust, SavesAndLoadsAllItKnows) {
   models::TrustFusion again(trust->config());
   again.load_state_dict(trust->state_dict());
   TrustData test = gaussian_classes(20, 12);
-  models::Evidence e = trust->gather(clean(test), at::ones({20, 3}), test.present);
-  models::Evidence f = again.gather(clean(test), at::ones({20, 3}), test.present);
+  models::Evidence e = trust->gather(test.clean(), at::ones({20, 3}), test.present);
+  models::Evidence f = again.gather(test.clean(), at::ones({20, 3}), test.present);
   EXPECT_TRUE(trust->fuse(e).log_probabilities.equal(again.fuse(f).log_probabilities));
 }
 

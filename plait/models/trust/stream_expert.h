@@ -5,6 +5,7 @@
 
 #include "plait/models/layers/layers.h"
 #include "plait/models/trust/density.h"
+#include "plait/models/trust/feature_scale.h"
 
 namespace plait::models {
 
@@ -26,7 +27,8 @@ class StreamExpert : public Module {
   const ClassDensity& density() const { return *density_; }
 
  private:
-  at::Tensor mean_, deviation_, temperature_;
+  at::Tensor temperature_;
+  std::shared_ptr<FeatureScale> scale_;
   std::shared_ptr<Dropout> dropout_;
   std::shared_ptr<Linear> hidden_, output_;
   std::shared_ptr<ClassDensity> density_;

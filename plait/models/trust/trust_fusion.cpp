@@ -125,10 +125,8 @@ TrustFusion::Raw TrustFusion::look(const std::vector<at::Tensor>& pooled,
   std::vector<at::Tensor> logits, distances, coordinates;
   for (size_t m = 0; m < experts_.size(); ++m) {
     const StreamExpert& expert = *experts_[m];
-    at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    at::Tensor x = pooled[m].defined() ? pooled[m].to(at::kFloat)
+    at::Tensor x = pooled[m].defined() ? where_present(pooled[m], present, m)
                                        : at::zeros({present.size(0), config_.widths[m]});
-    x = at::where(here, x, at::zeros_like(x));
     at::Tensor standard = expert.standardise(x);
     logits.push_back(expert.logits(x));
     distances.push_back(expert.density().distance(standard));

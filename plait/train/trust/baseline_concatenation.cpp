@@ -13,7 +13,7 @@ class Network : public models::Module {
   Network(const TrustData& train, int64_t classes, const ConcatenationOptions& options) {
     scales_ = add_child("scales", make_scales(train, options));
     int64_t width = 0;
-    for (int64_t w : widths_of(train)) width += w;
+    for (int64_t w : train.widths()) width += w;
     const auto views = static_cast<int64_t>(train.features.size());
     joint_ = add<ViewNetwork>("joint", width, classes, options.hidden * views, options);
   }
@@ -21,13 +21,13 @@ class Network : public models::Module {
     std::vector<at::Tensor> columns;
     for (size_t m = 0; m < features.size(); ++m) {
       at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-      columns.push_back((*scales_)[m](features[m]) * here);
+      columns.push_back((*scales_)[m].bounded(features[m]) * here);
     }
     return (*joint_)(at::cat(columns, 1)).logits;
   }
 
  private:
-  std::shared_ptr<models::ModuleList<FeatureScale>> scales_;
+  std::shared_ptr<models::ModuleList<models::FeatureScale>> scales_;
   std::shared_ptr<ViewNetwork> joint_;
 };
 
@@ -35,7 +35,7 @@ class Concatenation : public ViewClassifier {
  public:
   Concatenation(const TrustData& train, int64_t classes, const ConcatenationOptions& options)
       : network(train, classes, options) {
-    widths_ = widths_of(train);
+    widths_ = train.widths();
   }
   Network network;
 
@@ -57,8 +57,8 @@ at::Tensor hide_views(const at::Tensor& present, double probability, at::Generat
 std::shared_ptr<ViewClassifier> fit_concatenation(const TrustData& train,
                                                   const TrustData& validation, int64_t classes,
                                                   const ConcatenationOptions& options) {
-  check_views(train, classes, "train");
-  check_views(validation, classes, "validation");
+  check(train, classes, "train");
+  check(validation, classes, "validation");
   require(options.modality_dropout >= 0 && options.modality_dropout < 1, "baselines",
           "expected a modality dropout in [0, 1)");
   auto model = std::make_shared<Concatenation>(train, classes, options);

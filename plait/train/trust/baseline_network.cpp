@@ -15,34 +15,11 @@
 namespace plait::train {
 namespace {
 
-at::Tensor where_present(const at::Tensor& x, const at::Tensor& present, int64_t view) {
-  return at::where(present.select(1, view).unsqueeze(1), x.to(at::kFloat),
-                   at::zeros({}, at::kFloat));
-}
-
 /// The clean features of all views, or for half of the items a damaged copy drawn view by view.
 std::vector<at::Tensor> draw_features(const TrustData& data, at::Generator& generator) {
   std::vector<at::Tensor> out;
-  for (size_t m = 0; m < data.features.size(); ++m) {
-    const auto& variants = data.features[m];
-    at::Tensor x = variants[0];
-    if (variants.size() > 1) {
-      at::Tensor draw = at::rand({data.size(), 1}, generator);
-      at::Tensor which = ((draw - 0.5).clamp_min(0) * 2 * static_cast<double>(variants.size() - 1))
-                             .ceil()
-                             .to(at::kLong);
-      x = at::stack(variants, 1)
-              .gather(1, which.unsqueeze(2).expand({data.size(), 1, x.size(1)}))
-              .squeeze(1);
-    }
-    out.push_back(where_present(x, data.present, static_cast<int64_t>(m)));
-  }
-  return out;
-}
-
-std::vector<at::Tensor> clean_features(const TrustData& data) {
-  std::vector<at::Tensor> out;
-  for (const auto& variants : data.features) out.push_back(variants[0]);
+  for (size_t m = 0; m < data.features.size(); ++m)
+    out.push_back(models::where_present(draw_copies(data.features[m], generator), data.present, m));
   return out;
 }
 
@@ -50,7 +27,7 @@ std::vector<at::Tensor> clean_features(const TrustData& data) {
 class BestEpoch {
  public:
   explicit BestEpoch(const TrustData& validation)
-      : data_(validation), features_(clean_features(validation)) {}
+      : data_(validation), features_(validation.clean()) {}
 
   void look(models::Module& network, const ViewClassifier& classifier) {
     network.train(false);
@@ -98,31 +75,12 @@ at::Tensor ViewClassifier::log_probabilities(const std::vector<at::Tensor>& feat
                std::to_string(widths_[static_cast<size_t>(m)]) + "] of view " + std::to_string(m) +
                ", got " + (x.defined() ? describe(x) : std::string("an undefined tensor")));
     }
-    checked.push_back(where_present(x, present, m));
+    checked.push_back(models::where_present(x, present, static_cast<size_t>(m)));
   }
   at::NoGradGuard no_grad;
   at::Tensor out = fuse(checked, present);
   at::Tensor none = present.any(1, /*keepdim=*/true).logical_not();
   return out.masked_fill(none, -std::log(static_cast<double>(out.size(1))));
-}
-
-FeatureScale::FeatureScale(int64_t width) {
-  mean_ = add_buffer("mean", at::zeros({width}));
-  deviation_ = add_buffer("deviation", at::ones({width}));
-}
-
-void FeatureScale::fit(const at::Tensor& x) {
-  at::NoGradGuard no_grad;
-  at::Tensor rows = x.to(at::kDouble);
-  mean_.copy_(rows.mean(0));
-  at::Tensor deviation = rows.std(0, /*unbiased=*/false);
-  // A column that never changes says nothing; a deviation near 0 would blow up its rounding.
-  deviation_.copy_(
-      at::where(deviation > 1e-6 * (1 + rows.abs().amax(0)), deviation, at::ones_like(deviation)));
-}
-
-at::Tensor FeatureScale::operator()(const at::Tensor& x) const {
-  return ((x - mean_) / deviation_).clamp(-100, 100);
 }
 
 ViewNetwork::ViewNetwork(int64_t width, int64_t classes, int64_t hidden,
@@ -145,15 +103,9 @@ ViewNetwork::Out ViewNetwork::operator()(const at::Tensor& x) const {
   return {h, (*output_)(h)};
 }
 
-std::vector<int64_t> widths_of(const TrustData& data) {
-  std::vector<int64_t> out;
-  for (const auto& variants : data.features) out.push_back(variants.at(0).size(1));
-  return out;
-}
-
-std::shared_ptr<models::ModuleList<FeatureScale>> make_scales(const TrustData& train,
-                                                              const BaselineOptions& options) {
-  auto scales = std::make_shared<models::ModuleList<FeatureScale>>();
+std::shared_ptr<models::ModuleList<models::FeatureScale>> make_scales(
+    const TrustData& train, const BaselineOptions& options) {
+  auto scales = std::make_shared<models::ModuleList<models::FeatureScale>>();
   for (size_t m = 0; m < train.features.size(); ++m) {
     const at::Tensor& x = train.features[m][0];
     at::Tensor rows = train.present.select(1, static_cast<int64_t>(m)).nonzero().squeeze(1);
@@ -168,37 +120,11 @@ ViewNetworks::ViewNetworks(const TrustData& train, int64_t classes,
                            const BaselineOptions& options) {
   scales_ = add_child("scales", make_scales(train, options));
   views_ = add<models::ModuleList<ViewNetwork>>("views");
-  for (int64_t width : widths_of(train)) views_->append<>(width, classes, options.hidden, options);
+  for (int64_t width : train.widths()) views_->append<>(width, classes, options.hidden, options);
 }
 
 ViewNetwork::Out ViewNetworks::operator()(size_t view, const at::Tensor& features) const {
-  return (*views_)[view]((*scales_)[view](features));
-}
-
-void check_views(const TrustData& data, int64_t classes, const char* what) {
-  const auto views = static_cast<int64_t>(data.features.size());
-  auto expect = [&](bool ok, const std::string& message) {
-    if (!ok) fail(ErrorCode::kInvalidArgument, "baselines", std::string(what) + ": " + message);
-  };
-  expect(views > 0 && data.present.defined() && data.present.dim() == 2 &&
-             data.present.size(1) == views && data.present.scalar_type() == at::kBool,
-         "expected features and bool presence [N, M] of every view");
-  expect(data.size() > 0 && data.target.defined() && data.target.dim() == 1 &&
-             data.target.size(0) == data.size() && data.target.scalar_type() == at::kLong &&
-             data.target.min().item<int64_t>() >= 0 && data.target.max().item<int64_t>() < classes,
-         "expected an int64 class for every item");
-  for (int64_t m = 0; m < views; ++m) {
-    const auto& variants = data.features[static_cast<size_t>(m)];
-    expect(!variants.empty(), "expected features of every view");
-    at::Tensor absent = data.present.select(1, m).logical_not().unsqueeze(1);
-    for (const at::Tensor& x : variants) {
-      expect(x.defined() && x.dim() == 2 && x.size(0) == data.size() &&
-                 x.size(1) == variants[0].size(1) && x.size(1) > 0,
-             "expected features [N, D]");
-      expect(at::logical_or(x.isfinite(), absent).all().item<bool>(),
-             "expected finite features where a view is present");
-    }
-  }
+  return (*views_)[view]((*scales_)[view].bounded(features));
 }
 
 void train_baseline(models::Module& network, const ViewClassifier& classifier,

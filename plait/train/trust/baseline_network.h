@@ -7,22 +7,11 @@
 #include <vector>
 
 #include "plait/models/layers/layers.h"
+#include "plait/models/trust/feature_scale.h"
 #include "plait/train/trust/baselines.h"
 
 /// What the baselines have in common: a view's network and the loop that trains several.
 namespace plait::train {
-
-/// Standardises columns, bounded as in the trust fusion's experts.
-class FeatureScale : public models::Module {
- public:
-  explicit FeatureScale(int64_t width);
-  /// Takes mean and deviation of the columns of x [N, D]; before, features stay as they are.
-  void fit(const at::Tensor& x);
-  at::Tensor operator()(const at::Tensor& x) const;
-
- private:
-  at::Tensor mean_, deviation_;
-};
 
 /// dropout → (linear, GELU, dropout)* → linear.
 class ViewNetwork : public models::Module {
@@ -43,8 +32,8 @@ class ViewNetwork : public models::Module {
 };
 
 /// One scale a view, fitted on its clean training items if the options say so.
-std::shared_ptr<models::ModuleList<FeatureScale>> make_scales(const TrustData& train,
-                                                              const BaselineOptions& options);
+std::shared_ptr<models::ModuleList<models::FeatureScale>> make_scales(
+    const TrustData& train, const BaselineOptions& options);
 
 /// One network a view, behind its scale.
 class ViewNetworks : public models::Module {
@@ -55,7 +44,7 @@ class ViewNetworks : public models::Module {
   int64_t last_width(size_t view) const { return (*views_)[view].last_width(); }
 
  private:
-  std::shared_ptr<models::ModuleList<FeatureScale>> scales_;
+  std::shared_ptr<models::ModuleList<models::FeatureScale>> scales_;
   std::shared_ptr<models::ModuleList<ViewNetwork>> views_;
 };
 
@@ -65,17 +54,12 @@ struct ViewBatch {
   double epoch = 0;                  ///< With the share of the running one.
 };
 
-/// @throws Error kInvalidArgument as the fits do.
-void check_views(const TrustData& data, int64_t classes, const char* what);
-
 /// Initializes `network` and minimises `loss` over `train`; leaves it in evaluation mode without
 /// gradients. `classifier` reads the same network and is asked for the best epoch.
 void train_baseline(models::Module& network, const ViewClassifier& classifier,
                     const TrustData& train, const TrustData& validation,
                     const BaselineOptions& options,
                     const std::function<at::Tensor(const ViewBatch&)>& loss);
-
-std::vector<int64_t> widths_of(const TrustData& data);
 
 /// Sum over views of the mean of `values` [B, M] over the items that have the view.
 at::Tensor mean_of_present(const at::Tensor& values, const at::Tensor& present);

@@ -78,7 +78,7 @@ class Pdf : public ViewClassifier {
  public:
   Pdf(const TrustData& train, int64_t classes, const PdfOptions& options)
       : network(train, classes, options) {
-    widths_ = widths_of(train);
+    widths_ = train.widths();
   }
   Network network;
 
@@ -94,8 +94,8 @@ class Pdf : public ViewClassifier {
 
 std::shared_ptr<ViewClassifier> fit_pdf(const TrustData& train, const TrustData& validation,
                                         int64_t classes, const PdfOptions& options) {
-  check_views(train, classes, "train");
-  check_views(validation, classes, "validation");
+  check(train, classes, "train");
+  check(validation, classes, "validation");
   auto model = std::make_shared<Pdf>(train, classes, options);
   train_baseline(model->network, *model, train, validation, options, [&](const ViewBatch& batch) {
     Network::Out out = model->network(batch.features);

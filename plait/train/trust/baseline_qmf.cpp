@@ -15,7 +15,7 @@ class Qmf : public ViewClassifier {
  public:
   explicit Qmf(const TrustData& train, int64_t classes, const QmfOptions& options)
       : networks(std::make_shared<ViewNetworks>(train, classes, options)) {
-    widths_ = widths_of(train);
+    widths_ = train.widths();
   }
   const std::shared_ptr<ViewNetworks> networks;
 
@@ -44,8 +44,8 @@ at::Tensor energy_weight(const at::Tensor& logits) { return at::logsumexp(logits
 
 std::shared_ptr<ViewClassifier> fit_qmf(const TrustData& train, const TrustData& validation,
                                         int64_t classes, const QmfOptions& options) {
-  check_views(train, classes, "train");
-  check_views(validation, classes, "validation");
+  check(train, classes, "train");
+  check(validation, classes, "validation");
   auto model = std::make_shared<Qmf>(train, classes, options);
   at::Tensor history = at::zeros(train.present.sizes());
   train_baseline(*model->networks, *model, train, validation, options, [&](const ViewBatch& batch) {

@@ -49,7 +49,7 @@ class Tmc : public ViewClassifier {
  public:
   Tmc(const TrustData& train, int64_t classes, const TmcOptions& options)
       : networks(std::make_shared<ViewNetworks>(train, classes, options)) {
-    widths_ = widths_of(train);
+    widths_ = train.widths();
   }
   const std::shared_ptr<ViewNetworks> networks;
 
@@ -85,8 +85,8 @@ Opinion combine_opinions(const Opinion& first, const Opinion& second) {
 
 std::shared_ptr<ViewClassifier> fit_tmc(const TrustData& train, const TrustData& validation,
                                         int64_t classes, const TmcOptions& options) {
-  check_views(train, classes, "train");
-  check_views(validation, classes, "validation");
+  check(train, classes, "train");
+  check(validation, classes, "validation");
   require(options.annealing_epochs > 0, "baselines", "expected a positive number of epochs");
   auto model = std::make_shared<Tmc>(train, classes, options);
   train_baseline(*model->networks, *model, train, validation, options, [&](const ViewBatch& batch) {

@@ -5,9 +5,6 @@
 
 #include <cmath>
 
-#include "plait/core/error.h"
-#include "plait/core/hash.h"
-
 namespace plait::train {
 namespace {
 
@@ -42,7 +39,7 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
   std::vector<at::Tensor> qualities, kept;
   for (int64_t m = 0; m < streams; ++m) {
     const auto& variants = data.features[static_cast<size_t>(m)];
-    at::Tensor x = variants[0].clone(), quality = quality_of(data, static_cast<size_t>(m), 0);
+    at::Tensor x = variants[0], quality = quality_of(data, static_cast<size_t>(m), 0);
     if (variants.size() > 1) {
       at::Tensor hit = at::logical_and(touched, uniform({n}) < options.damaged_copy);
       at::Tensor which =

@@ -11,6 +11,7 @@
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
 #include "plait/train/calibrate.h"
+#include "plait/train/golden_section.h"
 #include "plait/train/optimizer.h"
 #include "plait/train/trust/damage_bank.h"
 
@@ -29,32 +30,13 @@ TrustFusion::Config make_config(const TrustData& data, const std::vector<std::st
                                 int64_t classes, const TrustOptions& options) {
   TrustFusion::Config config;
   config.streams = streams;
-  for (const auto& variants : data.features) config.widths.push_back(variants.at(0).size(1));
+  config.widths = data.widths();
   config.classes = classes;
   config.hidden = options.hidden;
   config.dropout = options.dropout;
   config.components = options.components;
   config.floor = options.floor;
   return config;
-}
-
-void check(const TrustData& data, size_t streams, int64_t classes) {
-  require(data.features.size() == streams && data.present.dim() == 2 &&
-              data.present.size(1) == static_cast<int64_t>(streams),
-          "trust", "expected features and presence of every stream");
-  require(data.target.dim() == 1 && data.target.size(0) == data.size(), "trust",
-          "expected one target per item");
-  require(data.size() > 0 && data.target.min().item<int64_t>() >= 0 &&
-              data.target.max().item<int64_t>() < classes,
-          "trust", "expected a class for every item");
-  for (size_t m = 0; m < streams; ++m) {
-    at::Tensor here = data.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    for (const at::Tensor& x : data.features[m]) {
-      require(x.dim() == 2 && x.size(0) == data.size(), "trust", "expected features [N, D]");
-      require(at::logical_or(x.isfinite(), at::logical_not(here)).all().item<bool>(), "trust",
-              "expected finite features where a stream is present");
-    }
-  }
 }
 
 TrustData rows_of(const TrustData& data, const at::Tensor& rows) {
@@ -77,6 +59,7 @@ TrustData rows_of(const TrustData& data, const at::Tensor& rows) {
 /// Trains one expert on the items that have the stream.
 void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
                   const at::Tensor& target, const TrustOptions& options, uint64_t seed) {
+  at::AutoGradMode grad(true);
   expert.fit_scale(variants[0]);
   expert.initialize(seed);
   expert.train(true);
@@ -89,17 +72,7 @@ void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
   const int64_t steps = options.expert_epochs * ((n + batch - 1) / batch);
   int64_t step = 0;
   for (int64_t epoch = 0; epoch < options.expert_epochs; ++epoch) {
-    at::Tensor x = variants[0];
-    if (variants.size() > 1) {
-      // Half clean, half damaged copies.
-      at::Tensor which = ((at::rand({n}, generator) - 0.5).clamp_min(0) * 2 *
-                          static_cast<double>(variants.size() - 1))
-                             .ceil()
-                             .to(at::kLong);
-      x = at::stack(variants, 1)
-              .gather(1, which.view({n, 1, 1}).expand({n, 1, x.size(1)}))
-              .squeeze(1);
-    }
+    at::Tensor x = draw_copies(variants, generator);
     for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
       at::Tensor loss = at::cross_entropy_loss(expert.logits(x.index_select(0, rows)),
                                                target.index_select(0, rows), {},
@@ -129,14 +102,11 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
     StreamExpert& expert = trust->expert(m);
     train_expert(expert, variants, target, options, mix_seed(seed, m));
     expert.density().fit(expert.standardise(variants[0]), target);
-    expert.density().set_reference(expert.density().distance(expert.standardise(variants[0])), 1.0);
   }
   std::vector<at::Tensor> coordinates;
   for (size_t m = 0; m < data.features.size(); ++m) {
     const StreamExpert& expert = trust->expert(m);
-    at::Tensor here = data.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    at::Tensor x = data.features[m][0].to(at::kFloat);
-    x = at::where(here, x, at::zeros_like(x));
+    at::Tensor x = models::where_present(data.features[m][0], data.present, m);
     coordinates.push_back(expert.density().coordinates(expert.standardise(x)));
   }
   trust->consistency().fit(coordinates, data.present);
@@ -221,6 +191,7 @@ at::Tensor own_loss(const TrustFusion& trust, const Evidence& e, const at::Tenso
 
 void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor& target,
                  const TrustOptions& options) {
+  at::AutoGradMode grad(true);
   NamedTensors parameters;
   for (const at::Tensor& p : trust.gate_parameters()) {
     at::Tensor parameter = p;
@@ -256,20 +227,7 @@ double fit_scale(const at::Tensor& support, const at::Tensor& log_prior, const a
     return at::nll_loss(at::log_softmax(support * std::exp(log_a) + log_prior, -1), target)
         .item<double>();
   };
-  const double golden = (std::sqrt(5.0) - 1) / 2;
-  double low = std::log(kLeastScale), high = std::log(kLargestScale);
-  double a = high - golden * (high - low), b = low + golden * (high - low);
-  double fa = nll(a), fb = nll(b);
-  while (high - low > 1e-4) {
-    if (fa <= fb) {
-      high = b, b = a, fb = fa;
-      a = high - golden * (high - low), fa = nll(a);
-    } else {
-      low = a, a = b, fa = fb;
-      b = low + golden * (high - low), fb = nll(b);
-    }
-  }
-  return std::exp((low + high) / 2);
+  return std::exp(golden_section(nll, std::log(kLeastScale), std::log(kLargestScale), 1e-4));
 }
 
 /// Every subset of up to 6 streams for itself; of more streams by the number that is present.
@@ -310,13 +268,12 @@ void fit_scales(TrustFusion& trust, const Evidence& all, const at::Tensor& targe
 
 }  // namespace
 
-int64_t TrustData::size() const { return present.defined() ? present.size(0) : 0; }
-
 TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& streams, int64_t classes,
                    const TrustOptions& options) {
   SerialScope serial;
-  at::AutoGradMode with_gradients(true);
-  check(train, streams.size(), classes);
+  at::NoGradGuard no_grad;
+  check(train, classes, "train");
+  require(train.features.size() == streams.size(), "trust", "expected a name for every stream");
   const TrustFusion::Config config = make_config(train, streams, classes, options);
   const Spread spread = spread_of(train);
   auto report = [&](double share) {
@@ -327,7 +284,6 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   const double parts = static_cast<double>(options.folds) + 1;
   report(1 / parts);
 
-  at::NoGradGuard no_grad;
   auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 11));
   at::Tensor fold = at::randperm(train.size(), generator) % options.folds;
   Pooled clean, bank;
@@ -336,11 +292,7 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   for (int64_t f = 0; f < options.folds; ++f) {
     TrustData seen = rows_of(train, (fold != f).nonzero().squeeze(1));
     TrustData held_out = rows_of(train, (fold == f).nonzero().squeeze(1));
-    std::shared_ptr<TrustFusion> without;
-    {
-      at::AutoGradMode grad(true);
-      without = train_experts(seen, config, options, mix_seed(options.seed, 5, f + 1));
-    }
+    auto without = train_experts(seen, config, options, mix_seed(options.seed, 5, f + 1));
     append(clean, *without, clean_bank(held_out), held_out.target);
     for (int64_t pass = 0; pass < passes; ++pass) {
       append(
@@ -357,10 +309,7 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   trust->initialize_gates(mix_seed(options.seed, 13));
   TrustFit out{trust, evidence_of(*trust, clean_items), evidence_of(*trust, bank_items),
                clean_items.target, bank_items.target};
-  {
-    at::AutoGradMode grad(true);
-    train_gates(*trust, out.damaged, out.damaged_target, options);
-  }
+  train_gates(*trust, out.damaged, out.damaged_target, options);
   // The bank holds undamaged items too; one scale must do for both.
   fit_scales(*trust, out.damaged, out.damaged_target, options);
   trust->train(false);

@@ -5,18 +5,9 @@
 #include <vector>
 
 #include "plait/models/trust/trust_fusion.h"
+#include "plait/train/trust/trust_data.h"
 
 namespace plait::train {
-
-/// Frozen features of N items as the experts take them. Variant 0 of a stream is clean, further
-/// ones are the same items encoded from damaged inputs.
-struct TrustData {
-  std::vector<std::vector<at::Tensor>> features;  ///< [M][variants] of [N, D_m]
-  std::vector<std::vector<at::Tensor>> quality;   ///< [M][variants] of [N]; empty: 1 everywhere
-  at::Tensor present;                             ///< [N, M] bool
-  at::Tensor target;                              ///< [N] int64
-  int64_t size() const;
-};
 
 struct TrustOptions {
   int64_t hidden = 128;

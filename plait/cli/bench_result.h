@@ -1,4 +1,5 @@
 #pragma once
+#include <string>
 #include <vector>
 
 #include "plait/core/json.h"
@@ -15,5 +16,9 @@ struct Spread {
 /// highest.
 Spread spread_of(const std::vector<double>& values, bool high_is_good = true);
 Json to_json(const Spread& spread);
+
+/// Writes `result` and its page to OUTPUT/NAME.json and .md and prints one of them.
+void write_result(const Json& result, const std::string& markdown, const std::string& output,
+                  const std::string& name, bool json);
 
 }  // namespace plait::cli

@@ -1,7 +1,11 @@
-#include "plait/cli/spread.h"
+#include "plait/cli/bench_result.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include "plait/core/file.h"
 
 namespace plait::cli {
 
@@ -18,6 +22,18 @@ Spread spread_of(const std::vector<double>& values, bool high_is_good) {
 Json to_json(const Spread& s) {
   return Json::object(
       {{"mean", s.mean}, {"sd", s.sd}, {"worst", s.worst}, {"values", Json(s.values)}});
+}
+
+void write_result(const Json& result, const std::string& markdown, const std::string& output,
+                  const std::string& name, bool json) {
+  std::filesystem::create_directories(output);
+  result.write(output + "/" + name + ".json");
+  write_file_atomic(output + "/" + name + ".md", markdown);
+  if (json) {
+    std::printf("%s\n", result.dump().c_str());
+  } else {
+    std::printf("%s\nWritten to %s\n", markdown.c_str(), output.c_str());
+  }
 }
 
 }  // namespace plait::cli
