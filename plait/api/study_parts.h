@@ -49,9 +49,9 @@ struct StudyStream {
 
 /// Decoded values of N items, every stream there.
 struct StudyItems {
-  std::vector<std::vector<Value>> values;       ///< [M][N], as they usually come.
-  std::vector<std::vector<Value>> sources = {}; ///< The same before the usual noise; empty: values
-  at::Tensor target;                            ///< [N] int64
+  std::vector<std::vector<Value>> values;        ///< [M][N], as they usually come.
+  std::vector<std::vector<Value>> sources = {};  ///< The same before the usual noise; empty: values
+  at::Tensor target;                             ///< [N] int64
 };
 
 struct StudyPlan {
