@@ -27,7 +27,9 @@ void check(const StudyPlan& plan) {
   const size_t streams = plan.streams.size();
   expect(streams > 0 && plan.classes > 1 && plan.copies >= 0 && plan.mild > 0 && plan.mild <= 1,
          "expected streams, two classes or more and a mild severity in (0, 1]");
-  for (const StudyItems* items : {&plan.train, &plan.test}) {
+  std::vector<const StudyItems*> all{&plan.train, &plan.test};
+  for (const StudyOthers& other : plan.others) all.push_back(&other.items);
+  for (const StudyItems* items : all) {
     expect(items->values.size() == streams && items->target.defined() && items->target.dim() == 1 &&
                items->target.size(0) > 0,
            "expected values of every stream and targets [N]");
@@ -39,6 +41,8 @@ void check(const StudyPlan& plan) {
                  (items->sources.empty() || items->sources[m].size() == count),
              "expected as many values of stream " + plan.streams[m].name + " as targets");
     }
+    expect(items->ids.empty() || items->ids.size() == items->values[0].size(),
+           "expected as many ids as items");
   }
   for (const StudyStream& stream : plan.streams)
     expect(static_cast<bool>(stream.encode), "expected an encoder of stream " + stream.name);
@@ -67,6 +71,7 @@ class Builder {
     add_mild(out);
     add_mixed(out, "mixed/seen", true);
     add_mixed(out, "mixed/unseen", false);
+    for (const StudyOthers& other : plan_.others) add_other(out, other);
     return out;
   }
 
@@ -87,6 +92,12 @@ class Builder {
       projections_[m] = fit_projection(out.features, stream.components, stream.energy);
     }
     if (stream.components > 0) out.features = projections_[m](out.features);
+    if (stream.judge) {
+      out.quality = stream.judge(values).to(at::kFloat);
+      expect(out.quality.sizes() == at::IntArrayRef({count}),
+             "expected a quality of every item of stream " + stream.name);
+      return out;
+    }
     float* quality = out.quality.data_ptr<float>();
     for_each_in_parallel(values.size(), [&](size_t i) {
       quality[i] = static_cast<float>(models::assess(values[i], stream.modality).score);
@@ -100,8 +111,10 @@ class Builder {
       const std::function<std::pair<const StudyDamage*, double>(uint64_t)>& choose) const {
     std::vector<Value> out(items.values[m].size());
     for_each_in_parallel(out.size(), [&](size_t i) {
-      uint64_t seed =
-          study_seed(plan_.seed, plan_.streams[m].name + purpose, static_cast<int64_t>(i));
+      const std::string what = plan_.streams[m].name + purpose;
+      const uint64_t base = plan_.damage_seed.value_or(plan_.seed);
+      uint64_t seed = items.ids.empty() ? study_seed(base, what, static_cast<int64_t>(i))
+                                        : study_seed(base, what + "|" + items.ids[i]);
       auto [damage, severity] = choose(mix_seed(seed, 1));
       const bool source = damage && damage->from_source && !items.sources.empty();
       const Value& value = source ? items.sources[m][i] : items.values[m][i];
@@ -148,15 +161,20 @@ class Builder {
 
   StudyCondition& add(StudyData& out, const std::string& name, const std::vector<Encoded>& encoded,
                       bool hit, bool seen) const {
+    return add(out, name, encoded, plan_.test.target, hit, seen);
+  }
+
+  StudyCondition& add(StudyData& out, const std::string& name, const std::vector<Encoded>& encoded,
+                      const at::Tensor& target, bool hit, bool seen) const {
     StudyCondition condition;
     condition.name = name;
     for (const Encoded& stream : encoded) {
       condition.test.features.push_back({stream.features});
       condition.test.quality.push_back({stream.quality});
     }
-    condition.test.present = at::ones({test_size(), streams()}, at::kBool);
-    condition.test.target = plan_.test.target;
-    condition.hit = at::full({test_size(), streams()}, hit, at::kBool);
+    condition.test.present = at::ones({target.size(0), streams()}, at::kBool);
+    condition.test.target = target;
+    condition.hit = at::full({target.size(0), streams()}, hit, at::kBool);
     condition.seen = seen;
     out.conditions.push_back(std::move(condition));
     return out.conditions.back();
@@ -207,6 +225,13 @@ class Builder {
       }
     }
     return other;
+  }
+
+  void add_other(StudyData& out, const StudyOthers& other) {
+    std::vector<Encoded> encoded;
+    for (size_t m = 0; m < plan_.streams.size(); ++m)
+      encoded.push_back(encode(m, other.items.values[m]));
+    add(out, other.name, encoded, other.items.target, false, false);
   }
 
   void add_mild(StudyData& out) {
@@ -286,6 +311,28 @@ std::vector<StudyDamage> usual_damage(Modality modality, const std::vector<std::
 StudyData build_study(const StudyPlan& plan, const StudyProgress& progress) {
   check(plan);
   return Builder(plan, progress).build();
+}
+
+StudyCondition both(const StudyData& data, const std::string& name,
+                    const std::vector<std::string>& from) {
+  StudyCondition out = data.conditions.at(0);
+  out.name = name;
+  out.hit = out.hit.clone();
+  for (const std::string& one : from) {
+    auto found = std::find_if(data.conditions.begin(), data.conditions.end(),
+                              [&](const StudyCondition& c) { return c.name == one; });
+    expect(found != data.conditions.end(),
+           "expected a condition of " + data.dataset + ", got " + one);
+    out.seen = out.seen && found->seen;
+    for (int64_t m = 0; m < found->hit.size(1); ++m) {
+      if (!found->hit.select(1, m).any().item<bool>()) continue;
+      const auto stream = static_cast<size_t>(m);
+      out.test.features[stream] = found->test.features[stream];
+      out.test.quality[stream] = found->test.quality[stream];
+      out.hit.select(1, m).copy_(found->hit.select(1, m));
+    }
+  }
+  return out;
 }
 
 std::function<at::Tensor(const std::vector<Value>& values)> encode_each(

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,17 +42,28 @@ struct StudyStream {
   std::vector<StudyDamage> damage;
   /// Decoded values of many items → [N, D] float32, finite. Called from one thread at a time.
   std::function<at::Tensor(const std::vector<Value>& values)> encode;
+  /// Their quality [N]; empty: models::assess of each.
+  std::function<at::Tensor(const std::vector<Value>& values)> judge = {};
   /// Above 0: features are reduced by a PCA fitted on the clean training items, to at most so many
   /// components, and to no more than hold `energy` of their variance.
   int64_t components = 0;
   double energy = 1;
 };
 
-/// Decoded values of N items, every stream there.
+/// Decoded values of N items, every stream there. Values may stand for others that `encode` and
+/// `judge` look up, if every damage of the stream takes them.
 struct StudyItems {
   std::vector<std::vector<Value>> values;        ///< [M][N], as they usually come.
   std::vector<std::vector<Value>> sources = {};  ///< The same before the usual noise; empty: values
   at::Tensor target;                             ///< [N] int64
+  std::vector<std::string> ids =
+      {};  ///< What befalls an item follows from its id; empty: its place
+};
+
+/// Items that are shown as they are, beside the test.
+struct StudyOthers {
+  std::string name;
+  StudyItems items;
 };
 
 struct StudyPlan {
@@ -59,9 +71,12 @@ struct StudyPlan {
   int64_t classes = 0;
   std::vector<StudyStream> streams;
   StudyItems train, test;
+  std::vector<StudyOthers> others = {};
   int64_t copies = 3;  ///< Damaged variants of the training items.
   double mild = 0.25;  ///< Severity of the damage of every stream at once.
   uint64_t seed = 0;
+  /// Of damage instead of `seed`: with ids the same in every split, so that it is encoded once.
+  std::optional<uint64_t> damage_seed = {};
 };
 
 /// Damages, judges (models::assess, on the value) and encodes the items.
@@ -74,7 +89,8 @@ struct StudyPlan {
 ///   mild: a drawn seen kind at severity `mild` on every stream; an oracle calls none of them
 ///   damaged, since it has to answer from something;
 ///   mixed/seen, mixed/unseen: half of the items clean, of the others one drawn stream has a drawn
-///   one of the conditions above (those an oracle counts as damage).
+///   one of the conditions above (those an oracle counts as damage);
+///   every one of `others`: no stream is damaged, but training has seen nothing like it.
 /// Deterministic in the seed.
 /// @throws Error kInvalidArgument for a plan whose parts do not match or an encoder's output that
 /// is not finite [N, D].
@@ -83,6 +99,11 @@ StudyData build_study(const StudyPlan& plan, const StudyProgress& progress = {})
 /// encode of StudyStream from a thread-safe function of one value → [D], run in parallel.
 std::function<at::Tensor(const std::vector<Value>& values)> encode_each(
     std::function<at::Tensor(const Value& value)> one);
+
+/// A condition where every stream of `from` (names of conditions of `data`, each damaging another
+/// stream) is damaged at once. @throws Error kInvalidArgument for an unknown one.
+StudyCondition both(const StudyData& data, const std::string& name,
+                    const std::vector<std::string>& from);
 
 /// x ↦ (x − mean) · axes.
 struct Projection {
