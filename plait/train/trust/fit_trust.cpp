@@ -131,11 +131,11 @@ Spread spread_of(const TrustData& data) {
 /// Evidence of many items, in the order in which the folds gave it.
 struct Pooled {
   std::vector<at::Tensor> logits, distance, consistency, quality, present,
-      target;  ///< logits not tempered
+      target, item;  ///< logits not tempered
 };
 
 void append(Pooled& out, const TrustFusion& trust, const BankItems& items,
-            const at::Tensor& target) {
+            const at::Tensor& target, const at::Tensor& item) {
   TrustFusion::Raw raw = trust.look(items.features, items.present);
   out.logits.push_back(raw.logits);
   out.distance.push_back(raw.distance);
@@ -143,14 +143,15 @@ void append(Pooled& out, const TrustFusion& trust, const BankItems& items,
   out.quality.push_back(items.quality);
   out.present.push_back(items.present);
   out.target.push_back(target);
+  out.item.push_back(item);
 }
 
 struct Joined {
-  at::Tensor logits, distance, consistency, quality, present, target;
+  at::Tensor logits, distance, consistency, quality, present, target, item;
 };
 Joined join(const Pooled& p) {
   return {at::cat(p.logits),  at::cat(p.distance), at::cat(p.consistency),
-          at::cat(p.quality), at::cat(p.present),  at::cat(p.target)};
+          at::cat(p.quality), at::cat(p.present),  at::cat(p.target),      at::cat(p.item)};
 }
 
 Evidence evidence_of(const TrustFusion& trust, const Joined& j) {
@@ -291,14 +292,15 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
       std::max(options.bank_passes, (options.min_bank + train.size() - 1) / train.size());
   for (int64_t f = 0; f < options.folds; ++f) {
     TrustData seen = rows_of(train, (fold != f).nonzero().squeeze(1));
-    TrustData held_out = rows_of(train, (fold == f).nonzero().squeeze(1));
+    at::Tensor rows = (fold == f).nonzero().squeeze(1);
+    TrustData held_out = rows_of(train, rows);
     auto without = train_experts(seen, config, options, mix_seed(options.seed, 5, f + 1));
-    append(clean, *without, clean_bank(held_out), held_out.target);
+    append(clean, *without, clean_bank(held_out), held_out.target, rows);
     for (int64_t pass = 0; pass < passes; ++pass) {
       append(
           bank, *without,
           draw_bank(held_out, spread.mean, spread.deviation, mix_seed(options.seed, 100 + pass, f)),
-          held_out.target);
+          held_out.target, rows);
     }
     report(static_cast<double>(f + 2) / parts);
   }
@@ -308,7 +310,7 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   trust->set_prior(count + 1);
   trust->initialize_gates(mix_seed(options.seed, 13));
   TrustFit out{trust, evidence_of(*trust, clean_items), evidence_of(*trust, bank_items),
-               clean_items.target, bank_items.target};
+               clean_items.target, bank_items.target, clean_items.item, bank_items.item};
   train_gates(*trust, out.damaged, out.damaged_target, options);
   // The bank holds undamaged items too; one scale must do for both.
   fit_scales(*trust, out.damaged, out.damaged_target, options);

@@ -38,6 +38,7 @@ struct TrustFit {
   std::shared_ptr<models::TrustFusion> trust;
   models::Evidence clean, damaged;  ///< Out of fold, tempered
   at::Tensor clean_target, damaged_target;
+  at::Tensor clean_item, damaged_item;  ///< [N] int64 which training item it is
 };
 
 /// Fits experts (each on its own, so that no stream crowds another out), temperatures and densities

@@ -1,0 +1,47 @@
+#include "plait/models/trust/evidence.h"
+
+#include <ATen/ATen.h>
+
+#include "plait/core/error.h"
+
+namespace plait::models {
+namespace {
+
+constexpr at::Tensor Evidence::* kMembers[] = {
+    &Evidence::log_probabilities, &Evidence::p_value, &Evidence::unusual, &Evidence::excess,
+    &Evidence::consistency,       &Evidence::quality, &Evidence::present};
+
+}  // namespace
+
+Evidence select_rows(const Evidence& evidence, const at::Tensor& rows) {
+  Evidence out;
+  for (auto member : kMembers) out.*member = (evidence.*member).index_select(0, rows);
+  return out;
+}
+
+Evidence restrict_to(const Evidence& evidence, const at::Tensor& present) {
+  Evidence out = evidence;
+  out.present = at::logical_and(evidence.present, present);
+  return out;
+}
+
+at::Tensor share_of_evidence(const at::Tensor& support, const at::Tensor& log_prior,
+                             const at::Tensor& present) {
+  at::Tensor alone = at::log_softmax(support + log_prior, -1);
+  at::Tensor moved = (alone.exp() * (alone - log_prior)).sum(-1).clamp_min(0) + 1e-6;
+  moved = at::where(present, moved, at::zeros_like(moved));
+  return moved / moved.sum(1, /*keepdim=*/true);
+}
+
+Evidence stack(const std::vector<Evidence>& parts) {
+  require(!parts.empty(), "trust", "expected items to stack");
+  Evidence out;
+  for (auto member : kMembers) {
+    std::vector<at::Tensor> rows;
+    for (const Evidence& part : parts) rows.push_back(part.*member);
+    out.*member = at::cat(rows);
+  }
+  return out;
+}
+
+}  // namespace plait::models

@@ -1,0 +1,214 @@
+#include "plait/models/trust/trust_model.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <set>
+
+#include "plait/core/error.h"
+#include "plait/models/trust/evidence.h"
+
+namespace plait::models {
+namespace {
+
+double number_of(const std::string& text) {
+  char* end = nullptr;
+  const double out = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != 0 || !std::isfinite(out))
+    fail(ErrorCode::kCorruptData, "trust", "expected a number as a name in the calibration");
+  return out;
+}
+
+void check_streams(const std::vector<int64_t>& order, size_t streams, bool all) {
+  std::set<int64_t> seen(order.begin(), order.end());
+  const bool inside = seen.empty() || (*seen.begin() >= 0 &&
+                                       *seen.rbegin() < static_cast<int64_t>(streams));
+  if (!inside || seen.size() != order.size() || (all && seen.size() != streams))
+    fail(ErrorCode::kCorruptData, "trust", "expected every stream once in the calibration");
+}
+
+Json write(const Route& route) {
+  return Json::object({{"order", Json(route.order)},
+                       {"threshold", route.threshold},
+                       {"loss", route.loss},
+                       {"delta", route.delta},
+                       {"cost", Json(route.cost)},
+                       {"expected_cost", route.expected_cost},
+                       {"expected_accuracy", route.expected_accuracy},
+                       {"full_accuracy", route.full_accuracy}});
+}
+
+Route read(const Json& json) {
+  Route out;
+  out.order = json.at("order").as_ints();
+  out.threshold = json.at("threshold").as_double();
+  out.loss = json.at("loss").as_double();
+  out.delta = json.at("delta").as_double();
+  out.cost = json.at("cost").as_doubles();
+  out.expected_cost = json.at("expected_cost").as_double();
+  out.expected_accuracy = json.at("expected_accuracy").as_double();
+  out.full_accuracy = json.at("full_accuracy").as_double();
+  return out;
+}
+
+}  // namespace
+
+TrustModel::TrustModel(std::shared_ptr<TrustFusion> fusion) : fusion_(std::move(fusion)) {
+  std::vector<int64_t> ranking(fusion_->config().streams.size());
+  std::iota(ranking.begin(), ranking.end(), 0);
+  set_ranking(std::move(ranking));
+}
+
+void TrustModel::set_ranking(std::vector<int64_t> ranking) {
+  check_streams(ranking, fusion_->config().streams.size(), /*all=*/true);
+  statics_ = std::make_shared<StaticFusions>(fusion_->log_prior(), std::move(ranking));
+}
+
+at::Tensor TrustModel::group_of(const at::Tensor& present) {
+  if (present.size(1) <= kMaxExactStreams) return TrustFusion::subset_of(present);
+  return present.to(at::kLong).sum(1);
+}
+
+std::string TrustModel::group_name(int64_t group) const {
+  const auto& streams = fusion_->config().streams;
+  if (static_cast<int64_t>(streams.size()) > kMaxExactStreams)
+    return std::to_string(group) + (group == 1 ? " stream" : " streams");
+  std::string out;
+  for (size_t m = 0; m < streams.size(); ++m) {
+    if (group >> m & 1) out += (out.empty() ? "" : "+") + streams[m];
+  }
+  return out;
+}
+
+const TrustModel::Choice& TrustModel::choice(int64_t group) const {
+  static const Choice kDefault;
+  auto found = choices_.find(group);
+  return found == choices_.end() ? kDefault : found->second;
+}
+
+bool TrustModel::needs_joint(const at::Tensor& present) const {
+  at::Tensor groups = std::get<0>(at::_unique(group_of(present)));
+  for (int64_t i = 0; i < groups.size(0); ++i) {
+    if (choice(groups[i].item<int64_t>()).decider == Decider::kJoint) return true;
+  }
+  return false;
+}
+
+at::Tensor TrustModel::decide_as(Decider decider, const Evidence& e,
+                                 const at::Tensor& joint) const {
+  switch (decider) {
+    case Decider::kTrust: return fusion_->fuse(e).log_probabilities;
+    case Decider::kJoint: {
+      require(joint.defined() && joint.dim() == 2 && joint.size(0) == e.present.size(0) &&
+                  joint.size(1) == fusion_->config().classes,
+              "trust", "expected the network's own logits of every class");
+      return at::log_softmax(joint.to(at::kFloat), -1);
+    }
+    default: return statics_->decide(decider, e);
+  }
+}
+
+TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& joint) const {
+  Verdict out;
+  TrustOutput trust = fusion_->fuse(e);
+  out.breakage = trust.breakage;
+  out.support = trust.support;
+  out.log_probabilities = trust.log_probabilities;
+  at::Tensor groups = group_of(e.present);
+  std::vector<double> temperatures;
+  std::set<Decider> used;
+  for (int64_t i = 0; i < groups.size(0); ++i) {
+    const Choice& own = choice(groups[i].item<int64_t>());
+    const bool absent = own.decider == Decider::kJoint && !joint.defined();
+    out.deciders.push_back(absent ? Decider::kTrust : own.decider);
+    temperatures.push_back(absent ? 1.0 : own.temperature);
+    used.insert(out.deciders.back());
+  }
+  for (Decider decider : used) {
+    if (decider == Decider::kTrust) continue;
+    at::Tensor rows = at::empty({groups.size(0), 1}, at::kBool);
+    for (size_t i = 0; i < out.deciders.size(); ++i)
+      rows[static_cast<int64_t>(i)] = out.deciders[i] == decider;
+    out.log_probabilities =
+        at::where(rows, decide_as(decider, e, joint), out.log_probabilities);
+    at::Tensor support = decider == Decider::kJoint ? at::zeros_like(out.support)
+                                                    : statics_->support(decider, e);
+    out.support = at::where(rows.unsqueeze(-1), support, out.support);
+  }
+  out.weights = share_of_evidence(out.support, fusion_->log_prior(), e.present);
+  out.log_probabilities = at::log_softmax(
+      out.log_probabilities / at::tensor(temperatures, at::kFloat).unsqueeze(1), -1);
+  // Items whose streams look broken have sets of their own.
+  at::Tensor here = e.present.to(at::kFloat);
+  at::Tensor suspicion = (trust.breakage * here).sum(1) / here.sum(1).clamp_min(1);
+  at::Tensor bin = at::zeros_like(groups);
+  for (double edge : bins_) bin = bin + (suspicion > edge).to(at::kLong);
+  out.group = groups * static_cast<int64_t>(bins_.size() + 1) + bin;
+  return out;
+}
+
+at::Tensor TrustModel::prediction_sets(const Verdict& verdict, double coverage,
+                                       bool class_conditional) const {
+  return sets_.sets(verdict.log_probabilities, verdict.group, coverage, class_conditional);
+}
+
+double TrustModel::abstain_below(double risk) const {
+  if (!(risk >= 0.01 && risk < 1))
+    fail(ErrorCode::kInvalidArgument, "trust", "expected a risk of at least 0.01 and below 1");
+  // The strictest threshold that was shown to keep a risk up to the one asked for.
+  double out = 2;
+  for (const auto& [known, threshold] : abstention_) {
+    if (known <= risk + 1e-12) out = std::min(out, threshold);
+  }
+  return out;
+}
+
+Json TrustModel::to_json() const {
+  Json out = Json::object({{"ranking", Json(statics_->ranking())},
+                           {"groups", Json::object({})},
+                           {"suspicion_bins", Json(bins_)},
+                           {"abstain", Json::object({})}});
+  for (const auto& [group, own] : choices_) {
+    out["groups"][std::to_string(group)] = Json::object({{"name", group_name(group)},
+                                                         {"decider", to_string(own.decider)},
+                                                         {"temperature", own.temperature},
+                                                         {"comparisons", own.comparisons}});
+  }
+  for (const auto& [risk, threshold] : abstention_) {
+    char name[32];
+    std::snprintf(name, sizeof name, "%g", risk);
+    out["abstain"][name] = threshold;
+  }
+  if (sets_.fitted()) out["sets"] = sets_.to_json();
+  if (!route_.order.empty()) out["route"] = write(route_);
+  return out;
+}
+
+void TrustModel::load_json(const Json& json) {
+  const size_t streams = fusion_->config().streams.size();
+  set_ranking(json.at("ranking").as_ints());
+  for (const auto& [group, own] : json.at("groups").members()) {
+    Choice read{decider_from_string(own.at("decider").as_string()),
+                own.at("temperature").as_double(), own.at("comparisons")};
+    if (!(read.temperature > 0))
+      fail(ErrorCode::kCorruptData, "trust", "expected a temperature above 0");
+    choices_[static_cast<int64_t>(number_of(group))] = std::move(read);
+  }
+  bins_ = json.at("suspicion_bins").as_doubles();
+  if (!std::is_sorted(bins_.begin(), bins_.end()) || bins_.size() > 16)
+    fail(ErrorCode::kCorruptData, "trust", "expected rising edges of suspicion");
+  for (const auto& [risk, threshold] : json.at("abstain").members())
+    abstention_[number_of(risk)] = threshold.as_double();
+  if (const Json* sets = json.find("sets")) sets_ = ConformalSets::from_json(*sets);
+  if (const Json* route = json.find("route")) {
+    route_ = read(*route);
+    check_streams(route_.order, streams, /*all=*/true);
+    if (!route_.cost.empty() && route_.cost.size() != streams)
+      fail(ErrorCode::kCorruptData, "trust", "expected a cost for every stream of the route");
+  }
+}
+
+}  // namespace plait::models

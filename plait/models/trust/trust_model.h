@@ -1,0 +1,99 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plait/models/trust/conformal.h"
+#include "plait/models/trust/decider.h"
+
+namespace plait::models {
+
+/// Which streams to encode, cheapest useful one first, and when to stop: after the first answer
+/// whose confidence reaches the threshold. Certified by Learn-then-Test (Angelopoulos et al. 2021,
+/// https://arxiv.org/abs/2110.01052): with probability 1 − delta over the calibration items, an
+/// early answer is wrong where the full one is right for at most a share `loss` of the items.
+struct Route {
+  std::vector<int64_t> order;     ///< Streams; empty: no route was fitted
+  double threshold = 2;           ///< Above 1: always go on to the end
+  double loss = 0, delta = 0;     ///< What is promised
+  std::vector<double> cost;       ///< Of each stream, multiply-adds of its encoder; may be empty
+  double expected_cost = 1;       ///< Share of all streams' cost, mean over the calibration items
+  double expected_accuracy = 0, full_accuracy = 0;  ///< On them
+};
+
+/// A classification task's trust fusion with what was calibrated on top of it: who answers for each
+/// subset of the streams (the guard's choice), temperatures, prediction sets, abstention and the
+/// route. Immutable after fitting or loading, then thread-safe.
+class TrustModel {
+ public:
+  explicit TrustModel(std::shared_ptr<TrustFusion> fusion);
+  const TrustFusion& fusion() const { return *fusion_; }
+  std::shared_ptr<TrustFusion> shared_fusion() const { return fusion_; }
+
+  struct Verdict {
+    at::Tensor log_probabilities;   ///< [B, K] calibrated
+    at::Tensor breakage;            ///< [B, M] ε of the trust fusion, whoever answered
+    at::Tensor support;             ///< [B, M, K] nats of the one who answered; 0 for the joint path
+    at::Tensor weights;             ///< [B, M] shares of the evidence
+    std::vector<Decider> deciders;  ///< Who answered, by item
+    at::Tensor group;               ///< [B] int64: what the item's prediction set is drawn from
+  };
+  /// `joint` [B, K]: the network's own logits. Without them the trust fusion answers for subsets
+  /// that `needs_joint`. @throws Error kInvalidArgument for shapes.
+  Verdict decide(const Evidence& evidence, const at::Tensor& joint = {}) const;
+  bool needs_joint(const at::Tensor& present) const;
+  /// [B, K] log probabilities of one decider, not tempered.
+  at::Tensor decide_as(Decider decider, const Evidence& evidence, const at::Tensor& joint) const;
+
+  /// [B, K] bool.
+  at::Tensor prediction_sets(const Verdict& verdict, double coverage,
+                             bool class_conditional = false) const;
+  /// The least confidence at which the model answers when it may be wrong in a share `risk` of its
+  /// answers; above 1 when no confidence allows for that.
+  /// @throws Error kInvalidArgument for a risk below 0.01 or not below 1.
+  double abstain_below(double risk) const;
+  const Route& route() const { return route_; }
+
+  /// Up to this many streams every subset is calibrated by itself, beyond it every number of them.
+  static constexpr int64_t kMaxExactStreams = 4;
+  /// [B] int64 of present [B, M]: the subset's bits, or how many are there.
+  static at::Tensor group_of(const at::Tensor& present);
+
+  /// Who answers for a group, and with which temperature.
+  struct Choice {
+    Decider decider = Decider::kTrust;
+    double temperature = 1;
+    Json comparisons = Json::array();  ///< With every other decider, for the model card
+  };
+  void set_ranking(std::vector<int64_t> ranking);
+  void set_choice(int64_t group, Choice choice) { choices_[group] = std::move(choice); }
+  const std::map<int64_t, Choice>& choices() const { return choices_; }
+  const StaticFusions& statics() const { return *statics_; }
+  /// Mean breakages at which prediction sets are split, rising.
+  void set_suspicion_bins(std::vector<double> edges) { bins_ = std::move(edges); }
+  void set_sets(ConformalSets sets) { sets_ = std::move(sets); }
+  /// By risk.
+  void set_abstention(std::map<double, double> thresholds) { abstention_ = std::move(thresholds); }
+  void set_route(Route route) { route_ = std::move(route); }
+
+  /// Everything but the fusion's weights.
+  Json to_json() const;
+  /// @throws Error kCorruptData for anything that to_json does not write.
+  void load_json(const Json& json);
+  /// "image+text", or "2 streams".
+  std::string group_name(int64_t group) const;
+
+ private:
+  const Choice& choice(int64_t group) const;
+
+  std::shared_ptr<TrustFusion> fusion_;
+  std::shared_ptr<StaticFusions> statics_;
+  std::map<int64_t, Choice> choices_;
+  std::vector<double> bins_;
+  ConformalSets sets_;
+  std::map<double, double> abstention_;
+  Route route_;
+};
+
+}  // namespace plait::models

@@ -1,0 +1,338 @@
+#include "plait/train/trust/calibrate_trust.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "plait/core/error.h"
+#include "plait/core/hash.h"
+#include "plait/core/parallel.h"
+#include "plait/models/trust/evidence.h"
+#include "plait/train/calibrate.h"
+#include "plait/train/trust/risk_control.h"
+
+namespace plait::train {
+namespace {
+
+using models::Decider;
+using models::Evidence;
+using models::TrustModel;
+
+constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3};
+constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
+
+TrustItems select(const TrustItems& items, const at::Tensor& rows) {
+  TrustItems out;
+  out.evidence = models::select_rows(items.evidence, rows);
+  out.target = items.target.index_select(0, rows);
+  out.item = items.item.index_select(0, rows);
+  out.damaged = items.damaged.index_select(0, rows);
+  if (items.joint.defined()) out.joint = items.joint.index_select(0, rows);
+  return out;
+}
+
+void check(const TrustItems& items) {
+  const int64_t n = items.target.size(0);
+  require(n > 0, "trust", "expected items to calibrate with");
+  require(items.evidence.present.size(0) == n && items.item.size(0) == n &&
+              items.damaged.size(0) == n && (!items.joint.defined() || items.joint.size(0) == n),
+          "trust", "expected evidence, item and damage for every target");
+}
+
+/// One row of every item, drawn from the seed.
+at::Tensor one_row_per_item(const TrustItems& items, uint64_t seed) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  at::Tensor order = at::randperm(items.item.size(0), generator);
+  at::Tensor shuffled = items.item.index_select(0, order);
+  auto [sorted, by_item] = shuffled.sort(/*stable=*/true, 0, /*descending=*/false);
+  at::Tensor first = at::ones_like(sorted, at::kBool);
+  if (sorted.size(0) > 1)
+    first.slice(0, 1).copy_(sorted.slice(0, 1) != sorted.slice(0, 0, sorted.size(0) - 1));
+  return order.index_select(0, by_item.masked_select(first));
+}
+
+/// Streams by their accuracy alone on clean items, best first.
+std::vector<int64_t> rank_streams(const TrustItems& items) {
+  const int64_t streams = items.evidence.present.size(1);
+  std::vector<double> accuracy;
+  for (int64_t m = 0; m < streams; ++m) {
+    at::Tensor rows = at::logical_and(items.evidence.present.select(1, m), items.damaged.logical_not());
+    at::Tensor right =
+        items.evidence.log_probabilities.select(1, m).argmax(1) == items.target;
+    const auto n = rows.sum().item<double>();
+    accuracy.push_back(n > 0 ? at::logical_and(right, rows).sum().item<double>() / n : 0);
+  }
+  std::vector<int64_t> out(static_cast<size_t>(streams));
+  std::iota(out.begin(), out.end(), 0);
+  std::stable_sort(out.begin(), out.end(), [&](int64_t a, int64_t b) {
+    return accuracy[static_cast<size_t>(a)] > accuracy[static_cast<size_t>(b)];
+  });
+  return out;
+}
+
+struct Candidate {
+  Decider decider;
+  at::Tensor log_probabilities, wrong;  ///< [N, K], [N] as numbers
+};
+
+std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& items) {
+  std::vector<Decider> deciders = {Decider::kTrust, Decider::kRobustProduct, Decider::kProduct,
+                                   Decider::kMean, Decider::kBestSingle};
+  if (items.joint.defined()) deciders.push_back(Decider::kJoint);
+  std::vector<Candidate> out;
+  for (Decider decider : deciders) {
+    at::Tensor logs = model.decide_as(decider, items.evidence, items.joint);
+    out.push_back({decider, logs, (logs.argmax(1) != items.target).to(at::kDouble)});
+  }
+  return out;
+}
+
+/// The guard's choice in one group; `candidates[0]` is the trust fusion.
+TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustItems& items,
+                          const TrustCalibrationOptions& options) {
+  TrustModel::Choice out;
+  bool stays = true;
+  double least = std::numeric_limits<double>::infinity();
+  size_t best = 0;
+  for (size_t c = 1; c < candidates.size(); ++c) {
+    Json comparison = Json::object({{"with", to_string(candidates[c].decider)}});
+    double errors = 0;
+    for (bool damaged : {false, true}) {
+      at::Tensor rows = (items.damaged == damaged).nonzero().squeeze(1);
+      if (rows.size(0) == 0) continue;
+      auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
+      const PairedBound bound =
+          paired_bound(pick(candidates[0].wrong - candidates[c].wrong), pick(items.item),
+                       options.level);
+      const double allowed =
+          std::max(options.margin - bound.half_width, bound.half_width > options.margin / 2
+                                                          ? bound.half_width
+                                                          : -1.0);
+      const bool holds = bound.mean <= allowed;
+      comparison[damaged ? "damaged" : "clean"] = Json::object({{"difference", bound.mean},
+                                                                {"upper", bound.upper()},
+                                                                {"items", bound.items},
+                                                                {"holds", holds}});
+      stays = stays && holds;
+      errors += pick(candidates[c].wrong).mean().item<double>();
+    }
+    if (errors < least) least = errors, best = c;
+    out.comparisons.push_back(comparison);
+  }
+  if (!stays) out.decider = candidates[best].decider;
+  const at::Tensor& logs = candidates[stays ? 0 : best].log_probabilities;
+  out.temperature = fit_temperature(logs, items.target);
+  return out;
+}
+
+void fit_choices(TrustModel& model, const TrustItems& items,
+                 const TrustCalibrationOptions& options) {
+  at::Tensor groups = TrustModel::group_of(items.evidence.present);
+  at::Tensor names = std::get<0>(at::_unique(groups));
+  for (int64_t g = 0; g < names.size(0); ++g) {
+    at::Tensor rows = (groups == names[g]).nonzero().squeeze(1);
+    if (std::get<0>(at::_unique(items.item.index_select(0, rows))).size(0) < options.min_items)
+      continue;
+    TrustItems own = select(items, rows);
+    model.set_choice(names[g].item<int64_t>(), choose(candidates_of(model, own), own, options));
+  }
+}
+
+void fit_sets(TrustModel& model, const TrustItems& items) {
+  TrustModel::Verdict verdict = model.decide(items.evidence, items.joint);
+  at::Tensor here = items.evidence.present.to(at::kDouble);
+  at::Tensor suspicion = (verdict.breakage * here).sum(1) / here.sum(1).clamp_min(1);
+  std::vector<double> edges;
+  const int64_t n = items.target.size(0);
+  // Thirds, where there are enough items in each of them and they differ.
+  at::Tensor sorted = std::get<0>(suspicion.sort());
+  for (int64_t part = 1; part < 3 && n >= 3 * kItemsPerBin; ++part) {
+    const double edge = sorted[part * n / 3].item<double>();
+    if (edges.empty() || edge > edges.back()) edges.push_back(edge);
+  }
+  model.set_suspicion_bins(edges);
+  verdict = model.decide(items.evidence, items.joint);
+  model.set_sets(
+      models::ConformalSets::fit(verdict.log_probabilities, items.target, verdict.group));
+}
+
+void fit_abstention(TrustModel& model, const TrustItems& items,
+                    const TrustCalibrationOptions& options) {
+  // Rows of one item are not independent.
+  TrustItems single = select(items, one_row_per_item(items, mix_seed(options.seed, 31)));
+  TrustModel::Verdict verdict = model.decide(single.evidence, single.joint);
+  auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
+  std::map<double, double> thresholds;
+  for (double risk : kRisks) {
+    thresholds[risk] = certify_abstention(confidence, answer != single.target, risk,
+                                          options.abstention_delta);
+  }
+  model.set_abstention(std::move(thresholds));
+}
+
+/// Answers and confidences after each of the first streams of an order: [steps][N].
+struct Cascade {
+  std::vector<at::Tensor> answer, confidence;
+};
+
+Cascade run_cascade(const TrustModel& model, const Evidence& evidence,
+                    const std::vector<int64_t>& order) {
+  Cascade out;
+  at::Tensor seen = at::zeros({1, evidence.present.size(1)}, at::kBool);
+  for (int64_t m : order) {
+    seen.select(1, m).fill_(true);
+    TrustModel::Verdict verdict = model.decide(models::restrict_to(evidence, seen));
+    auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
+    out.answer.push_back(answer);
+    out.confidence.push_back(confidence);
+  }
+  return out;
+}
+
+/// Greedily: next the stream that takes away the most errors per cost.
+std::vector<int64_t> order_streams(const TrustModel& model, const TrustItems& items,
+                                   const std::vector<double>& costs) {
+  const auto streams = static_cast<int64_t>(costs.size());
+  std::vector<int64_t> order;
+  double errors = 1 - 1 / static_cast<double>(model.fusion().config().classes);
+  while (static_cast<int64_t>(order.size()) < streams) {
+    int64_t best = -1;
+    double best_gain = 0, best_errors = errors;
+    for (int64_t m = 0; m < streams; ++m) {
+      if (std::find(order.begin(), order.end(), m) != order.end()) continue;
+      std::vector<int64_t> trial = order;
+      trial.push_back(m);
+      at::Tensor seen = at::zeros({1, streams}, at::kBool);
+      for (int64_t s : trial) seen.select(1, s).fill_(true);
+      at::Tensor answer =
+          model.decide(models::restrict_to(items.evidence, seen)).log_probabilities.argmax(1);
+      const double wrong = (answer != items.target).to(at::kDouble).mean().item<double>();
+      const double gain = (errors - wrong) / costs[static_cast<size_t>(m)];
+      if (best < 0 || gain > best_gain) best = m, best_gain = gain, best_errors = wrong;
+    }
+    order.push_back(best);
+    errors = std::min(errors, best_errors);
+  }
+  return order;
+}
+
+/// Which answer a cascade gives with a threshold, and how much of the cost it spends.
+struct Stopped {
+  at::Tensor answer, cost;
+};
+Stopped stop_at(const Cascade& cascade, const std::vector<int64_t>& order,
+                const std::vector<double>& costs, double threshold) {
+  Stopped out{cascade.answer.back().clone(), at::zeros({cascade.answer[0].size(0)}, at::kDouble)};
+  at::Tensor open = at::ones({cascade.answer[0].size(0)}, at::kBool);
+  const double total = std::accumulate(costs.begin(), costs.end(), 0.0);
+  for (size_t k = 0; k < order.size(); ++k) {
+    out.cost += open.to(at::kDouble) * (costs[static_cast<size_t>(order[k])] / total);
+    at::Tensor sure = at::logical_and(open, cascade.confidence[k] >= threshold);
+    out.answer = at::where(sure, cascade.answer[k], out.answer);
+    open = at::logical_and(open, sure.logical_not());
+  }
+  return out;
+}
+
+void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibrationOptions& options) {
+  const int64_t streams = items.evidence.present.size(1);
+  std::vector<double> costs = options.costs;
+  if (costs.empty()) costs.assign(static_cast<size_t>(streams), 1.0);
+  require(static_cast<int64_t>(costs.size()) == streams, "trust", "expected a cost for every stream");
+  for (double& cost : costs) cost = std::max(cost, 1e-9);
+  // Independent items that have every stream; the joint path is not asked on the way.
+  TrustItems single = select(items, items.evidence.present.all(1).nonzero().squeeze(1));
+  if (single.target.size(0) == 0 || streams < 2) return;
+  single = select(single, one_row_per_item(single, mix_seed(options.seed, 37)));
+  models::Route route;
+  route.loss = options.route_loss;
+  route.delta = options.route_delta;
+  route.cost = options.costs;
+  route.order = order_streams(model, single, costs);
+  const Cascade cascade = run_cascade(model, single.evidence, route.order);
+  const at::Tensor full = cascade.answer.back() == single.target;
+  // Fixed-sequence testing from the strictest threshold down.
+  for (int step = 0; step <= 400; ++step) {
+    const double threshold = 1 - 0.0025 * step * step / 400.0;
+    Stopped stopped = stop_at(cascade, route.order, costs, threshold);
+    const auto lost = at::logical_and(full, stopped.answer != single.target).sum().item<int64_t>();
+    if (binomial_tail(lost, single.target.size(0), options.route_loss) > options.route_delta) break;
+    route.threshold = threshold;
+    route.expected_cost = stopped.cost.mean().item<double>();
+    route.expected_accuracy =
+        (stopped.answer == single.target).to(at::kDouble).mean().item<double>();
+  }
+  route.full_accuracy = full.to(at::kDouble).mean().item<double>();
+  if (route.threshold > 1) route.expected_accuracy = route.full_accuracy;
+  model.set_route(std::move(route));
+}
+
+}  // namespace
+
+TrustItems out_of_fold_items(const TrustFit& fit) {
+  TrustItems clean{fit.clean, fit.clean_target, fit.clean_item,
+                   at::zeros_like(fit.clean_target, at::kBool), {}};
+  TrustItems damaged{fit.damaged, fit.damaged_target, fit.damaged_item,
+                     at::ones_like(fit.damaged_target, at::kBool), {}};
+  return stack(clean, damaged);
+}
+
+TrustItems every_subset(const TrustItems& items, uint64_t seed) {
+  check(items);
+  require(!items.joint.defined(), "trust", "expected items without the joint path's logits");
+  const int64_t streams = items.evidence.present.size(1);
+  std::vector<TrustItems> parts;
+  auto add = [&](const at::Tensor& rows, const at::Tensor& present) {
+    TrustItems part = select(items, rows);
+    part.evidence.present = present;
+    parts.push_back(std::move(part));
+  };
+  const at::Tensor& present = items.evidence.present;
+  if (streams <= TrustModel::kMaxExactStreams) {
+    for (int64_t subset = 1; subset < (int64_t{1} << streams); ++subset) {
+      at::Tensor mask = at::zeros({1, streams}, at::kBool);
+      for (int64_t m = 0; m < streams; ++m) mask[0][m] = (subset >> m & 1) != 0;
+      at::Tensor rows = at::logical_or(present, mask.logical_not()).all(1).nonzero().squeeze(1);
+      if (rows.size(0) > 0) add(rows, mask.expand({rows.size(0), streams}));
+    }
+  } else {
+    for (int64_t size = 1; size <= streams; ++size) {
+      auto generator = at::detail::createCPUGenerator(mix_seed(seed, static_cast<uint64_t>(size)));
+      // The streams that an item has, in an order of its own.
+      at::Tensor draw = at::rand(present.sizes(), generator) + present.logical_not();
+      at::Tensor place = at::argsort(at::argsort(draw, 1, false), 1, false);
+      at::Tensor rows = (present.sum(1) >= size).nonzero().squeeze(1);
+      if (rows.size(0) > 0) add(rows, (place < size).index_select(0, rows));
+    }
+  }
+  TrustItems out = parts.front();
+  for (size_t i = 1; i < parts.size(); ++i) out = stack(out, parts[i]);
+  return out;
+}
+
+TrustItems stack(const TrustItems& a, const TrustItems& b) {
+  require(a.joint.defined() == b.joint.defined(), "trust",
+          "expected the joint path's logits of all items or of none");
+  TrustItems out{models::stack({a.evidence, b.evidence}), at::cat({a.target, b.target}),
+                 at::cat({a.item, b.item}), at::cat({a.damaged, b.damaged}), {}};
+  if (a.joint.defined()) out.joint = at::cat({a.joint, b.joint});
+  return out;
+}
+
+void calibrate_trust(TrustModel& model, const TrustItems& items,
+                     const TrustCalibrationOptions& options) {
+  check(items);
+  SerialScope serial;
+  at::NoGradGuard no_grad;
+  model.set_ranking(rank_streams(items));
+  fit_choices(model, items, options);
+  fit_sets(model, items);
+  fit_abstention(model, items, options);
+  fit_route(model, items, options);
+}
+
+}  // namespace plait::train

@@ -1,0 +1,50 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "plait/models/trust/trust_model.h"
+#include "plait/train/trust/fit_trust.h"
+
+namespace plait::train {
+
+/// Items that no expert was trained on: N rows, of which several may be of one item.
+struct TrustItems {
+  models::Evidence evidence;
+  at::Tensor target;   ///< [N] int64
+  at::Tensor item;     ///< [N] int64
+  at::Tensor damaged;  ///< [N] bool: some stream of the row was damaged
+  at::Tensor joint;    ///< [N, K] logits of the network's own fusion; undefined when there is none
+};
+
+/// What the fit's experts said of items that they had not seen: its clean rows, and as `damaged` its
+/// bank.
+TrustItems out_of_fold_items(const TrustFit& fit);
+/// Every row once more for every non-empty subset of its streams (up to four streams), or for every
+/// number of them (drawn from the seed). Only for items without `joint`: that depends on the subset.
+TrustItems every_subset(const TrustItems& items, uint64_t seed);
+/// Rows of both. @throws Error kInvalidArgument when only one of them has `joint`.
+TrustItems stack(const TrustItems& a, const TrustItems& b);
+
+struct TrustCalibrationOptions {
+  double level = 0.05;   ///< Of the guard's one-sided bounds
+  double margin = 0.01;  ///< By how much accuracy the trust fusion may fall behind within them
+  int64_t min_items = 30;          ///< Groups with fewer keep the trust fusion, temperature 1
+  double abstention_delta = 0.1;   ///< With which probability each risk may be missed
+  double route_loss = 0.005, route_delta = 0.1;
+  std::vector<double> costs;  ///< Of each stream's encoder; empty: all alike
+  uint64_t seed = 0;
+};
+
+/// The guard, temperatures, prediction sets, abstention and route of a fitted fusion.
+///
+/// Guard (never worse): in every group of items with the same streams (or as many of them, beyond
+/// four) the fusion answers unless its accuracy falls behind that of another decider, on clean or on
+/// damaged items: with m the mean difference per item and h the half width of its one-sided bound,
+/// it stays when m + h ≤ margin, or, where the items are too few to show that (h > margin / 2), when
+/// m ≤ h. Otherwise the decider with the fewest errors, clean and damaged counting alike, answers.
+/// The joint path is one of them where `items.joint` is there. @throws Error kInvalidArgument for
+/// shapes or no items.
+void calibrate_trust(models::TrustModel& model, const TrustItems& items,
+                     const TrustCalibrationOptions& options = {});
+
+}  // namespace plait::train
