@@ -18,7 +18,7 @@ std::string packages_text(const std::vector<data::Package>& packages) {
   for (const auto& p : packages)
     out += (out.empty() ? "" : ", ") + p.ecosystem + " " + p.name +
            (p.version.empty() ? "" : " " + p.version);
-  return out;
+  return out.empty() ? "none" : out;
 }
 
 }  // namespace

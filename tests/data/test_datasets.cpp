@@ -203,6 +203,28 @@ TEST(Handwritten, SplitsAreStratifiedAndKeepCopiesTogether) {
   EXPECT_EQ(shares.train[0].streams.size(), 1u);
 }
 
+TEST(BearingData, SimulatedInThreeStreams) {
+  for (auto [name, count] : {std::pair{"bearing", 1500u}, std::pair{"bearing_shifted", 400u}}) {
+    DatasetSplits bearing = load_dataset(name);
+    EXPECT_TRUE(bearing.info.packages.empty());
+    EXPECT_NE(bearing.info.description.find("Synthetic"), std::string::npos);
+    EXPECT_THAT(bearing.classes, ::testing::ElementsAre("ball", "healthy", "inner_race",
+                                                        "lubrication", "outer_race"));
+    auto items = all(bearing);
+    EXPECT_EQ(items.size(), count);
+    std::map<std::string, unsigned> states;
+    for (const Sample* sample : items) {
+      ++states[sample->labels.at("state").as_string()];
+      EXPECT_FALSE(text(*sample, "log").empty());
+    }
+    for (const auto& [state, n] : states) EXPECT_EQ(n, count / 5) << state;
+    EXPECT_EQ(row(*items[0], "vibration").sizes(), at::IntArrayRef({8192, 1}));
+    EXPECT_EQ(row(*items[0], "thermal").sizes(), at::IntArrayRef({48, 64, 3}));
+    EXPECT_EQ(row(*items[0], "thermal").scalar_type(), at::kByte);
+    EXPECT_TRUE(is_prepared(name));
+  }
+}
+
 TEST(SyntheticSpeech, SpeaksOnceAndKeeps) {
   std::vector<Utterance> lines{{.id = "1", .text = "red apple", .voice = "en-us"},
                                {.id = "2", .text = "红苹果", .voice = "cmn"},

@@ -14,9 +14,9 @@ namespace plait::data {
 namespace {
 
 const std::vector<DatasetAdapter>& adapters() {
-  static const std::vector<DatasetAdapter> kAdapters{stamps_dataset(), emoji_dataset(),
-                                                     openclipart_dataset(), everyday_dataset(),
-                                                     handwritten_dataset()};
+  static const std::vector<DatasetAdapter> kAdapters{
+      stamps_dataset(),      emoji_dataset(),   openclipart_dataset(),    everyday_dataset(),
+      handwritten_dataset(), bearing_dataset(), bearing_shifted_dataset()};
   return kAdapters;
 }
 
@@ -56,16 +56,18 @@ std::vector<std::string> chosen_streams(const DatasetInfo& info, const DatasetOp
   return options.streams;
 }
 
-/// The table streams, read into memory; empty when no item has any.
+/// The streams kept as tensors, read into memory; empty when no item has any.
 TensorMap read_tables(const std::vector<ManifestItem>& items, const std::string& dir) {
   if (std::none_of(items.begin(), items.end(), [](const auto& item) { return item.row >= 0; }))
     return {};
   TensorMap tables = load_safetensors(dir + "/" + kTablesFile);
   for (auto& [stream, table] : tables) {
-    if (table.dim() != 2 || table.scalar_type() != at::kFloat)
+    const bool picture = table.dim() == 4 && table.scalar_type() == at::kByte;
+    if (!picture && (table.dim() < 2 || table.dim() > 3 || table.scalar_type() != at::kFloat))
       fail(ErrorCode::kCorruptData, "datasets",
-           dir + "/" + kTablesFile + ": expected float32 [N, D] for stream " + stream + ", got " +
-               describe(table));
+           dir + "/" + kTablesFile +
+               ": expected float32 [N, D] or [N, T, C], or uint8 [N, H, W, 3] for stream " +
+               stream + ", got " + describe(table));
     table = table.clone();
   }
   return tables;

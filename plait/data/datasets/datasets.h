@@ -18,7 +18,7 @@ struct DatasetInfo {
   std::string name;
   std::string description;
   std::string licence;             ///< Of the data, in its packages' own words.
-  std::vector<Package> packages;   ///< Where it comes from.
+  std::vector<Package> packages;   ///< Where it comes from; none when it is simulated.
   StreamList streams;              ///< What a sample has.
   StreamList more_streams;         ///< What it may have on request (DatasetOptions::streams).
   std::string label;               ///< Name of the class label; "" when there is none.
@@ -36,8 +36,8 @@ struct DatasetOptions {
   std::optional<double> test = {};
 };
 
-/// Samples whose streams are texts, `Path`s of files in the cache and, for tables, tensors [D]; the
-/// label is a string, one of `classes`.
+/// Samples whose streams are texts, `Path`s of files in the cache or tensors (tables [D]; simulated
+/// series [T, C] and pictures uint8 [H, W, 3]); the label is a string, one of `classes`.
 struct DatasetSplits {
   DatasetInfo info;
   std::string dir;

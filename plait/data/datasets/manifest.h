@@ -8,7 +8,8 @@
 
 namespace plait::data {
 
-/// Holds the table streams of a prepared data set, when it has any: a tensor [N, D] by stream.
+/// Holds the streams of a prepared data set that are kept as tensors, when it has any: by stream
+/// float32 [N, D] (table) or [N, T, C] (series), or uint8 [N, H, W, 3] (image).
 inline constexpr const char* kTablesFile = "tables.safetensors";
 
 /// One item of a prepared data set: a line of manifest.jsonl.
@@ -18,7 +19,7 @@ struct ManifestItem {
   std::map<std::string, std::string> texts = {};  ///< Stream → text.
   std::map<std::string, std::string> files =
       {};            ///< Stream → path, relative to the manifest's folder.
-  int64_t row = -1;  ///< Of the tensors [N, D] in kTablesFile, one per table stream; -1: none.
+  int64_t row = -1;  ///< Of the tensors in kTablesFile; -1: none.
   std::map<std::string, Json> labels = {};
 };
 

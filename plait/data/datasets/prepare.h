@@ -22,6 +22,8 @@ DatasetAdapter emoji_dataset();
 DatasetAdapter openclipart_dataset();
 DatasetAdapter everyday_dataset();
 DatasetAdapter handwritten_dataset();
+DatasetAdapter bearing_dataset();
+DatasetAdapter bearing_shifted_dataset();
 
 /// One drawing to turn into a PNG of at most `size` × `size` pixels; its sides keep their
 /// proportion, its background stays transparent.
