@@ -157,6 +157,25 @@ TEST_F(ArchiveTest, RefusesBombs) {
                  {.max_files = 20});
 }
 
+TEST_F(ArchiveTest, ReadsPackedFiles) {
+  std::string content(100'000, 'x');
+  std::string raw = save("data.pkl", content);
+  run_checked({"gzip", "-k", raw});
+  EXPECT_EQ(read_packed_file(raw + ".gz", content.size()), content);
+  auto expect_code = [&](const std::string& path, ErrorCode code) {
+    try {
+      read_packed_file(path, content.size() - 1);
+      ADD_FAILURE() << path;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.what();
+    }
+  };
+  expect_code(raw + ".gz", ErrorCode::kResourceLimit);
+  expect_code((root_ / "missing.gz").string(), ErrorCode::kNotFound);
+  std::string packed = read_file(raw + ".gz");
+  expect_code(save("cut.gz", packed.substr(0, packed.size() / 2)), ErrorCode::kCorruptData);
+}
+
 TEST_F(ArchiveTest, RefusesDamage) {
   std::string tar = tar_entry("a", '0', std::string(5000, 'x')) + tar_end();
   expect_refused("x.tar", tar.substr(0, 3000), ErrorCode::kCorruptData, "whole archive");

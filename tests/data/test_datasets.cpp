@@ -225,6 +225,127 @@ TEST(BearingData, SimulatedInThreeStreams) {
   }
 }
 
+std::string label(const Sample& sample, const std::string& name) {
+  return sample.labels.at(name).as_string();
+}
+
+/// Values of a label that are on more than one side of the split.
+std::set<std::string> shared(const DatasetSplits& splits, const std::string& name) {
+  std::map<std::string, std::set<int>> sides;
+  int side = 0;
+  for (const auto* list : {&splits.train, &splits.validation, &splits.test}) {
+    for (const Sample& sample : *list) sides[label(sample, name)].insert(side);
+    ++side;
+  }
+  std::set<std::string> out;
+  for (const auto& [value, where] : sides) {
+    if (where.size() > 1) out.insert(value);
+  }
+  return out;
+}
+
+TEST(AudioVisualDigits, PicturesPairedWithTheSameDigitSpoken) {
+  DatasetSplits digits = load_dataset("audio_visual_digits");
+  auto items = all(digits);
+  EXPECT_EQ(items.size(), 2000u);
+  EXPECT_EQ(digits.classes.size(), 10u);
+  std::map<std::string, int> counts, sources, languages;
+  std::set<std::string> pictures, speakers, ids;
+  for (const Sample* sample : items) {
+    EXPECT_TRUE(ids.insert(sample->id).second) << sample->id;
+    at::Tensor image = row(*sample, "image").contiguous();
+    ASSERT_EQ(image.sizes(), at::IntArrayRef({28, 28, 3}));
+    ASSERT_EQ(image.scalar_type(), at::kByte);
+    pictures.insert({static_cast<const char*>(image.const_data_ptr()), image.nbytes()});
+    std::string wav = head(file(*sample, "speech"), 12);
+    EXPECT_EQ(wav.substr(0, 4) + wav.substr(8, 4), "RIFFWAVE") << sample->id;
+    ++counts[label(*sample, "category")];
+    ++sources[label(*sample, "source")];
+    ++languages[label(*sample, "language")];
+    speakers.insert(label(*sample, "speaker"));
+    const std::string digit = label(*sample, "category");
+    EXPECT_NE(sample->id.find("-" + digit), std::string::npos) << sample->id;
+  }
+  for (const auto& [digit, count] : counts) EXPECT_EQ(count, 200) << digit;
+  EXPECT_EQ(pictures.size(), 2000u);
+  EXPECT_EQ(sources, (std::map<std::string, int>{{"recorded", 200}, {"synthetic", 1800}}));
+  EXPECT_EQ(languages.size(), 5u);
+  EXPECT_EQ(speakers.size(), 40u);
+  // The first picture of the package is a nought: a hole in the middle, ink around it.
+  at::Tensor nought = row(*items[0], "image").select(2, 0).to(at::kFloat);
+  EXPECT_EQ(label(*items[0], "category"), "0");
+  EXPECT_LT(nought.slice(0, 12, 16).slice(1, 12, 16).mean().item<float>(),
+            nought.slice(0, 4, 24).slice(1, 4, 24).mean().item<float>());
+  EXPECT_NE(digits.info.description.find("synthetic"), std::string::npos);
+}
+
+TEST(AudioVisualDigits, NoSpeakerIsOnBothSides) {
+  std::set<std::string> first;
+  for (int64_t seed : {0, 1, 2}) {
+    DatasetSplits digits = load_dataset("audio_visual_digits", {.seed = seed});
+    EXPECT_EQ(shared(digits, "speaker"), std::set<std::string>{});
+    EXPECT_NEAR(static_cast<double>(digits.test.size()), 500, 80);
+    std::map<std::string, int> counts;
+    for (const Sample& sample : digits.test) ++counts[label(sample, "category")];
+    for (const auto& [digit, count] : counts)
+      EXPECT_EQ(static_cast<size_t>(count), digits.test.size() / 10) << digit;
+    std::set<std::string> ids;
+    for (const Sample& sample : digits.test) ids.insert(sample.id);
+    EXPECT_NE(ids, first);
+    first = ids;
+  }
+}
+
+TEST(BasicMotions, TwoSensorsOfAWatch) {
+  DatasetSplits motions = load_dataset("basic_motions");
+  auto items = all(motions);
+  EXPECT_EQ(items.size(), 80u);
+  EXPECT_THAT(motions.classes,
+              ::testing::ElementsAre("Badminton", "Running", "Standing", "Walking"));
+  EXPECT_EQ(motions.test.size(), 32u);
+  std::map<std::string, int> counts;
+  for (const Sample* sample : items) {
+    ++counts[label(*sample, "category")];
+    for (const char* stream : {"accelerometer", "gyroscope"}) {
+      at::Tensor values = row(*sample, stream);
+      ASSERT_EQ(values.sizes(), at::IntArrayRef({100, 3}));
+      EXPECT_TRUE(at::isfinite(values).all().item<bool>());
+    }
+    if (sample->id == "0") {
+      // The first line of the training file.
+      EXPECT_FLOAT_EQ(row(*sample, "accelerometer")[2][0].item<float>(), -0.903497f);
+      EXPECT_FLOAT_EQ(row(*sample, "accelerometer")[3][1].item<float>(), -0.656101f);
+      EXPECT_EQ(label(*sample, "category"), "Standing");
+    }
+  }
+  for (const auto& [activity, count] : counts) EXPECT_EQ(count, 20) << activity;
+}
+
+TEST(Har, WindowsOfThirtyPeople) {
+  DatasetSplits har = load_dataset("har");
+  auto items = all(har);
+  EXPECT_EQ(items.size(), 2880u);
+  EXPECT_EQ(har.classes.size(), 6u);
+  EXPECT_EQ(shared(har, "user"), std::set<std::string>{});
+  EXPECT_NE(har.info.licence.find("states none"), std::string::npos);
+  std::map<std::string, int> counts, users;
+  std::map<std::string, double> movement;
+  for (const Sample* sample : items) {
+    ++counts[label(*sample, "category")];
+    ++users[label(*sample, "user")];
+    at::Tensor acceleration = row(*sample, "accelerometer");
+    ASSERT_EQ(acceleration.sizes(), at::IntArrayRef({128, 3}));
+    ASSERT_EQ(row(*sample, "gyroscope").sizes(), at::IntArrayRef({128, 3}));
+    // In units of gravity, which is always there.
+    EXPECT_NEAR(acceleration.norm(2, 1).mean().item<double>(), 1.0, 0.25) << sample->id;
+    movement[label(*sample, "category")] += acceleration.std(0).mean().item<double>() / 480;
+  }
+  EXPECT_EQ(users.size(), 30u);
+  for (const auto& [user, count] : users) EXPECT_EQ(count, 96) << user;
+  for (const auto& [activity, count] : counts) EXPECT_EQ(count, 480) << activity;
+  EXPECT_GT(movement["walking"], 5 * movement["laying"]);
+}
+
 TEST(SyntheticSpeech, SpeaksOnceAndKeeps) {
   std::vector<Utterance> lines{{.id = "1", .text = "red apple", .voice = "en-us"},
                                {.id = "2", .text = "红苹果", .voice = "cmn"},

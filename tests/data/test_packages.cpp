@@ -170,6 +170,28 @@ TEST_F(PackageTest, WrongHashNamesBothAndLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(root_ / "cache/tmp"));
 }
 
+TEST_F(PackageTest, SourceArchivesNeedNoneOfTheirCode) {
+  std::string bytes = zip("thing-1.0/setup.py", "raise SystemExit('was run')");
+  // What pip does: asks the backend that it finds for metadata, then keeps the archive.
+  client(
+      "python",
+      "cat ${TMPDIR}/wanted.txt >> " + (root_ / "calls").string() +
+          "\nmkdir -p ${TMPDIR}/meta && /usr/bin/env python3 -c 'import setuptools.build_meta as "
+          "b; print(b.__legacy__.prepare_metadata_for_build_wheel(\"'${TMPDIR}/meta'\"))' && cat "
+          "${TMPDIR}/meta/*/METADATA >> " +
+          (root_ / "calls").string() + " || exit 1\n" + offer("thing-1.0.zip", bytes));
+  Package package = wheel(bytes);
+  package.source = true;
+  std::string dir = fetch(package);
+  EXPECT_TRUE(fs::exists(dir + "/thing-1.0/setup.py"));
+  EXPECT_THAT(calls(), AllOf(HasSubstr("--no-binary=:all: --no-build-isolation"),
+                             HasSubstr("--require-hashes"),
+                             HasSubstr("thing==1.0 --hash=sha256:" + package.sha256),
+                             HasSubstr("Name: thing\nVersion: 1.0\n")));
+  package.sha256 = "";
+  EXPECT_THAT(error_of(ErrorCode::kInvalidArgument, [&] { fetch(package); }), HasSubstr("SHA-256"));
+}
+
 TEST_F(PackageTest, FailingClientsSayWhyAndWhatToDo) {
   client("python", "echo 'ERROR: No matching distribution found' >&2; exit 1");
   EXPECT_THAT(error_of(ErrorCode::kUnavailable, [&] { fetch(wheel("x")); }),

@@ -1,6 +1,7 @@
 #include "plait/core/weights/pickle.h"
 
 #include <bit>
+#include <charconv>
 #include <cstring>
 
 #include "plait/core/error.h"
@@ -180,6 +181,7 @@ bool PickleMachine::step_number(uint8_t code) {
   };
   switch (code) {
     case 'N': push(make(Kind::kNone)); return true;
+    case 'I': push_line(take_line()); return true;
     case 0x88:
     case 0x89: {
       PickleValue* value = make(Kind::kBool);
@@ -211,6 +213,14 @@ void PickleMachine::push_long(uint64_t size) {
     for (size_t i = raw.size(); i-- > 0;) v = v << 8 | static_cast<uint8_t>(raw[i]);
     value->number = static_cast<int64_t>(v);
   }
+  push(value);
+}
+
+void PickleMachine::push_line(std::string_view digits) {
+  const bool truth = digits == "00" || digits == "01";
+  PickleValue* value = make(truth ? Kind::kBool : Kind::kInt);
+  auto [end, error] = std::from_chars(digits.begin(), digits.end(), value->number);
+  if (error != std::errc() || end != digits.end()) bad("expected a number in a line");
   push(value);
 }
 
@@ -353,14 +363,17 @@ void PickleMachine::push_global(std::string_view module, std::string_view attrib
     push(value);
     return;
   }
-  bool dotted = attribute.find('.') != std::string_view::npos;
-  for (std::string_view name : kGlobals) {
-    if (!dotted && name.size() == module.size() + 1 + attribute.size() &&
-        name.starts_with(module) && name.ends_with(attribute) && name[module.size()] == '.') {
-      PickleValue* value = make(Kind::kGlobal);
-      value->text = name;
-      push(value);
-      return;
+  const bool dotted = attribute.find('.') != std::string_view::npos;
+  for (auto [names, recorded] : {std::pair{recorded_, 1}, {std::span(kGlobals), 0}}) {
+    for (std::string_view name : names) {
+      if (!dotted && name.size() == module.size() + 1 + attribute.size() &&
+          name.starts_with(module) && name.ends_with(attribute) && name[module.size()] == '.') {
+        PickleValue* value = make(Kind::kGlobal);
+        value->text = name;
+        value->number = recorded;
+        push(value);
+        return;
+      }
     }
   }
   bad("expected only tensors and containers, got the global " + shown(module) + "." +
@@ -368,10 +381,18 @@ void PickleMachine::push_global(std::string_view module, std::string_view attrib
 }
 
 void PickleMachine::reduce() {
-  const std::vector<PickleValue*>& arguments = top(Kind::kTuple, "a tuple")->items;
+  PickleValue* tuple = top(Kind::kTuple, "a tuple");
+  const std::vector<PickleValue*>& arguments = tuple->items;
   pop();
-  std::string_view function = top(Kind::kGlobal, "a permitted function")->text;
+  const PickleValue* global = top(Kind::kGlobal, "a permitted function");
+  std::string_view function = global->text;
   pop();
+  if (global->number == 1) {
+    PickleValue* call = make(Kind::kCall);
+    call->text = function;
+    call->items = {tuple};
+    return push(call);
+  }
   if (function == "collections.OrderedDict") {
     PickleValue* dict = make(Kind::kDict);
     if (!arguments.empty()) {
@@ -429,6 +450,12 @@ PickleValue* PickleMachine::rebuild_tensor(std::string_view function,
 
 void PickleMachine::build() {
   PickleValue* state = pop();
+  if (size_t floor = marks_.empty() ? 0 : marks_.back();
+      stack_.size() > floor && stack_.back()->kind == Kind::kCall) {
+    if (stack_.back()->items.size() > 1) bad("expected one state of an object");
+    stack_.back()->items.push_back(state);
+    return;
+  }
   // A state dict carries its `_metadata` this way: versions of modules, which weights do not need.
   top(Kind::kDict, "a dictionary");
   if (state->kind != Kind::kDict && state->kind != Kind::kTuple)

@@ -32,6 +32,8 @@ struct PickleValue {
                ///< view
     kTensor,   ///< `items` is {storage}, `sizes`, `strides`, `number` the offset in elements
     kOpaque,   ///< something that is not weights and is dropped
+    kCall,     ///< a call that is only written down: `text` names what would be called, `items` is
+               ///< {arguments} or {arguments, state}
   };
   Kind kind = Kind::kNone;
   int64_t number = 0;
@@ -50,9 +52,12 @@ struct PickleValue {
 /// recursion. Format: CPython's Lib/pickletools.py.
 class PickleMachine {
  public:
-  /// Views in the values point into `bytes`. `name` stands for the file in messages.
-  PickleMachine(std::span<const uint8_t> bytes, std::string name)
-      : bytes_(bytes), name_(std::move(name)) {}
+  /// Views in the values point into `bytes`. `name` stands for the file in messages. `recorded`
+  /// are further globals that the pickle may name, such as "numpy.dtype"; they outlive the machine.
+  /// A call of one becomes a kCall value: for data in other libraries' classes.
+  PickleMachine(std::span<const uint8_t> bytes, std::string name,
+                std::span<const std::string_view> recorded = {})
+      : bytes_(bytes), name_(std::move(name)), recorded_(recorded) {}
 
   /// Runs one pickle from the current position to its STOP; the values live as long as the machine.
   /// @throws Error kCorruptData with the position; kResourceLimit beyond four million values.
@@ -75,6 +80,7 @@ class PickleMachine {
   std::vector<PickleValue*> pop_to_mark();
   void push_text(Kind kind, uint64_t size);
   void push_long(uint64_t size);
+  void push_line(std::string_view digits);
   void push_tuple(size_t count);
   void put(uint64_t index);
   void get(uint64_t index);
@@ -97,6 +103,7 @@ class PickleMachine {
 
   std::span<const uint8_t> bytes_;
   std::string name_;
+  std::span<const std::string_view> recorded_;
   size_t position_ = 0;
   size_t copied_ = 0;
   std::deque<PickleValue> values_;

@@ -15,8 +15,11 @@ namespace {
 
 const std::vector<DatasetAdapter>& adapters() {
   static const std::vector<DatasetAdapter> kAdapters{
-      stamps_dataset(),      emoji_dataset(),   openclipart_dataset(),    everyday_dataset(),
-      handwritten_dataset(), bearing_dataset(), bearing_shifted_dataset()};
+      stamps_dataset(),          emoji_dataset(),
+      openclipart_dataset(),     everyday_dataset(),
+      handwritten_dataset(),     bearing_dataset(),
+      bearing_shifted_dataset(), audio_visual_digits_dataset(),
+      basic_motions_dataset(),   har_dataset()};
   return kAdapters;
 }
 

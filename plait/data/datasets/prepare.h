@@ -22,6 +22,9 @@ DatasetAdapter emoji_dataset();
 DatasetAdapter openclipart_dataset();
 DatasetAdapter everyday_dataset();
 DatasetAdapter handwritten_dataset();
+DatasetAdapter audio_visual_digits_dataset();
+DatasetAdapter basic_motions_dataset();
+DatasetAdapter har_dataset();
 DatasetAdapter bearing_dataset();
 DatasetAdapter bearing_shifted_dataset();
 

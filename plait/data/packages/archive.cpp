@@ -313,4 +313,34 @@ ArchiveReport extract_archive(const std::string& archive, const std::string& dir
   return Extraction(archive, dir, only, limits, step).run();
 }
 
+std::string read_packed_file(const std::string& path, size_t max_bytes) {
+  if (!fs::exists(path)) fail(ErrorCode::kNotFound, "archive", "cannot open " + path);
+  Reader reader(archive_read_new());
+  if (!reader) fail(ErrorCode::kResourceLimit, "archive", "out of memory");
+  auto read = [&](auto result) {
+    if (result >= 0) return result;
+    const char* why = archive_error_string(reader.get());
+    fail(ErrorCode::kCorruptData, "archive",
+         "expected a packed file in " + path + ", got: " + (why != nullptr ? why : "another"));
+  };
+  archive_read_support_format_raw(reader.get());
+  archive_read_support_filter_gzip(reader.get());
+  archive_read_support_filter_xz(reader.get());
+  archive_read_support_filter_zstd(reader.get());
+  archive_read_support_filter_bzip2(reader.get());
+  archive_entry* entry = nullptr;
+  read(archive_read_open_filename(reader.get(), path.c_str(), 1 << 16));
+  read(archive_read_next_header(reader.get(), &entry));
+  std::string out;
+  std::vector<char> buffer(1 << 18);
+  while (la_ssize_t n = read(archive_read_data(reader.get(), buffer.data(), buffer.size()))) {
+    if (out.size() + static_cast<size_t>(n) > max_bytes) {
+      fail(ErrorCode::kResourceLimit, "archive",
+           "expected at most " + std::to_string(max_bytes) + " bytes in " + path + ", got more");
+    }
+    out.append(buffer.data(), static_cast<size_t>(n));
+  }
+  return out;
+}
+
 }  // namespace plait::data

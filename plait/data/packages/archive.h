@@ -33,4 +33,8 @@ ArchiveReport extract_archive(const std::string& archive, const std::string& dir
                               const ArchiveLimits& limits = {},
                               const std::function<void(int64_t)>& step = {});
 
+/// The content of a file packed alone (gzip, xz, zstd, bzip2). @throws Error kNotFound;
+/// kCorruptData; kResourceLimit beyond `max_bytes`.
+std::string read_packed_file(const std::string& path, size_t max_bytes);
+
 }  // namespace plait::data

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "plait/core/error.h"
+#include "plait/core/file.h"
 #include "plait/core/json.h"
 #include "plait/core/log.h"
 #include "plait/data/hash.h"
@@ -17,6 +18,26 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRecord = ".plait-package.json";
 constexpr std::chrono::minutes kDownloadTimeout{30};
+
+/// A build backend that knows a source archive's metadata without running any of it.
+constexpr const char* kKnownMetadata = R"(import os
+
+
+class _Known:
+    def get_requires_for_build_wheel(self, config_settings=None):
+        return []
+
+    def prepare_metadata_for_build_wheel(self, directory, config_settings=None):
+        name, version = os.environ["PLAIT_PACKAGE_NAME"], os.environ["PLAIT_PACKAGE_VERSION"]
+        folder = name.replace("-", "_") + "-" + version + ".dist-info"
+        os.mkdir(os.path.join(directory, folder))
+        with open(os.path.join(directory, folder, "METADATA"), "w") as out:
+            out.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        return folder
+
+
+__legacy__ = _Known()
+)";
 
 void check_names(const Package& package) {
   auto check = [&](const std::string& text, const char* what, const char* also) {
@@ -36,6 +57,10 @@ void check_names(const Package& package) {
   if (package.ecosystem != "pypi" && package.ecosystem != "debian" && package.ecosystem != "npm") {
     fail(ErrorCode::kInvalidArgument, "packages",
          "expected pypi, debian or npm, got \"" + package.ecosystem + "\"");
+  }
+  if (package.source && (package.ecosystem != "pypi" || package.sha256.size() != 64)) {
+    fail(ErrorCode::kInvalidArgument, "packages",
+         "expected a pypi package with its SHA-256 for the source archive of " + package.name);
   }
 }
 
@@ -97,7 +122,9 @@ class Download {
 
   /// The downloaded file.
   fs::path run() {
-    if (package_.ecosystem == "pypi") {
+    if (package_.source) {
+      source_archive();
+    } else if (package_.ecosystem == "pypi") {
       // Wheels only: building from source would run the package's own code.
       client({python(), "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input",
               "--quiet", "--disable-pip-version-check", "--dest", dir_.string(),
@@ -115,6 +142,26 @@ class Download {
   }
 
  private:
+  /// pip asks a build backend for the metadata of a source archive. The usual backend would run the
+  /// archive's setup.py; one of ours stands in its place and answers what is known. The hash is
+  /// checked by pip before, so that no other archive can name another backend.
+  void source_archive() {
+    const fs::path backend = temporary_ / "backend";
+    fs::create_directories(backend / "setuptools");
+    write_file_atomic((backend / "setuptools/__init__.py").string(), "");
+    write_file_atomic((backend / "setuptools/build_meta.py").string(), kKnownMetadata);
+    const fs::path wanted = temporary_ / "wanted.txt";
+    write_file_atomic(wanted.string(), package_.name + "==" + package_.version +
+                                           " --hash=sha256:" + package_.sha256 + "\n");
+    client({python(), "-m", "pip", "download", "--no-deps", "--no-binary=:all:",
+            "--no-build-isolation", "--use-pep517", "--require-hashes", "--no-input", "--quiet",
+            "--disable-pip-version-check", "--dest", dir_.string(), "-r", wanted.string()},
+           "a network (or pip's mirror settings) is needed the first time",
+           {{"PYTHONPATH", backend.string()},
+            {"PLAIT_PACKAGE_NAME", package_.name},
+            {"PLAIT_PACKAGE_VERSION", package_.version}});
+  }
+
   void debian() {
     const char* advice = "are the package lists there? As root: apt-get update";
     try {
@@ -127,11 +174,13 @@ class Download {
     }
   }
 
-  void client(const std::vector<std::string>& argv, const std::string& advice) {
+  void client(const std::vector<std::string>& argv, const std::string& advice,
+              const std::vector<std::pair<std::string, std::string>>& environment = {}) {
     ProcessOptions options;
     options.timeout = kDownloadTimeout;
     options.directory = dir_.string();
     options.environment = {{"TMPDIR", temporary_.string()}, {"LC_ALL", "C.UTF-8"}};
+    options.environment.insert(options.environment.end(), environment.begin(), environment.end());
     options.tick = [&] {
       if (progress_) {
         progress_({.step = "download",

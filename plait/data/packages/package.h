@@ -18,6 +18,9 @@ struct Package {
   std::vector<std::string> only = {};  ///< The folders and files that are wanted; empty means all.
   std::string content_sha256 =
       {};  ///< ArchiveReport::sha256 of the unpacked content, where it is pinned too.
+  /// pypi only, needs `sha256`: there is no wheel, take the source archive. pip wants metadata of
+  /// it, which it would have the package's own code make; it is given them instead.
+  bool source = false;
 };
 
 /// Fetches a package with its own client (pip, apt-get download, npm pack: never run as a shell
