@@ -122,18 +122,15 @@ class StaticFusions {
 /// Published fusions, trained on the same items with the same budget.
 std::map<std::string, std::shared_ptr<train::ViewClassifier>> published(
     const train::TrustData& data, int64_t classes, const train::TrustOptions& options) {
-  auto with_budget = [&](auto o) {
-    o.hidden = options.hidden;
-    o.epochs = options.expert_epochs;
-    o.seed = options.seed;
-    return o;
-  };
-  auto concatenation = with_budget(train::ConcatenationOptions{});
-  concatenation.modality_dropout = 0.3;
-  return {{"qmf", train::fit_qmf(data, data, classes, with_budget(train::QmfOptions{}))},
-          {"pdf", train::fit_pdf(data, data, classes, with_budget(train::PdfOptions{}))},
-          {"tmc", train::fit_tmc(data, data, classes, with_budget(train::TmcOptions{}))},
-          {"concatenation", train::fit_concatenation(data, data, classes, concatenation)}};
+  std::map<std::string, std::shared_ptr<train::ViewClassifier>> out;
+  for (const char* name : {"qmf", "pdf", "tmc", "concatenation_dropout"}) {
+    train::BaselineOptions own = train::baseline_options(name);
+    own.hidden = options.hidden;
+    own.epochs = options.expert_epochs;
+    own.seed = options.seed;
+    out[name] = train::fit_baseline(name, data, data, classes, own);
+  }
+  return out;
 }
 
 Json figures(const at::Tensor& log_probabilities, const at::Tensor& target) {
@@ -197,13 +194,14 @@ Json run_multi_view_study(const MultiViewSplits& data, const train::TrustOptions
     const std::vector<at::Tensor> features = test.clean();
     std::vector<at::Tensor> quality;
     for (const auto& variants : test.quality) quality.push_back(variants[0]);
-    Evidence e = trust.gather(features, at::stack(quality, 1), test.present);
+    const at::Tensor scores = at::stack(quality, 1);
+    Evidence e = trust.gather(features, scores, test.present);
     std::map<std::string, at::Tensor> answers = fixed.answer(e);
     answers["trust"] = trust.fuse(e).log_probabilities;
     at::Tensor known = at::where(condition.views.hit, at::ones({}), at::full({}, kStaticFloor));
     answers["oracle"] = trust.fuse_with(e, known).log_probabilities;
     for (const auto& [method, classifier] : baselines)
-      answers[method] = classifier->log_probabilities(features, test.present);
+      answers[method] = classifier->log_probabilities(features, test.present, scores);
     for (const auto& [method, answer] : answers)
       out[method][condition.name] = figures(answer, data.test_target);
   }

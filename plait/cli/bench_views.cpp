@@ -19,7 +19,7 @@ const std::vector<std::string> kMethods = {"trust",
                                            "tempered_product",
                                            "product",
                                            "best_single",
-                                           "concatenation",
+                                           "concatenation_dropout",
                                            "qmf",
                                            "pdf",
                                            "tmc"};

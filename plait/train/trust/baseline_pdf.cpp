@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "plait/train/trust/baseline_network.h"
+#include "plait/train/trust/baselines_dynamic.h"
 
 namespace plait::train {
 namespace {
@@ -83,10 +84,9 @@ class Pdf : public ViewClassifier {
   Network network;
 
  protected:
-  at::Tensor fuse(const std::vector<at::Tensor>& features,
-                  const at::Tensor& present) const override {
-    Network::Out out = network(features);
-    return at::log_softmax(combine(out, weights(out, present, /*calibrated=*/true)), 1);
+  at::Tensor fuse(const ViewItems& items) const override {
+    Network::Out out = network(items.features);
+    return at::log_softmax(combine(out, weights(out, items.present, /*calibrated=*/true)), 1);
   }
 };
 
@@ -94,8 +94,7 @@ class Pdf : public ViewClassifier {
 
 std::shared_ptr<ViewClassifier> fit_pdf(const TrustData& train, const TrustData& validation,
                                         int64_t classes, const PdfOptions& options) {
-  check(train, classes, "train");
-  check(validation, classes, "validation");
+  check_baseline(train, validation, classes);
   auto model = std::make_shared<Pdf>(train, classes, options);
   train_baseline(model->network, *model, train, validation, options, [&](const ViewBatch& batch) {
     Network::Out out = model->network(batch.features);

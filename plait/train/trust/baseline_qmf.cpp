@@ -1,15 +1,10 @@
 #include <ATen/ATen.h>
 
 #include "plait/train/trust/baseline_network.h"
+#include "plait/train/trust/baselines_dynamic.h"
 
 namespace plait::train {
 namespace {
-
-at::Tensor logits_of(const ViewNetworks& networks, const std::vector<at::Tensor>& features) {
-  std::vector<at::Tensor> out;
-  for (size_t m = 0; m < features.size(); ++m) out.push_back(networks(m, features[m]).logits);
-  return at::stack(out, 1);
-}
 
 class Qmf : public ViewClassifier {
  public:
@@ -25,10 +20,9 @@ class Qmf : public ViewClassifier {
   }
 
  protected:
-  at::Tensor fuse(const std::vector<at::Tensor>& features,
-                  const at::Tensor& present) const override {
-    at::Tensor logits = logits_of(*networks, features);
-    return at::log_softmax(combine(logits, energy_weight(logits), present), 1);
+  at::Tensor fuse(const ViewItems& items) const override {
+    at::Tensor logits = networks->logits(items);
+    return at::log_softmax(combine(logits, energy_weight(logits), items.present), 1);
   }
 };
 
@@ -44,12 +38,11 @@ at::Tensor energy_weight(const at::Tensor& logits) { return at::logsumexp(logits
 
 std::shared_ptr<ViewClassifier> fit_qmf(const TrustData& train, const TrustData& validation,
                                         int64_t classes, const QmfOptions& options) {
-  check(train, classes, "train");
-  check(validation, classes, "validation");
+  check_baseline(train, validation, classes);
   auto model = std::make_shared<Qmf>(train, classes, options);
   at::Tensor history = at::zeros(train.present.sizes());
   train_baseline(*model->networks, *model, train, validation, options, [&](const ViewBatch& batch) {
-    at::Tensor logits = logits_of(*model->networks, batch.features);
+    at::Tensor logits = model->networks->logits(batch);
     at::Tensor weight = energy_weight(logits);
     at::Tensor losses = view_losses(logits, batch.target);
     // The fused loss shall not raise the weights: only the ranking teaches them.

@@ -5,19 +5,18 @@
 
 #include "plait/core/error.h"
 #include "plait/train/trust/baseline_network.h"
+#include "plait/train/trust/baselines_dynamic.h"
 
 namespace plait::train {
 namespace {
 
 /// [..., K] of the views' logits; none where a view is absent, which leaves an opinion without
 /// belief, the neutral element of the combination.
-std::vector<at::Tensor> evidence_of_views(const ViewNetworks& networks,
-                                          const std::vector<at::Tensor>& features,
-                                          const at::Tensor& present) {
+std::vector<at::Tensor> evidence_of_views(const ViewNetworks& networks, const ViewItems& items) {
   std::vector<at::Tensor> out;
-  for (size_t m = 0; m < features.size(); ++m) {
-    at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    out.push_back(at::softplus(networks(m, features[m]).logits) * here);
+  for (size_t m = 0; m < items.features.size(); ++m) {
+    at::Tensor here = items.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
+    out.push_back(at::softplus(networks(m, items.features[m]).logits) * here);
   }
   return out;
 }
@@ -54,9 +53,8 @@ class Tmc : public ViewClassifier {
   const std::shared_ptr<ViewNetworks> networks;
 
  protected:
-  at::Tensor fuse(const std::vector<at::Tensor>& features,
-                  const at::Tensor& present) const override {
-    at::Tensor alpha = combined_evidence(evidence_of_views(*networks, features, present)) + 1;
+  at::Tensor fuse(const ViewItems& items) const override {
+    at::Tensor alpha = combined_evidence(evidence_of_views(*networks, items)) + 1;
     return alpha.log() - alpha.sum(1, true).log();
   }
 };
@@ -85,14 +83,12 @@ Opinion combine_opinions(const Opinion& first, const Opinion& second) {
 
 std::shared_ptr<ViewClassifier> fit_tmc(const TrustData& train, const TrustData& validation,
                                         int64_t classes, const TmcOptions& options) {
-  check(train, classes, "train");
-  check(validation, classes, "validation");
+  check_baseline(train, validation, classes);
   require(options.annealing_epochs > 0, "baselines", "expected a positive number of epochs");
   auto model = std::make_shared<Tmc>(train, classes, options);
   train_baseline(*model->networks, *model, train, validation, options, [&](const ViewBatch& batch) {
     const double annealing = std::min(1.0, batch.epoch / options.annealing_epochs);
-    std::vector<at::Tensor> evidence =
-        evidence_of_views(*model->networks, batch.features, batch.present);
+    std::vector<at::Tensor> evidence = evidence_of_views(*model->networks, batch);
     std::vector<at::Tensor> losses;
     for (const at::Tensor& e : evidence)
       losses.push_back(evidential_loss(e, batch.target, annealing));
