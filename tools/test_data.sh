@@ -14,7 +14,7 @@ once_more() {
     { echo "data: $name could not be fetched" >&2; exit 1; }
 }
 
-for name in stamps emoji openclipart handwritten; do once_more "$name" "$plait" data get "$name" --json; done
+for name in stamps emoji openclipart handwritten audio_visual_digits basic_motions har; do once_more "$name" "$plait" data get "$name" --json; done
 models=$("$plait" models list --json | .venv/bin/python -c 'import json, sys; print(*[m["name"] for m in json.load(sys.stdin)["published"]])')
 for name in $models; do once_more "$name" "$plait" models get "$name" --json; done
 once_more "wheels of the reference implementations" .venv/bin/python - <<'PY'

@@ -161,6 +161,31 @@ TEST(Quality, TableRowsAreJudgedByTheirPresentFields) {
   EXPECT_EQ(assess(row, Modality::kTable).score, 0.5);
 }
 
+TEST(Damage, ClockSkewStretchesInTime) {
+  at::Tensor time = at::arange(100, at::kFloat) * (2 * M_PI / 20);
+  at::Tensor wave = at::stack({time.sin(), time.cos()}, 1);
+  bool fast = false, slow = false;
+  for (uint64_t seed = 0; seed < 16; ++seed) {
+    at::Tensor got =
+        std::get<at::Tensor>(data::damage(wave, Modality::kSeries, "clock_skew", 1.0, seed));
+    ASSERT_EQ(got.sizes(), wave.sizes());
+    for (double rate : {1.5, 1 / 1.5}) {
+      // The first half, before anything is turned round.
+      at::Tensor expected = at::stack({(time * rate).sin(), (time * rate).cos()}, 1);
+      bool is = at::allclose(got.slice(0, 0, 50), expected.slice(0, 0, 50), 0.03, 0.03);
+      (rate > 1 ? fast : slow) |= is;
+    }
+    at::Tensor one = std::get<at::Tensor>(
+        data::damage(wave.select(1, 0).contiguous(), Modality::kSeries, "clock_skew", 1.0, seed));
+    EXPECT_TRUE(one.equal(got.select(1, 0)));
+  }
+  EXPECT_TRUE(fast && slow);
+  EXPECT_EQ(
+      std::get<at::Tensor>(data::damage(at::ones({1, 3}), Modality::kSeries, "clock_skew", 1.0, 1))
+          .sizes(),
+      at::IntArrayRef({1, 3}));
+}
+
 TEST(Damage, IsSeededAndLeavesTheOriginalAlone) {
   for (const auto& [modality, measured] : kMeasured) {
     for (const std::string& kind : data::damage_kinds(modality)) {

@@ -41,7 +41,7 @@ std::vector<std::string> damage_kinds(Modality modality) {
     case Modality::kAudio:
       return {"white_noise", "pink_noise", "babble_noise", "clipping",
               "reverb",      "dropouts",   "silence"};
-    case Modality::kSeries: return {"dropout", "stuck", "spikes", "drift", "noise"};
+    case Modality::kSeries: return {"dropout", "stuck", "spikes", "drift", "noise", "clock_skew"};
     case Modality::kTable: return {"dropout", "noise"};
     default: return {};
   }

@@ -19,7 +19,8 @@ namespace plait::data {
 ///   audio:  white_noise, pink_noise, babble_noise (30 dB SNR down to −10 dB), clipping, reverb,
 ///   dropouts (moments of
 ///           zeros), silence (quieter and quieter)
-///   series: dropout (values become NaN), stuck (values repeat), spikes, drift, noise
+///   series: dropout (values become NaN), stuck (values repeat), spikes, drift, noise, clock_skew
+///   (stretched or pressed in time by up to half)
 ///   table:  dropout (fields become NaN or null), noise (in units of the spread of the row's own
 ///   numbers)
 std::vector<std::string> damage_kinds(Modality modality);

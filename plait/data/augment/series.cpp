@@ -8,10 +8,36 @@
 #include "plait/data/augment/kinds.h"
 
 namespace plait::data {
+namespace {
+
+/// The series as a clock saw it that runs too fast or too slow by up to half: read between its
+/// values, turned round at the end.
+at::Tensor skew(const at::Tensor& series, double severity, uint64_t seed) {
+  DamageRandom random(seed);
+  const double rate = random.uniform() < 0.5 ? 1 + 0.5 * severity : 1 / (1 + 0.5 * severity);
+  const auto last = static_cast<double>(series.size(0) - 1);
+  std::vector<int64_t> below(static_cast<size_t>(series.size(0)));
+  std::vector<float> share(below.size());
+  for (size_t i = 0; i < below.size(); ++i) {
+    double place = std::min(rate * static_cast<double>(i), 2 * last);
+    if (place > last) place = 2 * last - place;
+    below[i] = std::clamp<int64_t>(static_cast<int64_t>(place), 0, series.size(0) - 1);
+    share[i] = static_cast<float>(place - static_cast<double>(below[i]));
+  }
+  at::Tensor from = at::tensor(below), weight = at::tensor(share);
+  if (series.dim() == 2) weight = weight.unsqueeze(1);
+  at::Tensor a = series.index_select(0, from);
+  at::Tensor b = series.index_select(0, (from + 1).clamp_max(series.size(0) - 1));
+  // Where it falls on a value the next one, which may be missing, does not count.
+  return at::where(weight > 0, a + weight * (b - a), a);
+}
+
+}  // namespace
 
 at::Tensor damage_series(const at::Tensor& series, const std::string& kind, double severity,
                          uint64_t seed) {
   at::Tensor out = series.to(at::kFloat).contiguous().clone();
+  if (kind == "clock_skew") return skew(out, severity, seed);
   int64_t t = out.size(0), channels = out.dim() == 2 ? out.size(1) : 1;
   float* data = out.data_ptr<float>();
   for (int64_t c = 0; c < channels; ++c) {
