@@ -1,0 +1,118 @@
+// fusion_search OUTPUT.json [BASELINE...]: chooses the learning rate of every baseline (or of those
+// named) on validation items of the handwritten digits, one thread. Splits of the seeds 100 and
+// 101, which no table uses; their test items are not looked at. What counts is the mean accuracy
+// over the conditions, clean and damaged alike. plait/train/trust/baselines.cpp holds the result.
+#include <chrono>
+#include <cstdio>
+
+#include "benchmarks/fusion/handwritten.h"
+#include "plait/core/device.h"
+#include "plait/core/json.h"
+#include "plait/core/parallel.h"
+#include "plait/train/metrics.h"
+#include "plait/train/trust/baselines.h"
+
+namespace plait::bench {
+namespace {
+
+const std::vector<double> kRates{5e-4, 1e-3, 2e-3, 5e-3};
+const std::vector<int64_t> kSeeds{100, 101};
+
+struct Split {
+  train::TrustData train, validation;
+  std::vector<std::pair<std::string, train::TrustData>> conditions;
+  int64_t classes;
+};
+
+Split load(int64_t seed) {
+  Handwritten data = load_handwritten(seed, /*validation=*/true);
+  const Side& held_out = data.held_out;
+  const auto draw = static_cast<uint64_t>(seed) + 1;
+  Split out{as_trust_data(data.train.views, data.train.target),
+            as_trust_data(held_out.views, held_out.target),
+            {},
+            data.classes};
+  auto add = [&](const std::string& name, const train::DamagedViews& damaged) {
+    out.conditions.emplace_back(name, as_trust_data(damaged.tables, held_out.target));
+  };
+  for (int deviation : {0, 1, 5, 10}) {
+    add(deviation == 0 ? "clean" : "noise_" + std::to_string(deviation),
+        train::add_view_noise(held_out.views, deviation, draw));
+  }
+  add("swapped", train::swap_views(held_out.views, held_out.target, draw));
+  add("missing_3", train::remove_views(held_out.views, 3, draw));
+  return out;
+}
+
+/// {"mean", "conditions": {name: accuracy}, "seconds"}, means over the seeds.
+Json try_rate(const std::string& name, double rate, const std::vector<Split>& splits) {
+  std::map<std::string, double> sums;
+  auto begin = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < splits.size(); ++i) {
+    train::BaselineOptions options = train::baseline_options(name);
+    options.lr = rate;
+    options.seed = static_cast<uint64_t>(kSeeds[i]);
+    const Split& split = splits[i];
+    auto model = train::fit_baseline(name, split.train, split.validation, split.classes, options);
+    for (const auto& [condition, items] : split.conditions) {
+      at::Tensor answer = model->log_probabilities(items.clean(), items.present);
+      sums[condition] += train::accuracy(answer, items.target);
+    }
+  }
+  std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+  const auto seeds = static_cast<double>(splits.size());
+  Json out = Json::object({{"mean", 0.0}});
+  double mean = 0;
+  for (const auto& [condition, unused] : splits[0].conditions) {
+    out["conditions"][condition] = sums[condition] / seeds;
+    mean += sums[condition] / seeds / static_cast<double>(splits[0].conditions.size());
+  }
+  out["mean"] = mean;
+  out["seconds_per_fit"] = spent.count() / seeds;
+  return out;
+}
+
+}  // namespace
+
+int search(const std::string& path, std::vector<std::string> names) {
+  SerialScope serial;
+  std::vector<Split> splits;
+  for (int64_t seed : kSeeds) splits.push_back(load(seed));
+  if (names.empty()) names = train::baseline_names();
+  Json result = Json::object({{"dataset", "handwritten"},
+                              {"items", "validation"},
+                              {"seeds", kSeeds},
+                              {"learning_rates", kRates},
+                              {"cpu", describe_devices().at("cpu").at("model")},
+                              {"threads", 1}});
+  for (const std::string& name : names) {
+    Json& row = result["baselines"][name];
+    double best = -1;
+    for (double rate : kRates) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%g", rate);
+      Json tried = try_rate(name, rate, splits);
+      const double mean = tried.at("mean").as_double();
+      std::printf("%-26s %-7s %.4f %6.1f s\n", name.c_str(), text, mean,
+                  tried.at("seconds_per_fit").as_double());
+      std::fflush(stdout);
+      if (mean > best) {
+        best = mean;
+        row["best"] = rate;
+      }
+      row["tried"][text] = tried;
+    }
+    result.write(path);
+  }
+  return 0;
+}
+
+}  // namespace plait::bench
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: fusion_search OUTPUT.json [BASELINE...]\n");
+    return 2;
+  }
+  return plait::bench::search(argv[1], {argv + 2, argv + argc});
+}
