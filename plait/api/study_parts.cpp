@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "plait/api/features.h"
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
@@ -332,6 +333,24 @@ StudyCondition both(const StudyData& data, const std::string& name,
       out.hit.select(1, m).copy_(found->hit.select(1, m));
     }
   }
+  return out;
+}
+
+StudyItems study_items(const std::vector<Sample>& samples, const data::DatasetSplits& splits) {
+  StudyItems out;
+  for (const auto& [stream, modality] : splits.info.streams) {
+    std::vector<Value> values;
+    for (const Sample& sample : samples) {
+      auto found = sample.streams.find(stream);
+      expect(found != sample.streams.end(), sample.id + ": expected the stream " + stream);
+      values.push_back(found->second);
+    }
+    out.values.push_back(std::move(values));
+  }
+  for (const Sample& sample : samples) out.ids.push_back(sample.id);
+  out.target = class_targets(samples, splits.info.label, splits.classes);
+  expect(samples.empty() || out.target.min().item<int64_t>() >= 0,
+         "expected the label " + splits.info.label + " of every sample");
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include "plait/api/fusion_study.h"
 #include "plait/core/sample.h"
+#include "plait/data/datasets/datasets.h"
 
 /// What the data sets of the fusion studies are put together from.
 namespace plait::api {
@@ -95,6 +96,10 @@ struct StudyPlan {
 /// @throws Error kInvalidArgument for a plan whose parts do not match or an encoder's output that
 /// is not finite [N, D].
 StudyData build_study(const StudyPlan& plan, const StudyProgress& progress = {});
+
+/// Streams as they are in the samples (in the order of the data set's), targets and ids.
+/// @throws Error kInvalidArgument for a sample without one of the streams or its label.
+StudyItems study_items(const std::vector<Sample>& samples, const data::DatasetSplits& splits);
 
 /// encode of StudyStream from a thread-safe function of one value → [D], run in parallel.
 std::function<at::Tensor(const std::vector<Value>& values)> encode_each(
