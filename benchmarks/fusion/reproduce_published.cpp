@@ -18,7 +18,9 @@ namespace plait::bench {
 namespace {
 
 constexpr double kTolerance = 1.5;
-constexpr int64_t kLookEvery = 5;  ///< Epochs
+/// The noisy test items are looked at after each of the first epochs (QMF and PDF are at their best
+/// after two to six), then every few.
+constexpr int64_t kFirstEpochs = 50, kLookEvery = 5;
 const std::vector<int> kDeviations{0, 1, 5, 10};
 
 /// TMC as its authors' code runs it.
@@ -101,7 +103,8 @@ Run run(const std::string& method, const Split& split, int64_t seed, int64_t epo
   train::BaselineOptions options = own ? tmc_protocol(seed) : protocol(seed, epochs);
   options.on_epoch = [&](const train::ViewClassifier& classifier, int64_t epoch) {
     const bool last = epoch + 1 == options.epochs;
-    if (!last && (own || (epoch + 1) % kLookEvery != 0)) return;
+    const bool look = epoch < kFirstEpochs || (epoch + 1) % kLookEvery == 0;
+    if (!last && (own || !look)) return;
     for (const auto& [deviation, items] : split.noisy) {
       at::Tensor answer = classifier.log_probabilities(items.clean(), items.present);
       const double right = 100 * train::accuracy(answer, items.target);
@@ -135,18 +138,17 @@ Mean mean_of(const std::vector<double>& values) {
 }
 
 Json cell(const std::vector<Run>& runs, int deviation, double expected) {
-  std::vector<double> best, last;
-  std::vector<int64_t> epochs;
+  std::vector<double> best, last, epochs;
   for (const Run& r : runs) {
     best.push_back(r.best.at(deviation));
     last.push_back(r.last.at(deviation));
-    epochs.push_back(r.epoch.at(deviation));
+    epochs.push_back(static_cast<double>(r.epoch.at(deviation)));
   }
   const Mean ours = mean_of(best);
   Json out = Json::object({{"ours", ours.mean},
                            {"sd", ours.sd},
                            {"values", best},
-                           {"best_epochs", epochs},
+                           {"best_epoch", mean_of(epochs).mean},
                            {"last_epoch", mean_of(last).mean}});
   if (expected > 0) {
     out["published"] = expected;
@@ -172,13 +174,15 @@ std::string page(const Json& result) {
       << result.get("epochs", 0)
       << " epochs; Gaussian noise of deviation δ on 0 to 5 of the views of half of the test items. "
          "As in the papers' code, **the number of epochs is chosen on the noisy test items "
-         "themselves**, which flatters every figure here: the last column has what the last epoch "
-         "gives. Nothing else in this repository is chosen so.\n\nAccuracy in %, "
+         "themselves**, which flatters every figure here: the last columns have the mean epoch "
+         "that "
+         "was chosen and what the last one gives. Nothing else in this repository is chosen "
+         "so.\n\nAccuracy in %, "
       << result.at("seeds").size() << " splits, mean ± standard deviation; within: at most "
       << fixed(kTolerance)
       << " points from the published figure.\n\n"
-         "| method | δ | published | source | ours | difference | within | last epoch |\n"
-         "|---|---|---|---|---|---|---|---|\n";
+         "| method | δ | published | source | ours | difference | within | epoch | last epoch |\n"
+         "|---|---|---|---|---|---|---|---|---|\n";
   for (const Published& p : published()) {
     for (int deviation : kDeviations) {
       const Json& c = result.at("methods").at(p.method).at(std::to_string(deviation));
@@ -189,6 +193,7 @@ std::string page(const Json& result) {
           << fixed(c.at("sd").as_double()) << " | "
           << (known ? fixed(c.at("difference").as_double(), "%+.1f") : "") << " | "
           << (known ? (c.at("within").as_bool() ? "yes" : "**no**") : "") << " | "
+          << fixed(c.at("best_epoch").as_double(), "%.0f") << " | "
           << fixed(c.at("last_epoch").as_double()) << " |\n";
       if (known && !c.at("within").as_bool())
         missed << "- " << p.method << " at δ = " << deviation << ": "
@@ -207,7 +212,6 @@ int reproduce(const std::string& dir, int64_t seeds, int64_t epochs) {
   std::map<std::string, std::vector<Run>> runs;
   Json result = Json::object({{"dataset", "handwritten"},
                               {"epochs", epochs},
-                              {"look_every", kLookEvery},
                               {"epoch_chosen_on", "the noisy test items, as in the papers' code"},
                               {"tolerance", kTolerance},
                               {"cpu", describe_devices().at("cpu").at("model")},
@@ -246,5 +250,5 @@ int main(int argc, char** argv) {
     return 2;
   }
   return plait::bench::reproduce(argv[1], argc > 2 ? std::atol(argv[2]) : 5,
-                                 argc > 3 ? std::atol(argv[3]) : 300);
+                                 argc > 3 ? std::atol(argv[3]) : 200);
 }

@@ -11,7 +11,7 @@ namespace {
 class Network : public models::Module {
  public:
   Network(const TrustData& train, int64_t classes, const MbtOptions& options) : options_(options) {
-    scales_ = add_child("scales", make_scales(train, options));
+    scales_ = add<ViewScales>("scales", train, options);
     input_dropout_ = add<models::Dropout>("input_dropout", options.input_dropout);
     tokens_ = add<models::ModuleList<models::Linear>>("tokens");
     layers_ = add<models::ModuleList<Layers>>("layers");
@@ -40,7 +40,7 @@ class Network : public models::Module {
     const int64_t batch = items.present.size(0), own = options_.tokens + 1;
     std::vector<at::Tensor> z;
     for (size_t m = 0; m < items.features.size(); ++m) {
-      at::Tensor x = (*input_dropout_)((*scales_)[m].bounded(items.features[m]));
+      at::Tensor x = (*input_dropout_)((*scales_)(m, items.features[m]));
       at::Tensor tokens = (*tokens_)[m](x).view({batch, options_.tokens, options_.width});
       at::Tensor first = class_tokens_[static_cast<int64_t>(m)].expand({batch, 1, options_.width});
       z.push_back(at::cat({first, tokens}, 1));
@@ -68,7 +68,7 @@ class Network : public models::Module {
   }
 
   MbtOptions options_;
-  std::shared_ptr<models::ModuleList<models::FeatureScale>> scales_;
+  std::shared_ptr<ViewScales> scales_;
   std::shared_ptr<models::Dropout> input_dropout_;
   std::shared_ptr<models::ModuleList<models::Linear>> tokens_, heads_;
   std::shared_ptr<models::ModuleList<Layers>> layers_;

@@ -122,8 +122,8 @@ class BestEpoch {
 void check_options(const BaselineOptions& o) {
   auto is_share = [](double p) { return p >= 0 && p < 1; };
   require(o.layers >= 0 && o.hidden >= 0 && o.epochs > 0 && o.batch_size > 0 && o.lr > 0 &&
-              o.weight_decay >= 0 && is_share(o.dropout) && is_share(o.input_dropout) &&
-              is_share(o.modality_dropout),
+              o.weight_decay >= 0 && o.bound > 0 && is_share(o.dropout) &&
+              is_share(o.input_dropout) && is_share(o.modality_dropout),
           "baselines", "expected positive sizes and rates, and dropout in [0, 1)");
 }
 
@@ -187,28 +187,31 @@ ViewNetwork::Out ViewNetwork::operator()(const at::Tensor& x) const {
   return {h, (*output_)(h)};
 }
 
-std::shared_ptr<models::ModuleList<models::FeatureScale>> make_scales(
-    const TrustData& train, const BaselineOptions& options) {
-  auto scales = std::make_shared<models::ModuleList<models::FeatureScale>>();
+ViewScales::ViewScales(const TrustData& train, const BaselineOptions& options)
+    : bound_(options.bound) {
+  views_ = add<models::ModuleList<models::FeatureScale>>("views");
   for (size_t m = 0; m < train.features.size(); ++m) {
     const at::Tensor& x = train.features[m][0];
     at::Tensor rows = train.present.select(1, static_cast<int64_t>(m)).nonzero().squeeze(1);
     require(rows.size(0) > 0, "baselines", "expected a training item with every view");
-    auto scale = scales->append<>(x.size(1));
+    auto scale = views_->append<>(x.size(1));
     if (options.standardise) scale->fit(x.index_select(0, rows));
   }
-  return scales;
+}
+
+at::Tensor ViewScales::operator()(size_t view, const at::Tensor& features) const {
+  return (*views_)[view](features).clamp(-bound_, bound_);
 }
 
 ViewNetworks::ViewNetworks(const TrustData& train, int64_t outputs,
                            const BaselineOptions& options) {
-  scales_ = add_child("scales", make_scales(train, options));
+  scales_ = add<ViewScales>("scales", train, options);
   views_ = add<models::ModuleList<ViewNetwork>>("views");
   for (int64_t width : train.widths()) views_->append<>(width, outputs, options.hidden, options);
 }
 
 ViewNetwork::Out ViewNetworks::operator()(size_t view, const at::Tensor& features) const {
-  return (*views_)[view]((*scales_)[view].bounded(features));
+  return (*views_)[view]((*scales_)(view, features));
 }
 
 at::Tensor ViewNetworks::logits(const ViewItems& items) const {
@@ -219,7 +222,7 @@ at::Tensor ViewNetworks::logits(const ViewItems& items) const {
 
 JointNetwork::JointNetwork(const TrustData& train, int64_t outputs, int64_t hidden,
                            const BaselineOptions& options) {
-  scales_ = add_child("scales", make_scales(train, options));
+  scales_ = add<ViewScales>("scales", train, options);
   int64_t width = 0;
   for (int64_t w : train.widths()) width += w;
   joint_ = add<ViewNetwork>("joint", width, outputs, hidden, options);
@@ -229,7 +232,7 @@ at::Tensor JointNetwork::operator()(const ViewItems& items) const {
   std::vector<at::Tensor> columns;
   for (size_t m = 0; m < items.features.size(); ++m) {
     at::Tensor here = items.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    columns.push_back((*scales_)[m].bounded(items.features[m]) * here);
+    columns.push_back((*scales_)(m, items.features[m]) * here);
   }
   return (*joint_)(at::cat(columns, 1)).logits;
 }

@@ -31,9 +31,16 @@ class ViewNetwork : public models::Module {
   int64_t last_width_;
 };
 
-/// One scale a view, fitted on its clean training items if the options say so.
-std::shared_ptr<models::ModuleList<models::FeatureScale>> make_scales(
-    const TrustData& train, const BaselineOptions& options);
+/// One scale a view, fitted on its clean training items if the options say so, and the bound.
+class ViewScales : public models::Module {
+ public:
+  ViewScales(const TrustData& train, const BaselineOptions& options);
+  at::Tensor operator()(size_t view, const at::Tensor& features) const;
+
+ private:
+  double bound_;
+  std::shared_ptr<models::ModuleList<models::FeatureScale>> views_;
+};
 
 /// One network a view, behind its scale. The names of the parameters begin with "views.<m>.".
 class ViewNetworks : public models::Module {
@@ -46,7 +53,7 @@ class ViewNetworks : public models::Module {
   int64_t last_width(size_t view) const { return (*views_)[view].last_width(); }
 
  private:
-  std::shared_ptr<models::ModuleList<models::FeatureScale>> scales_;
+  std::shared_ptr<ViewScales> scales_;
   std::shared_ptr<models::ModuleList<ViewNetwork>> views_;
 };
 
@@ -58,7 +65,7 @@ class JointNetwork : public models::Module {
   at::Tensor operator()(const ViewItems& items) const;
 
  private:
-  std::shared_ptr<models::ModuleList<models::FeatureScale>> scales_;
+  std::shared_ptr<ViewScales> scales_;
   std::shared_ptr<ViewNetwork> joint_;
 };
 

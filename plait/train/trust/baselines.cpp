@@ -13,7 +13,7 @@ using Fit = std::shared_ptr<ViewClassifier> (*)(const TrustData& train, const Tr
 struct Baseline {
   std::string name;
   Fit fit;
-  double lr;  ///< From benchmarks/fusion/search.json
+  double lr, bound;  ///< From benchmarks/fusion/search.json
   double modality_dropout = 0;
   Augmentation augmentation = Augmentation::kCopies;
 };
@@ -48,22 +48,22 @@ constexpr double kHidden = 0.3;
 
 const std::vector<Baseline>& baselines() {
   static const std::vector<Baseline> kAll{
-      {"logit_mean", fit_logit_mean, 5e-4},
-      {"concatenation", fit_concatenation, 5e-4},
-      {"concatenation_dropout", fit_concatenation, 5e-4, kHidden},
-      {"concatenation_augmented", fit_concatenation, 5e-4, kHidden, Augmentation::kBank},
-      {"ogm_ge", fit_as<OgmGeOptions, fit_ogm_ge>, 5e-4},
-      {"mbt", fit_as<MbtOptions, fit_mbt>, 5e-4, kHidden},
-      {kDma, fit_layer<kDma>, 5e-4, kHidden},
-      {kDrg, fit_layer<kDrg>, 5e-4, kHidden},
-      {kModalityAttention, fit_layer<kModalityAttention, kHeads>, 5e-4, kHidden},
-      {kBridge, fit_layer<kBridge, kHeads>, 5e-4, kHidden},
-      {kProgressive, fit_layer<kProgressive, kHeads>, 5e-4, kHidden},
-      {"qmf", fit_as<QmfOptions, fit_qmf>, 5e-4},
-      {"pdf", fit_as<PdfOptions, fit_pdf>, 5e-4},
-      {"tmc", fit_as<TmcOptions, fit_tmc>, 5e-4},
-      {"fuml", fit_as<FumlOptions, fit_fuml>, 5e-4},
-      {"dynmm", fit_as<DynMmOptions, fit_dynmm>, 5e-4},
+      {"logit_mean", fit_logit_mean, 5e-4, 100},
+      {"concatenation", fit_concatenation, 5e-4, 100},
+      {"concatenation_dropout", fit_concatenation, 5e-4, 100, kHidden},
+      {"concatenation_augmented", fit_concatenation, 5e-4, 100, kHidden, Augmentation::kBank},
+      {"ogm_ge", fit_as<OgmGeOptions, fit_ogm_ge>, 5e-4, 100},
+      {"mbt", fit_as<MbtOptions, fit_mbt>, 5e-4, 100, kHidden},
+      {kDma, fit_layer<kDma>, 5e-4, 100, kHidden},
+      {kDrg, fit_layer<kDrg>, 5e-4, 100, kHidden},
+      {kModalityAttention, fit_layer<kModalityAttention, kHeads>, 5e-4, 100, kHidden},
+      {kBridge, fit_layer<kBridge, kHeads>, 5e-4, 100, kHidden},
+      {kProgressive, fit_layer<kProgressive, kHeads>, 5e-4, 100, kHidden},
+      {"qmf", fit_as<QmfOptions, fit_qmf>, 5e-4, 100},
+      {"pdf", fit_as<PdfOptions, fit_pdf>, 5e-4, 100},
+      {"tmc", fit_as<TmcOptions, fit_tmc>, 5e-4, 100},
+      {"fuml", fit_as<FumlOptions, fit_fuml>, 5e-4, 100},
+      {"dynmm", fit_as<DynMmOptions, fit_dynmm>, 5e-4, 100},
   };
   return kAll;
 }
@@ -93,6 +93,7 @@ BaselineOptions baseline_options(const std::string& name) {
   const Baseline& b = baseline(name);
   BaselineOptions out;
   out.lr = b.lr;
+  out.bound = b.bound;
   out.modality_dropout = b.modality_dropout;
   out.augmentation = b.augmentation;
   return out;

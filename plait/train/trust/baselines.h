@@ -21,10 +21,10 @@ namespace plait::train {
 const std::vector<std::string>& baseline_names();
 
 /// What the baseline of that name is trained with in studies: the common budget; the learning rate
-/// of 5e-4, 1e-3, 2e-3 and 5e-3 that did best on validation items of the handwritten digits, mean
-/// over clean and damaged (benchmarks/fusion/search.json, made by benchmarks/fusion/search);
-/// modality dropout of 0.3 where it belongs to the method or, as for attention, nothing else
-/// prepares the network for a missing view.
+/// of 5e-4, 1e-3, 2e-3 and 5e-3, then the bound of 100 and 3, that did best on validation items of
+/// the handwritten digits, mean over clean and damaged (benchmarks/fusion/search.cpp has made
+/// benchmarks/fusion/search.json); modality dropout of 0.3 where it belongs to the method or, as
+/// for attention, nothing else prepares the network for a missing view.
 /// @throws Error kInvalidArgument that lists the names.
 BaselineOptions baseline_options(const std::string& name);
 
