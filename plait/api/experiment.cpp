@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
 #include "plait/train/calibrate.h"
 
@@ -54,7 +55,8 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
                                                  const std::string& task,
                                                  const train::FeatureDataset& data,
                                                  const std::vector<Condition>& conditions,
-                                                 const Json& calibration) {
+                                                 const Json& calibration,
+                                                 const models::TrustModel* trust) {
   std::vector<ConditionResult> out;
   const auto& names = network.stream_names();
   for (const Condition& condition : conditions) {
@@ -62,11 +64,18 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
     Answers answers = answer_all(network, *view);
     if (!answers.weights.defined()) continue;
     at::Tensor logits = get(answers.tasks.at(task), "logits", "experiment");
-    if (!calibration.is_null())
-      logits = train::apply_calibration(calibration, logits, answers.present, names);
     ConditionResult result;
     result.name = condition.name;
-    result.probabilities = at::softmax(logits.to(at::kDouble), -1);
+    if (trust) {
+      models::TrustModel::Verdict verdict = trust->decide(
+          gather_evidence(*trust, names, answers.pooled, answers.quality, answers.present), logits);
+      result.probabilities = verdict.log_probabilities.to(at::kDouble).exp();
+      answers.weights = verdict.weights;
+    } else {
+      if (!calibration.is_null())
+        logits = train::apply_calibration(calibration, logits, answers.present, names);
+      result.probabilities = at::softmax(logits.to(at::kDouble), -1);
+    }
     result.metrics = train::classification_metrics(result.probabilities,
                                                    get(answers.targets, task, "experiment"));
     result.item_weights = answers.weights;

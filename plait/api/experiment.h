@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "plait/api/fused_trainable.h"
+#include "plait/models/trust/trust_model.h"
 #include "plait/train/feature_dataset.h"
 #include "plait/train/metrics.h"
 
@@ -29,12 +30,13 @@ struct ConditionResult {
 };
 
 /// Evaluates the classification task under each condition; `calibration` is the task's part of
-/// calibration.json or null.
+/// calibration.json or null; with `trust` it is the trust fusion that answers.
 std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
                                                  const std::string& task,
                                                  const train::FeatureDataset& data,
                                                  const std::vector<Condition>& conditions,
-                                                 const Json& calibration);
+                                                 const Json& calibration,
+                                                 const models::TrustModel* trust = nullptr);
 
 /// {"accuracy": {"all", "only_<stream>", ...}, "ece": {...}, "weights": {condition: {stream: w}},
 /// ...}

@@ -51,8 +51,8 @@ Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, in
   const bool was_training = network.training();
   network.train_mode(false);
   std::map<std::string, std::map<std::string, std::vector<at::Tensor>>> tasks;
-  std::map<std::string, std::vector<at::Tensor>> experts, targets;
-  std::vector<at::Tensor> weights, present, quality;
+  std::map<std::string, std::vector<at::Tensor>> experts, targets, pooled;
+  std::vector<at::Tensor> weights, present, quality, rows;
   auto keep = [](const at::Tensor& t) { return t.detach().to(at::kCPU, at::kFloat); };
   for (int64_t begin = 0; begin < source.size(); begin += batch_size) {
     std::vector<int64_t> indices(static_cast<size_t>(std::min(batch_size, source.size() - begin)));
@@ -66,13 +66,21 @@ Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, in
       }
       if (rest.empty()) continue;
       batch = source.batch(rest, train::kEvaluationSeed);
+      indices = std::move(rest);
     }
+    rows.push_back(at::tensor(indices, at::kLong));
     models::FusedOutput output = network.forward(batch);
     for (const auto& [task, values] : output.tasks) {
       for (const auto& [name, value] : values) tasks[task][name].push_back(keep(value));
     }
     for (const auto& [task, value] : output.experts) experts[task].push_back(keep(value));
     for (const auto& [task, value] : batch.targets) targets[task].push_back(value);
+    for (const std::string& name : network.stream_names()) {
+      auto given = output.pooled.find(name);
+      pooled[name].push_back(given == output.pooled.end()
+                                 ? at::zeros({batch.size, network.encoder(name).width()})
+                                 : keep(given->second));
+    }
     weights.push_back(keep(output.weights));
     present.push_back(output.present.to(at::kCPU));
     quality.push_back(keep(output.quality));
@@ -85,7 +93,9 @@ Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, in
   }
   for (const auto& [task, parts] : experts) out.experts[task] = join(parts);
   for (const auto& [task, parts] : targets) out.targets[task] = join(parts);
+  for (const auto& [name, parts] : pooled) out.pooled[name] = join(parts);
   out.weights = join(weights);
+  out.rows = join(rows);
   out.present = join(present);
   out.quality = join(quality);
   return out;

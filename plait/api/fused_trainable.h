@@ -29,7 +29,9 @@ struct Answers {
   std::map<std::string, TensorMap> tasks;  ///< Outputs of each task, [N, ...], float32 on the CPU
   std::map<std::string, at::Tensor> experts;  ///< [N, M, K] of classification tasks
   at::Tensor weights, present, quality;       ///< [N, M]
+  at::Tensor rows;                            ///< [N] int64 which items of the source they are
   TensorMap targets;
+  std::map<std::string, at::Tensor> pooled;  ///< By stream [N, De]: what its encoder gave
 };
 Answers answer_all(models::FusedNetwork& network, train::BatchSource& source,
                    int64_t batch_size = 64);

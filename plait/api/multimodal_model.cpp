@@ -5,18 +5,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <filesystem>
 #include <mutex>
 
-#include "plait/api/locate.h"
+#include "plait/api/answer.h"
+#include "plait/api/trust_fitting.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
 #include "plait/core/feature_store.h"
+#include "plait/core/file.h"
 #include "plait/core/log.h"
 #include "plait/core/parallel.h"
-#include "plait/core/weights/model_folder.h"
-#include "plait/core/weights/safetensors.h"
 #include "plait/models/quality/quality.h"
 #include "plait/models/tasks/retrieval.h"
 #include "plait/train/calibrate.h"
@@ -25,25 +23,10 @@
 namespace plait::api {
 namespace {
 
-namespace fs = std::filesystem;
-constexpr int64_t kFormatVersion = 1;
 
 std::string join(const std::vector<std::string>& names) {
   std::string out;
   for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
-}
-
-/// The fewest labels whose probabilities reach `coverage`, most probable first.
-std::vector<std::string> smallest_set(const at::Tensor& probabilities,
-                                      const std::vector<std::string>& labels, double coverage) {
-  auto [sorted, order] = probabilities.sort(0, /*descending=*/true);
-  std::vector<std::string> out;
-  double mass = 0;
-  for (int64_t i = 0; i < order.size(0) && mass < coverage; ++i) {
-    out.push_back(labels[order[i].item<int64_t>()]);
-    mass += sorted[i].item<double>();
-  }
   return out;
 }
 
@@ -54,6 +37,17 @@ std::vector<std::string> labels_of(const Json& task, int64_t classes) {
   return out;
 }
 
+class Stopwatch {
+ public:
+  double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_)
+        .count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 /// Changes whenever one of the tensors is written to or replaced, without reading them.
 std::string stamp_of(const std::vector<at::Tensor>& tensors) {
   std::string out;
@@ -62,20 +56,6 @@ std::string stamp_of(const std::vector<at::Tensor>& tensors) {
     out.append(reinterpret_cast<const char*>(&state), sizeof state);
   }
   return out;
-}
-
-void check_format(const Json& config, const std::string& dir) {
-  if (config.get("model_type", "") != "plait") {
-    fail(ErrorCode::kInvalidArgument, "model",
-         dir + "/config.json: expected model_type \"plait\", got \"" +
-             config.get("model_type", "") + "\" (a published encoder loads with AutoModel)");
-  }
-  int64_t version = config.get("format_version", 0);
-  if (version < 1 || version > kFormatVersion) {
-    fail(ErrorCode::kInvalidArgument, "model",
-         dir + "/config.json: expected format_version up to " + std::to_string(kFormatVersion) +
-             ", got " + std::to_string(version) + "; a newer Plait wrote this folder");
-  }
 }
 
 }  // namespace
@@ -95,92 +75,24 @@ std::vector<std::string> MultimodalModel::available_backends() {
   return plait::available_backends();
 }
 
-std::shared_ptr<MultimodalModel> MultimodalModel::load_default(const ModelOptions& options) {
-  device_from_string(options.backend);
-  const std::string& size = options.model_size;
-  if (size != "tiny" && size != "base" && size != "large") {
+std::shared_ptr<const models::TrustModel> MultimodalModel::trust(const std::string& task) const {
+  auto found = trust_.find(task);
+  return found == trust_.end() ? nullptr : found->second;
+}
+
+void MultimodalModel::set_trust(const std::string& task,
+                                std::shared_ptr<const models::TrustModel> trust) {
+  if (!trust) {
+    trust_.erase(task);
+    return;
+  }
+  if (trust->fusion().config().streams != network_->stream_names() ||
+      trust->fusion().config().classes !=
+          static_cast<int64_t>(network_->task_config(task).at("labels").size())) {
     fail(ErrorCode::kInvalidArgument, "model",
-         "expected a model_size of tiny, base, large, got \"" + size + "\"");
+         "expected a trust fusion of this model's streams and of the classes of " + task);
   }
-  std::string dir = shipped_model("plait-" + size);
-  if (dir.empty()) {
-    fail(ErrorCode::kNotFound, "model",
-         "the shipped model plait-" + size +
-             " was not found beside the library; set PLAIT_HOME to the folder that holds "
-             "models/plait-" +
-             size);
-  }
-  return from_pretrained(dir, options);
-}
-
-std::shared_ptr<MultimodalModel> MultimodalModel::create(const Json& config, const std::string& dir,
-                                                         const ModelOptions& options) {
-  auto made = std::shared_ptr<MultimodalModel>(new MultimodalModel());
-  made->network_ =
-      models::FusedNetwork::create(config, dir.empty() ? "config" : dir + "/config.json");
-  made->config_ = made->network_->config();
-  made->config_["model_type"] = "plait";
-  made->config_["format_version"] = kFormatVersion;
-  made->config_["trained"] = config.get("trained", false);
-  for (const std::string& name : made->network_->stream_names()) {
-    const Json* processor = config.at("streams").at(name).find("processor");
-    if (!processor)
-      fail(ErrorCode::kInvalidArgument, "model",
-           "config.json:streams." + name + ": expected a \"processor\"");
-    made->processors_[name] =
-        data::make_processor(*processor, (fs::path(dir) / "streams" / name).string(), name);
-  }
-  require(options.max_batch_size >= 1, "model", "expected max_batch_size of at least 1");
-  made->max_batch_ = options.max_batch_size;
-  made->task_ = options.task.empty() ? made->network_->task_names().front() : options.task;
-  made->network_->task_config(made->task_);
-  made->device_ = device_from_string(options.backend);
-  made->dtype_ = dtype_from_string(options.dtype);
-  return made;
-}
-
-std::shared_ptr<MultimodalModel> MultimodalModel::from_pretrained(const std::string& name_or_path,
-                                                                  const ModelOptions& options) {
-  std::string dir = locate_model(name_or_path);
-  ModelFolder folder = ModelFolder::open(dir);
-  check_format(folder.config(), dir);
-  auto made = create(folder.config(), dir, options);
-  made->config_["trained"] = folder.config().get("trained", false);
-  if (!folder.config().get("trained", false) && !options.untrained) {
-    fail(ErrorCode::kInvalidArgument, "model",
-         dir +
-             " holds a model with untrained parts; train it, or pass untrained=True to use it all "
-             "the same");
-  }
-  made->network_->load_state_dict(folder.weights());
-  made->network_->train_mode(false);
-  made->network_->requires_grad_(false);
-  made->network_->to(made->dtype_);
-  made->network_->to(made->device_);
-  if (std::string file = folder.file("calibration.json"); !file.empty())
-    made->calibration_ = Json::read(file);
-  if (std::string file = folder.file("README.md"); !file.empty())
-    made->card_ = read_file(file, size_t{4} << 20);
-  return made;
-}
-
-void MultimodalModel::save_pretrained(const std::string& dir, bool half) const {
-  Json config = config_;
-  for (const auto& [name, processor] : processors_) {
-    std::string folder = (fs::path(dir) / "streams" / name).string();
-    fs::create_directories(folder);
-    processor->save(folder);
-    config["streams"][name]["processor"] = processor->config();
-  }
-  TensorMap weights = network_->state_dict();
-  if (half) {
-    for (auto& [name, tensor] : weights) {
-      if (tensor.is_floating_point()) tensor = tensor.to(at::kHalf);
-    }
-  }
-  if (calibration_.size() > 0) calibration_.write((fs::path(dir) / "calibration.json").string());
-  if (!card_.empty()) write_file_atomic((fs::path(dir) / "README.md").string(), card_);
-  save_model_folder(dir, config, weights);
+  trust_[task] = std::move(trust);
 }
 
 const data::Processor& MultimodalModel::processor(const std::string& stream) const {
@@ -197,7 +109,12 @@ std::shared_ptr<const data::Processor> MultimodalModel::shared_processor(
 }
 
 Batch MultimodalModel::prepare(const std::vector<Sample>& samples) const {
+  return prepare(samples, nullptr);
+}
+
+Batch MultimodalModel::prepare(const std::vector<Sample>& samples, Details* details) const {
   Batch batch;
+  if (details) details->assign(samples.size(), {});
   batch.size = static_cast<int64_t>(samples.size());
   for (const Sample& sample : samples) {
     batch.ids.push_back(sample.id);
@@ -209,19 +126,20 @@ Batch MultimodalModel::prepare(const std::vector<Sample>& samples) const {
     at::Tensor present = at::zeros({batch.size}, at::kBool);
     at::Tensor quality = at::zeros({batch.size});
     Modality modality = network_->modality(name);
-    std::vector<double> scores(samples.size(), 0.0);
+    std::vector<models::Quality> assessed(samples.size());
     for_each_in_parallel(samples.size(), [&](size_t i) {
       auto it = samples[i].streams.find(name);
       if (it == samples[i].streams.end()) return;
       std::string where = samples[i].id.empty() ? name : name + " of " + samples[i].id;
       decoded[i] = data::decode(it->second, modality, where);
       rows[i] = &decoded[i];
-      scores[i] = models::assess(decoded[i], modality).score;
+      assessed[i] = models::assess(decoded[i], modality);
     });
     for (size_t i = 0; i < samples.size(); ++i) {
       if (!rows[i]) continue;
       present[static_cast<int64_t>(i)] = true;
-      quality[static_cast<int64_t>(i)] = scores[i];
+      quality[static_cast<int64_t>(i)] = assessed[i].score;
+      if (details) (*details)[i][name] = std::move(assessed[i]);
     }
     if (!present.any().item<bool>()) continue;
     StreamBatch stream;
@@ -247,34 +165,91 @@ Prediction MultimodalModel::predict(const std::map<std::string, Value>& streams,
 std::vector<Prediction> MultimodalModel::predict_batch(const std::vector<Sample>& samples,
                                                        const PredictOptions& options) {
   at::NoGradGuard no_grad;
-  std::vector<Prediction> out;
   for (const Sample& sample : samples) {
     if (sample.streams.empty()) {
       fail(ErrorCode::kInvalidArgument, "predict",
            "expected at least one stream of: " + join(network_->stream_names()));
     }
   }
-  for (size_t i = 0; cache_ && i < samples.size(); ++i) {
-    auto start = std::chrono::steady_clock::now();
-    std::vector<Feature> features;
-    for (const auto& [stream, value] : samples[i].streams)
-      features.push_back(encode(stream, value));
-    models::FusedOutput output = fuse(features);
-    double ms =
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    out.push_back(answer(output, options, ms).front());
-  }
-  if (cache_) return out;
-  for (size_t begin = 0; begin < samples.size(); begin += static_cast<size_t>(max_batch_)) {
-    auto start = std::chrono::steady_clock::now();
+  const bool stepwise = cache_ || options.early_exit || options.max_multiply_adds > 0 ||
+                        options.max_latency_ms > 0;
+  std::vector<Prediction> out;
+  for (size_t i = 0; stepwise && i < samples.size(); ++i)
+    out.push_back(predict_stepwise(samples[i], options));
+  for (size_t begin = 0; !stepwise && begin < samples.size();
+       begin += static_cast<size_t>(max_batch_)) {
     size_t end = std::min(samples.size(), begin + static_cast<size_t>(max_batch_));
     std::vector<Sample> part(samples.begin() + static_cast<long>(begin),
                              samples.begin() + static_cast<long>(end));
-    models::FusedOutput output = network_->forward(prepare(part));
-    double ms =
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    for (Prediction& p : answer(output, options, ms)) out.push_back(std::move(p));
+    for (Prediction& p : predict_together(part, options)) out.push_back(std::move(p));
   }
+  return out;
+}
+
+std::vector<Prediction> MultimodalModel::predict_together(const std::vector<Sample>& samples,
+                                                          const PredictOptions& options) {
+  const Stopwatch watch;
+  Details details;
+  Batch batch = prepare(samples, options.explain ? &details : nullptr);
+  std::vector<Prediction> out = answer(network_->forward(batch), options, details);
+  for (Prediction& p : out) p.latency_ms = watch.milliseconds();
+  return out;
+}
+
+Prediction MultimodalModel::predict_stepwise(const Sample& sample, const PredictOptions& options) {
+  const Stopwatch watch;
+  const auto& names = network_->stream_names();
+  for (const auto& [stream, value] : sample.streams) processor(stream);
+  auto trusted = trust(task_of(options));
+  if (!trusted && (options.early_exit || options.max_multiply_adds > 0)) {
+    fail(ErrorCode::kInvalidArgument, "predict",
+         "expected a model whose task has a route (train it again), or no early_exit and budget");
+  }
+  // The route's order; without one that of the network.
+  std::vector<std::string> order = names;
+  const models::Route route = trusted ? trusted->route() : models::Route{};
+  if (!route.order.empty()) {
+    order.clear();
+    for (int64_t m : route.order) order.push_back(names[static_cast<size_t>(m)]);
+  }
+  auto cost_of = [&](const std::string& stream) {
+    const auto m = std::find(names.begin(), names.end(), stream) - names.begin();
+    return route.cost.empty() ? 1.0 : route.cost[static_cast<size_t>(m)];
+  };
+  std::vector<Feature> features;
+  std::vector<std::string> skipped;
+  double spent = 0, all = 0;
+  bool sure = false;
+  for (const std::string& stream : order) {
+    auto value = sample.streams.find(stream);
+    if (value == sample.streams.end()) continue;
+    const double cost = cost_of(stream);
+    all += cost;
+    const bool dear = options.max_multiply_adds > 0 && spent + cost > options.max_multiply_adds;
+    const bool late = options.max_latency_ms > 0 && watch.milliseconds() >= options.max_latency_ms;
+    if (!features.empty() && (sure || dear || late)) {
+      skipped.push_back(stream);
+      continue;
+    }
+    features.push_back(encode(stream, value->second));
+    spent += cost;
+    if (!options.early_exit) continue;
+    models::FusedOutput seen = fuse(features);
+    auto verdict = trusted->decide(
+        gather_evidence(*trusted, names, seen.pooled, seen.quality, seen.present));
+    sure = verdict.log_probabilities.max().exp().item<double>() >= route.threshold;
+  }
+  Details details;
+  if (options.explain) {
+    details.emplace_back();
+    for (const Feature& feature : features) details[0][feature.stream] = feature.assessed;
+  }
+  Prediction out = answer(fuse(features), options, details).front();
+  for (const std::string& stream : skipped)
+    out.missing.erase(std::find(out.missing.begin(), out.missing.end(), stream));
+  out.skipped = std::move(skipped);
+  out.compute_share = spent / all;
+  out.latency_ms = watch.milliseconds();
   return out;
 }
 
@@ -296,7 +271,9 @@ Feature MultimodalModel::encode(const std::string& stream, const Value& value) {
   }
   Sample sample;
   sample.streams[stream] = value;
-  Batch batch = prepare({sample});
+  Details details;
+  Batch batch = prepare({sample}, &details);
+  out.assessed = details[0].at(stream);
   out.encoded = network_->encode(stream, batch.streams.at(stream));
   out.quality = batch.streams.at(stream).quality[0].item<double>();
   if (cache_) {
@@ -337,11 +314,12 @@ std::string MultimodalModel::fingerprint(const std::string& stream) const {
 Prediction MultimodalModel::decode(const std::vector<Feature>& features,
                                    const PredictOptions& options) {
   at::NoGradGuard no_grad;
-  auto start = std::chrono::steady_clock::now();
-  models::FusedOutput output = fuse(features);
-  double ms =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return answer(output, options, ms).front();
+  const Stopwatch watch;
+  Details details(1);
+  for (const Feature& feature : features) details[0][feature.stream] = feature.assessed;
+  Prediction out = answer(fuse(features), options, details).front();
+  out.latency_ms = watch.milliseconds();
+  return out;
 }
 
 models::FusedOutput MultimodalModel::fuse(const std::vector<Feature>& features) {
@@ -388,83 +366,34 @@ at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& lab
   return at::cat(parts, 0);
 }
 
-std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& output,
-                                                const PredictOptions& options,
-                                                double milliseconds) {
-  const auto& names = network_->stream_names();
+std::string MultimodalModel::task_of(const PredictOptions& options) const {
   std::string task = options.task.empty() ? task_ : options.task;
   if (!options.labels.empty() && options.task.empty()) {
     for (const std::string& name : network_->task_names()) {
       if (network_->task_config(name).get("type", "") == "retrieval") task = name;
     }
   }
-  require(options.coverage > 0 && options.coverage < 1, "predict",
-          "expected a coverage between 0 and 1");
-  const Json& task_config = network_->task_config(task);
-  const TensorMap& raw = output.tasks.at(task);
-  at::Tensor present = output.present.to(at::kCPU);
-  at::Tensor weights = output.weights.to(at::kCPU, at::kDouble);
-  at::Tensor quality = output.quality.to(at::kCPU, at::kDouble);
-  const Json* calibration = calibration_.find(task);
+  return task;
+}
 
-  at::Tensor probabilities;
-  std::vector<std::string> labels;
+std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& output,
+                                                const PredictOptions& options,
+                                                const Details& details) {
+  AnswerContext context{*network_, task_of(options), {}, {}, nullptr, nullptr, version()};
+  const Json& task = network_->task_config(context.task);
+  const TensorMap& raw = output.tasks.at(context.task);
+  context.calibration = calibration_.find(context.task);
   if (raw.count("logits")) {
-    at::Tensor logits = raw.at("logits").to(at::kCPU, at::kFloat);
-    if (calibration) logits = train::apply_calibration(*calibration, logits, present, names);
-    probabilities = at::softmax(logits.to(at::kDouble), -1);
-    labels = labels_of(task_config, logits.size(1));
+    context.logits = raw.at("logits").to(at::kCPU, at::kFloat);
+    context.labels = labels_of(task, context.logits.size(1));
+    context.trust = trust(context.task).get();
   } else if (raw.count("embedding") && !options.labels.empty()) {
-    at::Tensor against = label_embeddings(options.labels, task);
-    at::Tensor logits =
-        models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale"))
-            .to(at::kCPU, at::kFloat);
-    if (calibration) logits = train::apply_calibration(*calibration, logits, present, names);
-    probabilities = at::softmax(logits.to(at::kDouble), -1);
-    labels = options.labels;
+    at::Tensor against = label_embeddings(options.labels, context.task);
+    context.logits = models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale"))
+                         .to(at::kCPU, at::kFloat);
+    context.labels = options.labels;
   }
-  double threshold = calibration ? calibration->get("abstain_below", 0.0) : 0.0;
-
-  std::vector<Prediction> out;
-  for (int64_t i = 0; i < present.size(0); ++i) {
-    Prediction p;
-    p.task = task;
-    p.model_version = version();
-    p.latency_ms = milliseconds;
-    for (size_t m = 0; m < names.size(); ++m) {
-      auto column = static_cast<int64_t>(m);
-      p.modality_weights[names[m]] = weights[i][column].item<double>();
-      if (present[i][column].item<bool>()) {
-        p.quality[names[m]] = quality[i][column].item<double>();
-      } else {
-        p.missing.push_back(names[m]);
-      }
-    }
-    if (probabilities.defined()) {
-      at::Tensor row = probabilities[i];
-      int64_t best = row.argmax().item<int64_t>();
-      p.label = labels[static_cast<size_t>(best)];
-      p.confidence = row[best].item<double>();
-      for (size_t k = 0; k < labels.size(); ++k)
-        p.scores[labels[k]] = row[static_cast<int64_t>(k)].item<double>();
-      p.prediction_set = smallest_set(row, labels, options.coverage);
-      p.abstain = p.confidence < threshold;
-    }
-    if (raw.count("embedding")) {
-      at::Tensor e = raw.at("embedding")[i].to(at::kCPU, at::kFloat).contiguous();
-      p.embedding.assign(e.data_ptr<float>(), e.data_ptr<float>() + e.numel());
-    }
-    if (raw.count("mean")) {
-      at::Tensor mean = raw.at("mean")[i].to(at::kCPU, at::kDouble);
-      at::Tensor std = (raw.at("log_variance")[i].to(at::kCPU, at::kDouble) * 0.5).exp();
-      for (int64_t r = 0; r < mean.numel(); ++r) {
-        p.value.push_back(mean[r].item<double>());
-        p.value_std.push_back(std[r].item<double>());
-      }
-    }
-    out.push_back(std::move(p));
-  }
-  return out;
+  return make_predictions(output, context, options, details);
 }
 
 }  // namespace plait::api

@@ -9,6 +9,8 @@
 #include "plait/core/sample.h"
 #include "plait/data/processor.h"
 #include "plait/models/fused_network.h"
+#include "plait/models/quality/quality.h"
+#include "plait/models/trust/trust_model.h"
 
 namespace plait::api {
 
@@ -27,6 +29,17 @@ struct ModelOptions {
 struct PredictOptions {
   std::string task;                 ///< Empty = the model's default task
   double coverage = 0.9;            ///< For the prediction set, in (0, 1)
+  bool class_conditional = false;   ///< The coverage holds for every class by itself
+  double risk = 0.1;                ///< Share of wrong answers from which on the model abstains
+  bool explain = false;             ///< Fills Prediction::explanation (classification tasks)
+  /// Encodes one stream after the other, the most useful per multiply-add first, and stops once the
+  /// answer is sure enough by the model's route (certified when it was calibrated).
+  bool early_exit = false;
+  /// Encodes no stream that would go beyond so many multiply-adds; the first one always. 0: no
+  /// limit.
+  double max_multiply_adds = 0;
+  /// Starts no further stream after so much time. 0: no limit.
+  double max_latency_ms = 0;
   std::vector<std::string> labels;  ///< Zero-shot: any label set, compared in the shared space
 };
 
@@ -38,6 +51,7 @@ struct Feature {
   std::string stream;
   models::EncoderOutput encoded;  ///< tokens [1, T, De], mask [1, T], pooled [1, De]
   double quality = 0;
+  models::Quality assessed;  ///< The same in detail; empty when it came from a cache
   std::string content_hash;  ///< Of the value and the encoder; equal inputs give equal hashes
 };
 
@@ -97,6 +111,9 @@ class MultimodalModel {
   const Json& calibration() const { return calibration_; }
   void set_calibration(Json calibration) { calibration_ = std::move(calibration); }
   /// Markdown, kept as README.md of the folder.
+  /// A classification task's trust fusion; null: the network alone answers.
+  std::shared_ptr<const models::TrustModel> trust(const std::string& task) const;
+  void set_trust(const std::string& task, std::shared_ptr<const models::TrustModel> trust);
   const std::string& card() const { return card_; }
   void set_card(std::string card) { card_ = std::move(card); }
   void set_version(const std::string& version) { config_["version"] = version; }
@@ -107,9 +124,15 @@ class MultimodalModel {
 
  private:
   MultimodalModel() = default;
+  using Details = std::vector<std::map<std::string, models::Quality>>;
+  Batch prepare(const std::vector<Sample>& samples, Details* details) const;
   models::FusedOutput fuse(const std::vector<Feature>& features);
   std::vector<Prediction> answer(const models::FusedOutput& output, const PredictOptions& options,
-                                 double milliseconds);
+                                 const Details& details);
+  std::vector<Prediction> predict_together(const std::vector<Sample>& samples,
+                                           const PredictOptions& options);
+  Prediction predict_stepwise(const Sample& sample, const PredictOptions& options);
+  std::string task_of(const PredictOptions& options) const;
   at::Tensor label_embeddings(const std::vector<std::string>& labels, const std::string& task);
 
   Json config_;
@@ -121,6 +144,7 @@ class MultimodalModel {
   c10::ScalarType dtype_ = c10::ScalarType::Float;
   std::shared_ptr<models::FusedNetwork> network_;
   std::map<std::string, std::shared_ptr<const data::Processor>> processors_;
+  std::map<std::string, std::shared_ptr<const models::TrustModel>> trust_;
   std::shared_ptr<FeatureStore> cache_;
   mutable std::mutex fingerprints_mutex_;
   mutable std::map<std::string, std::pair<std::string, std::string>>

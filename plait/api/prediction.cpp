@@ -1,5 +1,7 @@
 #include "plait/api/prediction.h"
 
+#include "plait/core/error.h"
+
 namespace plait::api {
 namespace {
 
@@ -11,6 +13,14 @@ Json numbers(const std::map<std::string, double>& values) {
 
 }  // namespace
 
+const Explanation& Prediction::explain() const {
+  if (!explanation) {
+    fail(ErrorCode::kInvalidArgument, "explain",
+         "expected a prediction that was made with explain = true");
+  }
+  return *explanation;
+}
+
 Json Prediction::to_json() const {
   Json out = Json::object({{"class", label.empty() ? Json() : Json(label)},
                            {"confidence", confidence},
@@ -20,6 +30,9 @@ Json Prediction::to_json() const {
                            {"modality_weights", numbers(modality_weights)},
                            {"quality", numbers(quality)},
                            {"missing", Json(missing)},
+                           {"skipped", Json(skipped)},
+                           {"compute_share", compute_share},
+                           {"decided_by", decided_by.empty() ? Json() : Json(decided_by)},
                            {"task", task},
                            {"latency_ms", latency_ms},
                            {"model_version", model_version}});
@@ -27,6 +40,7 @@ Json Prediction::to_json() const {
   out["value_std"] = value_std.empty() ? Json() : Json(value_std);
   out["embedding"] =
       embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));
+  out["explanation"] = explanation ? explanation->to_json() : Json();
   for (const char* other : {"text_output", "image_generation", "audio_output", "severity_score",
                             "bounding_box", "boxes", "heatmap", "description"}) {
     out[other] = Json();

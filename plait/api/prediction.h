@@ -1,8 +1,10 @@
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "plait/api/explanation.h"
 #include "plait/core/json.h"
 #include "plait/core/tensor_map.h"
 
@@ -18,16 +20,26 @@ struct Prediction {
   double confidence = 0;                  ///< Calibrated probability that the answer is right
   std::vector<std::string>
       prediction_set;    ///< Fewest labels whose probabilities reach the coverage asked for
-  bool abstain = false;  ///< The confidence lies below the model's threshold
+  bool abstain = false;  ///< The confidence lies below what the risk asked for allows
+  std::vector<std::string> skipped;  ///< Streams that were given and not encoded: not needed, or
+                                     ///< beyond the budget
+  double compute_share = 1;  ///< Of what encoding all given streams costs, in multiply-adds
   double latency_ms = 0;
   std::string model_version;
 
   std::string task;                      ///< The task that answered
+  std::string decided_by;                ///< "trust", or what the guard lets answer; "" without one
   std::string label;                     ///< "class" in JSON: the most probable label
   std::map<std::string, double> scores;  ///< Probability by label (classification, zero-shot)
   std::vector<double> value;             ///< Regression: the mean
   std::vector<double> value_std;         ///< Regression: its standard deviation
   std::vector<float> embedding;          ///< Retrieval: the item in the shared space, length 1
+
+  /// When it was asked for.
+  std::optional<Explanation> explanation;
+  /// Why the answer is what it is. @throws Error kInvalidArgument when it was not asked for
+  /// (PredictOptions::explain).
+  const Explanation& explain() const;
 
   /// Every key of the interface, those of other tasks as null.
   Json to_json() const;

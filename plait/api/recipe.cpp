@@ -1,15 +1,19 @@
 #include "plait/api/recipe.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
 #include "plait/api/auto_model.h"
 #include "plait/api/locate.h"
+#include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
 #include "plait/models/encoders/vector.h"
+#include "plait/runtime/multiply_adds.h"
 
 namespace plait::api {
 namespace {
@@ -102,6 +106,7 @@ void Recipe::visit(ConfigVisitor& v) {
   v.field("wrong", wrong, "Share of damaged copies that are another item's", {.min = 0, .max = 1});
   v.field("test_severity", test_severity, "Least severity of the damage at test time",
           {.min = 0, .max = 1});
+  v.field("trust", trust, "Fit the trust fusion of every classification task after training");
 }
 
 Recipe Recipe::tiny() { return {}; }
@@ -166,6 +171,30 @@ void fit_vector_encoders(MultimodalModel& model, const std::vector<Sample>& trai
     model.network().load_state_dict(state, /*strict=*/false);
   }
 }
+
+namespace {
+
+/// Multiply-adds of each stream's encoder for the first item that has the stream; 0 where none has.
+std::vector<double> encoder_costs(MultimodalModel& model, const std::vector<Sample>& samples) {
+  at::NoGradGuard no_grad;
+  std::vector<double> out;
+  for (const std::string& stream : model.network().stream_names()) {
+    auto has = [&](const Sample& sample) { return sample.streams.count(stream) > 0; };
+    auto first = std::find_if(samples.begin(), samples.end(), has);
+    if (first == samples.end()) {
+      out.push_back(0);
+      continue;
+    }
+    Sample one;
+    one.streams[stream] = first->streams.at(stream);
+    Batch batch = model.prepare({one});
+    out.push_back(static_cast<double>(runtime::count_multiply_adds(
+        [&] { model.network().encode(stream, batch.streams.at(stream)); })));
+  }
+  return out;
+}
+
+}  // namespace
 
 DamagePlan test_damage(const Recipe& recipe) {
   return {.seed = 7001,
@@ -237,6 +266,7 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
          "expected validation items: they calibrate the model");
   }
   out.validation = extract(splits.validation, {validation_plan});
+  out.costs = encoder_costs(model, splits.train);
   if (!splits.test.empty()) out.test = extract(splits.test, {out.test_plan});
   return out;
 }
@@ -267,6 +297,18 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
   for (const std::string& task : model.network().task_names()) {
     if (model.network().task_config(task).get("type", "") != "classification") continue;
     calibration[task] = fit_calibration(model.network(), task, *data.validation);
+    model.set_trust(task, nullptr);
+    if (!recipe.trust) continue;
+    TrustFitting options;
+    options.fit.seed = options.calibration.seed = static_cast<uint64_t>(recipe.seed);
+    options.calibration.costs = data.costs;
+    if (progress) {
+      options.fit.progress = [&](const std::string& stage, double share) {
+        progress("trust", share, 1, stage);
+      };
+    }
+    model.set_trust(task, fit_trust_model(model.network(), task, *data.train, *data.validation,
+                                          options));
   }
   model.set_calibration(calibration);
   model.mark_trained();

@@ -29,6 +29,7 @@ struct Recipe {
   double damage = 0.5;         ///< Probability that a stream of a training item is a damaged copy
   double wrong = 0.1;          ///< Share of damaged copies that are another item's
   double test_severity = 0.5;  ///< Least severity of the damage at test time (the most is 1)
+  bool trust = true;           ///< Fit the trust fusion of every classification task after training
 
   std::string dir;  ///< Of the file; holds the tokenizer.json of text encoders trained from nothing
 
@@ -37,6 +38,9 @@ struct Recipe {
   void validate() const {}
   static Recipe read(const std::string& path);
 };
+
+/// recipes/stamps.json, from inside the library.
+Recipe stamps_recipe();
 
 /// Stages report here: "fetch", "features", "train", "evaluate".
 using StageProgress = std::function<void(const std::string& stage, double done, double total,
@@ -58,6 +62,7 @@ void fit_vector_encoders(MultimodalModel& model, const std::vector<Sample>& trai
 struct RecipeData {
   std::shared_ptr<train::FeatureDataset> train, validation, test;
   DamagePlan test_plan;
+  std::vector<double> costs;  ///< Multiply-adds of each stream's encoder, for one item
 };
 RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
                             const data::DatasetSplits& splits, FeatureStore* store,
@@ -73,7 +78,8 @@ std::shared_ptr<train::FeatureDataset> prepare_split(MultimodalModel& model,
                                                      const DamagePlan& plan, FeatureStore* store,
                                                      const StageProgress& progress = {});
 
-/// Trains what is not frozen on cached features, then calibrates; the model is marked as trained.
+/// Trains what is not frozen on cached features, then calibrates and fits the trust fusion; the
+/// model is marked as trained.
 train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
                                const std::string& output_dir, const StageProgress& progress = {},
                                const std::string& resume = "none");

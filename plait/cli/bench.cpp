@@ -176,6 +176,7 @@ int bench_fusion(const BenchFusionArgs& args) {
       stages.callback()("seed " + std::to_string(seed), static_cast<double>(k),
                         static_cast<double>(methods.size()), method.name);
       method.recipe.seed = seed;
+      method.recipe.trust = false;
       auto model = api::build_model(method.recipe, splits);
       api::RecipeData own = method.only.empty() ? data : only_stream(data, method.only);
       api::train_model(*model, method.recipe, own, "");

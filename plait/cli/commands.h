@@ -11,7 +11,9 @@ struct PredictArgs {
   std::vector<std::string> streams;  ///< "name=value"; a value that names a file is read as one
   std::string task, backend = "cpu", dtype = "float32";
   std::vector<std::string> labels;  ///< Zero-shot label set
-  double coverage = 0.9;
+  double coverage = 0.9, risk = 0.1;
+  double max_multiply_adds = 0, max_latency_ms = 0;
+  bool early_exit = false, explain = false, class_conditional = false;
   bool untrained = false;
   bool json = false;
 };

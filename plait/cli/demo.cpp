@@ -7,7 +7,6 @@
 #include "plait/api/recipe.h"
 #include "plait/api/report.h"
 #include "plait/cli/commands.h"
-#include "plait/cli/embedded_recipes.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
 #include "plait/core/disk_feature_store.h"
@@ -162,8 +161,7 @@ int demo(const DemoArgs& args) {
   auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  auto recipe = read_config<api::Recipe>(Json::parse(kStampsRecipe, "recipes/stamps.json"),
-                                         "recipes/stamps.json");
+  api::Recipe recipe = api::stamps_recipe();
   recipe.seed = args.seed;
   fs::create_directories(args.output);
 
@@ -179,7 +177,8 @@ int demo(const DemoArgs& args) {
   const auto& streams = model->network().stream_names();
   auto results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
                                           api::standard_conditions(streams),
-                                          model->calibration().at(recipe.task));
+                                          model->calibration().at(recipe.task),
+                                       model->trust(recipe.task).get());
   Json figures = api::to_json(results);
   model->set_version("demo-" + std::to_string(args.seed));
   model->set_card(api::make_card(*model, recipe, splits.info, figures));

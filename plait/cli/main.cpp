@@ -47,7 +47,9 @@ int main(int argc, char** argv) {
               "  plait predict --text \"a red apple\"\n"
               "  plait predict --image cat.png --audio meow.wav --json\n"
               "  plait predict --image photo.jpg --labels \"a cat\" \"a dog\" \"a car\"\n"
-              "  plait predict --model build/demo/model --stream speech=clip.ogg --coverage 0.95\n",
+              "  plait predict --model build/demo/model --stream speech=clip.ogg --coverage 0.95\n"
+              "  plait predict --image cat.png --text \"a cat\" --explain\n"
+              "  plait predict --image cat.png --audio meow.wav --early-exit --max-latency 50\n",
               json);
   predict_cmd->add_option("-m,--model", predict_args.model, "Folder or name of a model")
       ->capture_default_str();
@@ -70,6 +72,20 @@ int main(int argc, char** argv) {
   predict_cmd
       ->add_option("--coverage", predict_args.coverage, "Of the prediction set, between 0 and 1")
       ->capture_default_str();
+  predict_cmd->add_flag("--class-conditional", predict_args.class_conditional,
+                        "The coverage holds for every class by itself");
+  predict_cmd
+      ->add_option("--risk", predict_args.risk,
+                   "Abstain when answers this sure are wrong more often (0.01 to 1)")
+      ->capture_default_str();
+  predict_cmd->add_flag("--explain", predict_args.explain,
+                        "Show what each stream contributed, and why one is doubted");
+  predict_cmd->add_flag("--early-exit", predict_args.early_exit,
+                        "Encode stream after stream and stop when the answer is sure");
+  predict_cmd->add_option("--max-multiply-adds", predict_args.max_multiply_adds,
+                          "Budget for encoders; streams beyond it are skipped");
+  predict_cmd->add_option("--max-latency", predict_args.max_latency_ms,
+                          "Milliseconds after which no further stream is started");
   predict_cmd->add_option("--backend", predict_args.backend, "cpu, cuda, cuda:N")
       ->capture_default_str();
   predict_cmd->add_option("--dtype", predict_args.dtype, "float32, bfloat16, float16")

@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "plait/api/multimodal_model.h"
@@ -32,6 +33,34 @@ std::string bar(double share) {
   return out;
 }
 
+/// "+3.1 ▐███" to the right for the answer, to the left against it; one block is half a nat.
+std::string signed_bar(double nats) {
+  std::string left, right;
+  for (int i = 5; i >= 1; --i) left += nats <= -0.5 * i ? "█" : " ";
+  for (int i = 1; i <= 10; ++i) right += nats >= 0.5 * i ? "█" : " ";
+  return left + "▏" + right;
+}
+
+void print_explanation(const api::Explanation& e) {
+  std::printf("\nWhy %s rather than %s (decided by %s)\n\n", e.label.c_str(), e.runner_up.c_str(),
+              e.decided_by.c_str());
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [name, s] : e.streams) {
+    if (!s.present) continue;
+    rows.push_back({name, format("%+.1f", s.contribution), signed_bar(s.contribution),
+                    format("%.0f %%", 100 * s.breakage),
+                    s.says + format(" (%.0f %%)", 100 * s.says_with),
+                    s.without.empty() ? "–"
+                                      : s.without + format(" (%.0f %%)", 100 * s.without_confidence),
+                    s.otherwise + format(" (%.0f %%)", 100 * s.otherwise_confidence)});
+  }
+  print_table({"input", "nats", "", "misleads", "says", "without it",
+               "had it said " + e.runner_up.substr(0, 20)},
+              rows);
+  for (const std::string& line : e.summary()) std::printf("\n%s", line.c_str());
+  if (!e.summary().empty()) std::printf("\n");
+}
+
 }  // namespace
 
 int predict(const PredictArgs& args) {
@@ -54,6 +83,12 @@ int predict(const PredictArgs& args) {
   api::PredictOptions how;
   how.task = args.task;
   how.coverage = args.coverage;
+  how.risk = args.risk;
+  how.class_conditional = args.class_conditional;
+  how.explain = args.explain;
+  how.early_exit = args.early_exit;
+  how.max_multiply_adds = args.max_multiply_adds;
+  how.max_latency_ms = args.max_latency_ms;
   how.labels = args.labels;
   api::Prediction p = model->predict(streams, how);
   if (args.json) {
@@ -75,10 +110,16 @@ int predict(const PredictArgs& args) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, weight] : p.modality_weights) {
     auto quality = p.quality.find(name);
+    const bool skipped = std::find(p.skipped.begin(), p.skipped.end(), name) != p.skipped.end();
     rows.push_back({name, bar(weight), format("%.0f %%", 100 * weight),
-                    quality == p.quality.end() ? "missing" : format("%.2f", quality->second)});
+                    quality != p.quality.end() ? format("%.2f", quality->second)
+                    : skipped                  ? "skipped"
+                                               : "missing"});
   }
   print_table({"input", "weight", "", "quality"}, rows);
+  if (p.explanation) print_explanation(p.explain());
+  if (!p.skipped.empty())
+    std::printf("\n%.0f %% of the encoders' multiply-adds were spent\n", 100 * p.compute_share);
   std::printf("\n%.0f ms, model %s\n", p.latency_ms, p.model_version.c_str());
   return 0;
 }

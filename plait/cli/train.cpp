@@ -81,7 +81,8 @@ int train(const TrainArgs& args) {
   if (classifies(*model, recipe.task)) {
     results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
                                        api::standard_conditions(model->network().stream_names()),
-                                       model->calibration().at(recipe.task));
+                                       model->calibration().at(recipe.task),
+                                       model->trust(recipe.task).get());
   }
   Json figures = api::to_json(results);
   Json retrieval = retrieval_figures(*model, *prepared.test);
@@ -128,7 +129,8 @@ int eval(const EvalArgs& args) {
   if (classifies(*model, task)) {
     results = api::evaluate_conditions(model->network(), task, *dataset,
                                        api::standard_conditions(model->network().stream_names()),
-                                       calibration ? *calibration : Json());
+                                       calibration ? *calibration : Json(),
+                                       model->trust(task).get());
   }
   Json retrieval = retrieval_figures(*model, *dataset);
   stages.finish();

@@ -267,6 +267,7 @@ FusedOutput FusedNetwork::decode(const std::map<std::string, EncoderOutput>& enc
   out.present = present;
   out.quality = quality;
   out.features = in.features;
+  for (const auto& [name, features] : encoded) out.pooled[name] = features.pooled;
   for (const Task& t : tasks_) {
     if (!t.classification) continue;
     std::vector<at::Tensor> logits;

@@ -24,6 +24,7 @@ struct FusedOutput {
   at::Tensor fused;      ///< [B, D]; undefined for fusions of decisions
   at::Tensor auxiliary;  ///< [B] extra loss of the fusion layer; undefined when it has none
   at::Tensor features;   ///< [B, M, D] projected pooled features, zeros where absent
+  std::map<std::string, at::Tensor> pooled;  ///< By stream [B, De]: what its encoder gave
 };
 
 /// One JSON config puts it together: streams × encoders × fusion × tasks.

@@ -32,6 +32,12 @@ api::PredictOptions predict_options(const py::dict& given) {
   Json json = to_json(given);
   out.task = json.get("task", out.task);
   out.coverage = json.get("coverage", out.coverage);
+  out.class_conditional = json.get("class_conditional", out.class_conditional);
+  out.risk = json.get("risk", out.risk);
+  out.explain = json.get("explain", out.explain);
+  out.early_exit = json.get("early_exit", out.early_exit);
+  out.max_multiply_adds = json.get("max_multiply_adds", out.max_multiply_adds);
+  out.max_latency_ms = json.get("max_latency_ms", out.max_latency_ms);
   if (const Json* labels = json.find("labels"); labels && !labels->is_null())
     out.labels = labels->as_strings();
   return out;

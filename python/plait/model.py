@@ -24,11 +24,28 @@ class Prediction(dict):
         except KeyError:
             raise AttributeError(f"a prediction has no {name!r}; it has: {', '.join(self)}") from None
 
+    def explain(self) -> dict[str, Any]:
+        """Per stream: weight, contribution_nats for the answer, breakage (how likely it misleads), the reasons for doubt in
+        words, and the counterfactual answers without the stream and had it said the runner-up.
 
-def _options(task: Optional[str], coverage: float, labels: Optional[Sequence[str]]) -> dict[str, Any]:
+        Needs predict(..., explain=True)."""
+        if self["explanation"] is None:
+            raise ValueError("explain: expected a prediction that was made with explain=True")
+        return self["explanation"]
+
+
+def _options(task: Optional[str], coverage: float, labels: Optional[Sequence[str]], class_conditional: bool = False,
+             risk: float = 0.1, explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
+             max_latency_ms: Optional[float] = None) -> dict[str, Any]:
     if isinstance(labels, str):
         raise ValueError("labels: expected a list of texts, got one str")
-    return {"task": task or "", "coverage": float(coverage), "labels": list(labels) if labels else None}
+    for name, budget in (("max_multiply_adds", max_multiply_adds), ("max_latency_ms", max_latency_ms)):
+        if budget is not None and not budget > 0:
+            raise ValueError(f"{name}: expected a number above 0 or None, got {budget!r}")
+    return {"task": task or "", "coverage": float(coverage), "labels": list(labels) if labels else None,
+            "class_conditional": bool(class_conditional), "risk": float(risk), "explain": bool(explain),
+            "early_exit": bool(early_exit), "max_multiply_adds": float(max_multiply_adds or 0),
+            "max_latency_ms": float(max_latency_ms or 0)}
 
 
 class MultimodalModel:
@@ -87,23 +104,35 @@ class MultimodalModel:
 
     @overload
     def predict(self, inputs: Sequence[Mapping[str, Any]], *, task: Optional[str] = None, coverage: float = 0.9,
-                labels: Optional[Sequence[str]] = None) -> list[Prediction]: ...
+                labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
+                explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
+                max_latency_ms: Optional[float] = None) -> list[Prediction]: ...
 
     @overload
     def predict(self, inputs: Optional[Mapping[str, Any]] = None, *, task: Optional[str] = None, coverage: float = 0.9,
-                labels: Optional[Sequence[str]] = None, **streams: Any) -> Prediction: ...
+                labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
+                explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
+                max_latency_ms: Optional[float] = None, **streams: Any) -> Prediction: ...
 
     def predict(self, inputs: Union[Mapping[str, Any], Sequence[Mapping[str, Any]], None] = None, *, task: Optional[str] = None,
-                coverage: float = 0.9, labels: Optional[Sequence[str]] = None, **streams: Any) -> Union[Prediction, list[Prediction]]:
+                coverage: float = 0.9, labels: Optional[Sequence[str]] = None, class_conditional: bool = False,
+                risk: float = 0.1, explain: bool = False, early_exit: bool = False,
+                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None,
+                **streams: Any) -> Union[Prediction, list[Prediction]]:
         """Answers from any non-empty subset of the streams: predict(text=..., image=...) or predict({stream: value}).
 
         A value is text, a path, encoded bytes, an array, a tensor, a PIL picture or, for sound, (samples, rate): pictures
         [H, W, 3] uint8 or [3, H, W] float in [0, 1], sound [N], series [T, C], a table row as a dict. None: the stream is
         missing.
         labels: choose among these texts instead of the trained classes (needs a retrieval task and a text stream).
-        coverage: of the prediction set, between 0 and 1. A list of dicts gives a list of predictions.
+        coverage: of the prediction set, between 0 and 1; class_conditional: for every class by itself. risk: share of
+        wrong answers (at least 0.01) from which on `abstain` is set. explain: fills what Prediction.explain() gives.
+        early_exit: encode stream after stream, the most useful per multiply-add first, and stop once the answer is sure;
+        max_multiply_adds, max_latency_ms: budgets beyond which no further stream is encoded (the first always is); what was
+        left out is in `skipped`. A list of dicts gives a list of predictions.
         """
-        options = _options(task, coverage, labels)
+        options = _options(task, coverage, labels, class_conditional, risk, explain, early_exit, max_multiply_adds,
+                           max_latency_ms)
         if inputs is not None and not isinstance(inputs, Mapping):
             if not isinstance(inputs, (list, tuple)) or not all(isinstance(item, Mapping) for item in inputs):
                 raise ValueError("expected streams by name, a dict or a list of dicts, e.g. predict(text=...)")
@@ -155,9 +184,11 @@ class MultimodalModel:
         return features
 
     def decode(self, features: Iterable[Feature], task: Optional[str] = None, coverage: float = 0.9,
-               labels: Optional[Sequence[str]] = None) -> Prediction:
+               labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
+               explain: bool = False) -> Prediction:
         """The same answer as predict, from features."""
-        return Prediction(self._handle.decode(list(features), _options(task, coverage, labels)))
+        return Prediction(self._handle.decode(list(features), _options(task, coverage, labels, class_conditional, risk,
+                                                                       explain)))
 
     @property
     def streams(self) -> dict[str, str]:

@@ -194,7 +194,7 @@ const Fitted& fitted() {
     TrustCalibrationOptions how;
     how.costs = {8, 1, 2};
     how.route_loss = 0.01;
-    calibrate_trust(*f.model, every_subset(out_of_fold_items(f.fit), 1), how);
+    calibrate_trust(*f.model, every_subset(out_of_fold_items(f.fit, 2), 1), how);
     return f;
   }();
   return out;
@@ -315,7 +315,7 @@ TEST(Guard, FallsBackFromAFusionThatIsWorse) {
   state.at("gate.bias2").copy_(at::tensor({-8.0, -8.0, 8.0}).view({3, 1, 1}));
   spoilt->load_state_dict(state);
   TrustModel model(spoilt);
-  calibrate_trust(model, every_subset(out_of_fold_items(fitted().fit), 1));
+  calibrate_trust(model, every_subset(out_of_fold_items(fitted().fit, 2), 1));
   EXPECT_NE(model.choices().at(7).decider, Decider::kTrust);
   EXPECT_NE(model.choices().at(7).decider, Decider::kBestSingle);
   Held held = held_out(*spoilt, false);

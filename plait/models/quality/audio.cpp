@@ -208,6 +208,7 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   // Of single voices the floor is the room's; a floor that sounds like the voice is other voices.
   double clear = s.snr_db + 6 * std::min(amplitude_spread(x, keep), 2.0) -
                  40 * std::max(0.0, s.likeness - 0.8);
+  out.measures["snr_db"] = s.snr_db;
   out.parts["noise"] = std::max(0.02, 1 / (1 + std::exp((17 - clear) / 5)));
   out.parts["reverberation"] = 0.2 + 0.8 / (1 + std::exp((12 - s.fall_db) / 1.5));
   out.parts["clipping"] = 0.1 + 0.9 * std::exp(-18 * std::max(0.0, clipped_share(x, peak) - 2e-4));

@@ -18,6 +18,8 @@ inline constexpr int64_t kQualityVersion = 4;
 struct Quality {
   double score = 0;                     ///< In [0, 1].
   std::map<std::string, double> parts;  ///< What the score is made of, each in [0, 1], 1 = good.
+  /// In units that people use: "snr_db" of sound, its mean power against the floor of every band.
+  std::map<std::string, double> measures = {};
 };
 
 /// English and Chinese text (mixed as well). Parts: order (1 - share of words that seem moved or

@@ -89,6 +89,11 @@ const TrustModel::Choice& TrustModel::choice(int64_t group) const {
   return found == choices_.end() ? kDefault : found->second;
 }
 
+at::Tensor TrustModel::mean_breakage(const at::Tensor& breakage, const at::Tensor& present) {
+  at::Tensor here = present.to(at::kFloat);
+  return (breakage * here).sum(1) / here.sum(1).clamp_min(1);
+}
+
 bool TrustModel::needs_joint(const at::Tensor& present) const {
   at::Tensor groups = std::get<0>(at::_unique(group_of(present)));
   for (int64_t i = 0; i < groups.size(0); ++i) {
@@ -118,13 +123,14 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
   out.support = trust.support;
   out.log_probabilities = trust.log_probabilities;
   at::Tensor groups = group_of(e.present);
-  std::vector<double> temperatures;
+  std::vector<double> temperatures, slopes;
   std::set<Decider> used;
   for (int64_t i = 0; i < groups.size(0); ++i) {
     const Choice& own = choice(groups[i].item<int64_t>());
     const bool absent = own.decider == Decider::kJoint && !joint.defined();
     out.deciders.push_back(absent ? Decider::kTrust : own.decider);
     temperatures.push_back(absent ? 1.0 : own.temperature);
+    slopes.push_back(absent ? 0.0 : own.slope);
     used.insert(out.deciders.back());
   }
   for (Decider decider : used) {
@@ -139,11 +145,12 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
     out.support = at::where(rows.unsqueeze(-1), support, out.support);
   }
   out.weights = share_of_evidence(out.support, fusion_->log_prior(), e.present);
-  out.log_probabilities = at::log_softmax(
-      out.log_probabilities / at::tensor(temperatures, at::kFloat).unsqueeze(1), -1);
+  at::Tensor suspicion = mean_breakage(trust.breakage, e.present);
+  at::Tensor temperature = at::tensor(temperatures, at::kFloat) *
+                           (at::tensor(slopes, at::kFloat) * suspicion).exp();
+  out.log_probabilities =
+      at::log_softmax(out.log_probabilities / temperature.unsqueeze(1), -1);
   // Items whose streams look broken have sets of their own.
-  at::Tensor here = e.present.to(at::kFloat);
-  at::Tensor suspicion = (trust.breakage * here).sum(1) / here.sum(1).clamp_min(1);
   at::Tensor bin = at::zeros_like(groups);
   for (double edge : bins_) bin = bin + (suspicion > edge).to(at::kLong);
   out.group = groups * static_cast<int64_t>(bins_.size() + 1) + bin;
@@ -175,6 +182,7 @@ Json TrustModel::to_json() const {
     out["groups"][std::to_string(group)] = Json::object({{"name", group_name(group)},
                                                          {"decider", to_string(own.decider)},
                                                          {"temperature", own.temperature},
+                                                         {"slope", own.slope},
                                                          {"comparisons", own.comparisons}});
   }
   for (const auto& [risk, threshold] : abstention_) {
@@ -192,9 +200,11 @@ void TrustModel::load_json(const Json& json) {
   set_ranking(json.at("ranking").as_ints());
   for (const auto& [group, own] : json.at("groups").members()) {
     Choice read{decider_from_string(own.at("decider").as_string()),
-                own.at("temperature").as_double(), own.at("comparisons")};
-    if (!(read.temperature > 0))
-      fail(ErrorCode::kCorruptData, "trust", "expected a temperature above 0");
+                own.at("temperature").as_double(), own.at("slope").as_double(),
+                own.at("comparisons")};
+    if (!(read.temperature > 0) || !(std::abs(read.slope) < 10))
+      fail(ErrorCode::kCorruptData, "trust",
+           "expected a temperature above 0 and a slope between -10 and 10");
     choices_[static_cast<int64_t>(number_of(group))] = std::move(read);
   }
   bins_ = json.at("suspicion_bins").as_doubles();

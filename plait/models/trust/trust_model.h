@@ -60,10 +60,16 @@ class TrustModel {
   /// [B] int64 of present [B, M]: the subset's bits, or how many are there.
   static at::Tensor group_of(const at::Tensor& present);
 
+  /// [B]: ε over the streams that are there.
+  static at::Tensor mean_breakage(const at::Tensor& breakage, const at::Tensor& present);
+
   /// Who answers for a group, and with which temperature.
   struct Choice {
     Decider decider = Decider::kTrust;
     double temperature = 1;
+    /// The temperature of an item is temperature · exp(slope · its mean breakage): answers from
+    /// doubtful streams are right less often than they say.
+    double slope = 0;
     Json comparisons = Json::array();  ///< With every other decider, for the model card
   };
   void set_ranking(std::vector<int64_t> ranking);

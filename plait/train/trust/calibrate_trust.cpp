@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -12,7 +13,7 @@
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
 #include "plait/models/trust/evidence.h"
-#include "plait/train/calibrate.h"
+#include "plait/train/golden_section.h"
 #include "plait/train/trust/risk_control.h"
 
 namespace plait::train {
@@ -23,17 +24,8 @@ using models::Evidence;
 using models::TrustModel;
 
 constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3};
+constexpr double kMostLogT = 3;  ///< Of temperatures and slopes
 constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
-
-TrustItems select(const TrustItems& items, const at::Tensor& rows) {
-  TrustItems out;
-  out.evidence = models::select_rows(items.evidence, rows);
-  out.target = items.target.index_select(0, rows);
-  out.item = items.item.index_select(0, rows);
-  out.damaged = items.damaged.index_select(0, rows);
-  if (items.joint.defined()) out.joint = items.joint.index_select(0, rows);
-  return out;
-}
 
 void check(const TrustItems& items) {
   const int64_t n = items.target.size(0);
@@ -91,41 +83,80 @@ std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& 
   return out;
 }
 
+/// [N] bool: rows whose answer by `decider` is known.
+at::Tensor answered(Decider decider, const TrustItems& items) {
+  if (decider != Decider::kJoint) return at::ones_like(items.damaged);
+  if (!items.joint.defined()) return at::zeros_like(items.damaged);
+  return items.joint.isfinite().all(1);
+}
+
+/// Rows that the deciders in charge can answer.
+TrustItems answerable(const TrustModel& model, const TrustItems& items) {
+  at::Tensor keep = at::ones_like(items.damaged);
+  at::Tensor groups = TrustModel::group_of(items.evidence.present);
+  for (const auto& [group, own] : model.choices()) {
+    at::Tensor known = at::logical_or(groups != group, answered(own.decider, items));
+    keep = at::logical_and(keep, known);
+  }
+  return select(items, keep.nonzero().squeeze(1));
+}
+
+/// Temperature and slope by likelihood, one after the other until they rest.
+void fit_temperature_of(TrustModel::Choice& choice, const at::Tensor& log_probabilities,
+                        const at::Tensor& suspicion, const at::Tensor& target) {
+  auto nll = [&](double log_t, double slope) {
+    at::Tensor t = (log_t + slope * suspicion).exp().unsqueeze(1);
+    return at::nll_loss(at::log_softmax(log_probabilities / t, -1), target).item<double>();
+  };
+  double log_t = 0, slope = 0;
+  for (int round = 0; round < 6; ++round) {
+    log_t = golden_section([&](double x) { return nll(x, slope); }, -kMostLogT, kMostLogT, 1e-3);
+    slope = golden_section([&](double x) { return nll(log_t, x); }, -kMostLogT, kMostLogT, 1e-3);
+  }
+  choice.temperature = std::exp(log_t);
+  choice.slope = slope;
+}
+
 /// The guard's choice in one group; `candidates[0]` is the trust fusion.
 TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustItems& items,
+                          const at::Tensor& suspicion,
                           const TrustCalibrationOptions& options) {
   TrustModel::Choice out;
   bool stays = true;
-  double least = std::numeric_limits<double>::infinity();
+  double most = -std::numeric_limits<double>::infinity();
   size_t best = 0;
   for (size_t c = 1; c < candidates.size(); ++c) {
     Json comparison = Json::object({{"with", to_string(candidates[c].decider)}});
-    double errors = 0;
+    at::Tensor known = answered(candidates[c].decider, items);
+    double gain = 0;
+    bool compared = false;
     for (bool damaged : {false, true}) {
-      at::Tensor rows = (items.damaged == damaged).nonzero().squeeze(1);
+      at::Tensor rows = at::logical_and(known, items.damaged == damaged).nonzero().squeeze(1);
       if (rows.size(0) == 0) continue;
       auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
-      const PairedBound bound =
-          paired_bound(pick(candidates[0].wrong - candidates[c].wrong), pick(items.item),
-                       options.level);
-      const double allowed =
-          std::max(options.margin - bound.half_width, bound.half_width > options.margin / 2
-                                                          ? bound.half_width
-                                                          : -1.0);
+      const PairedBound bound = paired_bound(pick(candidates[0].wrong - candidates[c].wrong),
+                                             pick(items.item), options.level);
+      // With enough items the whole bound lies within the margin; with few, not beyond chance.
+      const bool few = bound.half_width > options.margin / 2;
+      const double allowed = std::max(options.margin - bound.half_width,
+                                      few ? bound.half_width : -std::numeric_limits<double>::infinity());
       const bool holds = bound.mean <= allowed;
       comparison[damaged ? "damaged" : "clean"] = Json::object({{"difference", bound.mean},
                                                                 {"upper", bound.upper()},
                                                                 {"items", bound.items},
                                                                 {"holds", holds}});
       stays = stays && holds;
-      errors += pick(candidates[c].wrong).mean().item<double>();
+      gain += bound.mean;
+      compared = true;
     }
-    if (errors < least) least = errors, best = c;
+    if (compared && gain > most) most = gain, best = c;
     out.comparisons.push_back(comparison);
   }
-  if (!stays) out.decider = candidates[best].decider;
-  const at::Tensor& logs = candidates[stays ? 0 : best].log_probabilities;
-  out.temperature = fit_temperature(logs, items.target);
+  if (stays) best = 0;
+  out.decider = candidates[best].decider;
+  at::Tensor rows = answered(out.decider, items).nonzero().squeeze(1);
+  fit_temperature_of(out, candidates[best].log_probabilities.index_select(0, rows),
+                     suspicion.index_select(0, rows), items.target.index_select(0, rows));
   return out;
 }
 
@@ -138,14 +169,16 @@ void fit_choices(TrustModel& model, const TrustItems& items,
     if (std::get<0>(at::_unique(items.item.index_select(0, rows))).size(0) < options.min_items)
       continue;
     TrustItems own = select(items, rows);
-    model.set_choice(names[g].item<int64_t>(), choose(candidates_of(model, own), own, options));
+    at::Tensor suspicion = TrustModel::mean_breakage(model.fusion().breakage(own.evidence),
+                                                     own.evidence.present);
+    model.set_choice(names[g].item<int64_t>(),
+                     choose(candidates_of(model, own), own, suspicion, options));
   }
 }
 
 void fit_sets(TrustModel& model, const TrustItems& items) {
   TrustModel::Verdict verdict = model.decide(items.evidence, items.joint);
-  at::Tensor here = items.evidence.present.to(at::kDouble);
-  at::Tensor suspicion = (verdict.breakage * here).sum(1) / here.sum(1).clamp_min(1);
+  at::Tensor suspicion = TrustModel::mean_breakage(verdict.breakage, items.evidence.present);
   std::vector<double> edges;
   const int64_t n = items.target.size(0);
   // Thirds, where there are enough items in each of them and they differ.
@@ -273,12 +306,22 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
 
 }  // namespace
 
-TrustItems out_of_fold_items(const TrustFit& fit) {
+TrustItems select(const TrustItems& items, const at::Tensor& rows) {
+  TrustItems out;
+  out.evidence = models::select_rows(items.evidence, rows);
+  out.target = items.target.index_select(0, rows);
+  out.item = items.item.index_select(0, rows);
+  out.damaged = items.damaged.index_select(0, rows);
+  if (items.joint.defined()) out.joint = items.joint.index_select(0, rows);
+  return out;
+}
+
+TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed) {
   TrustItems clean{fit.clean, fit.clean_target, fit.clean_item,
                    at::zeros_like(fit.clean_target, at::kBool), {}};
   TrustItems damaged{fit.damaged, fit.damaged_target, fit.damaged_item,
                      at::ones_like(fit.damaged_target, at::kBool), {}};
-  return stack(clean, damaged);
+  return stack(clean, select(damaged, one_row_per_item(damaged, seed)));
 }
 
 TrustItems every_subset(const TrustItems& items, uint64_t seed) {
@@ -315,11 +358,16 @@ TrustItems every_subset(const TrustItems& items, uint64_t seed) {
 }
 
 TrustItems stack(const TrustItems& a, const TrustItems& b) {
-  require(a.joint.defined() == b.joint.defined(), "trust",
-          "expected the joint path's logits of all items or of none");
   TrustItems out{models::stack({a.evidence, b.evidence}), at::cat({a.target, b.target}),
                  at::cat({a.item, b.item}), at::cat({a.damaged, b.damaged}), {}};
-  if (a.joint.defined()) out.joint = at::cat({a.joint, b.joint});
+  if (a.joint.defined() || b.joint.defined()) {
+    auto known = [](const TrustItems& items, const TrustItems& other) {
+      if (items.joint.defined()) return items.joint;
+      return at::full({items.target.size(0), other.joint.size(1)},
+                      std::numeric_limits<float>::quiet_NaN());
+    };
+    out.joint = at::cat({known(a, b), known(b, a)});
+  }
   return out;
 }
 
@@ -330,9 +378,10 @@ void calibrate_trust(TrustModel& model, const TrustItems& items,
   at::NoGradGuard no_grad;
   model.set_ranking(rank_streams(items));
   fit_choices(model, items, options);
-  fit_sets(model, items);
-  fit_abstention(model, items, options);
-  fit_route(model, items, options);
+  const TrustItems known = answerable(model, items);
+  fit_sets(model, known);
+  fit_abstention(model, known, options);
+  fit_route(model, known, options);
 }
 
 }  // namespace plait::train

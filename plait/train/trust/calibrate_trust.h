@@ -13,16 +13,20 @@ struct TrustItems {
   at::Tensor target;   ///< [N] int64
   at::Tensor item;     ///< [N] int64
   at::Tensor damaged;  ///< [N] bool: some stream of the row was damaged
-  at::Tensor joint;    ///< [N, K] logits of the network's own fusion; undefined when there is none
+  /// [N, K] logits of the network's own fusion, NaN in rows where it was not asked; undefined when
+  /// it never was.
+  at::Tensor joint;
 };
 
-/// What the fit's experts said of items that they had not seen: its clean rows, and as `damaged` its
-/// bank.
-TrustItems out_of_fold_items(const TrustFit& fit);
+TrustItems select(const TrustItems& items, const at::Tensor& rows);
+
+/// What the fit's experts said of items that they had not seen: as they are, and (as `damaged`) one
+/// row of the bank for each. More of the bank would make clean answers look too sure.
+TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed);
 /// Every row once more for every non-empty subset of its streams (up to four streams), or for every
 /// number of them (drawn from the seed). Only for items without `joint`: that depends on the subset.
 TrustItems every_subset(const TrustItems& items, uint64_t seed);
-/// Rows of both. @throws Error kInvalidArgument when only one of them has `joint`.
+/// Rows of both.
 TrustItems stack(const TrustItems& a, const TrustItems& b);
 
 struct TrustCalibrationOptions {
@@ -41,8 +45,8 @@ struct TrustCalibrationOptions {
 /// four) the fusion answers unless its accuracy falls behind that of another decider, on clean or on
 /// damaged items: with m the mean difference per item and h the half width of its one-sided bound,
 /// it stays when m + h ≤ margin, or, where the items are too few to show that (h > margin / 2), when
-/// m ≤ h. Otherwise the decider with the fewest errors, clean and damaged counting alike, answers.
-/// The joint path is one of them where `items.joint` is there. @throws Error kInvalidArgument for
+/// m ≤ h. Otherwise the decider that gains the most, clean and damaged counting alike, answers. The
+/// joint path is compared on the rows where it was asked. @throws Error kInvalidArgument for
 /// shapes or no items.
 void calibrate_trust(models::TrustModel& model, const TrustItems& items,
                      const TrustCalibrationOptions& options = {});

@@ -1,0 +1,151 @@
+#include "plait/api/answer.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "plait/api/trust_fitting.h"
+#include "plait/core/error.h"
+#include "plait/models/trust/evidence.h"
+#include "plait/train/calibrate.h"
+
+namespace plait::api {
+namespace {
+
+using models::Decider;
+using models::TrustModel;
+
+/// [B, K] bool: the fewest labels whose probabilities reach `coverage`.
+at::Tensor smallest_sets(const at::Tensor& probabilities, double coverage) {
+  auto [sorted, order] = probabilities.sort(-1, /*descending=*/true);
+  at::Tensor in = sorted.cumsum(-1) - sorted < coverage;
+  return at::empty_like(in).scatter_(1, order, in);
+}
+
+/// What is said of all items, whoever says it.
+struct Said {
+  at::Tensor probabilities, sets;  ///< [B, K]; undefined for tasks without classes
+  at::Tensor weights;              ///< [B, M]
+  double abstain_below = 0;
+  models::Evidence evidence;  ///< Of the trust model alone
+  std::vector<Decider> deciders;
+};
+
+Said ask_trust(const models::FusedOutput& output, const AnswerContext& context,
+               const PredictOptions& options) {
+  Said out;
+  const TrustModel& trust = *context.trust;
+  out.evidence = gather_evidence(trust, context.network.stream_names(), output.pooled,
+                                 output.quality, output.present);
+  TrustModel::Verdict verdict = trust.decide(out.evidence, context.logits);
+  out.probabilities = verdict.log_probabilities.to(at::kDouble).exp();
+  out.sets = trust.prediction_sets(verdict, options.coverage, options.class_conditional);
+  out.abstain_below = trust.abstain_below(options.risk);
+  out.deciders = verdict.deciders;
+  // The joint path's weights are the network's.
+  at::Tensor joint = at::empty({output.present.size(0), 1}, at::kBool);
+  for (size_t i = 0; i < verdict.deciders.size(); ++i)
+    joint[static_cast<int64_t>(i)] = verdict.deciders[i] == Decider::kJoint;
+  out.weights = at::where(joint, output.weights.to(at::kCPU, at::kDouble),
+                          verdict.weights.to(at::kDouble));
+  return out;
+}
+
+Said ask_network(const models::FusedOutput& output, const AnswerContext& context,
+                 const PredictOptions& options) {
+  Said out;
+  out.weights = output.weights.to(at::kCPU, at::kDouble);
+  if (!context.logits.defined()) return out;
+  at::Tensor logits = context.logits;
+  if (context.calibration && context.calibration->contains("subsets")) {
+    logits = train::apply_calibration(*context.calibration, logits, output.present.to(at::kCPU),
+                                      context.network.stream_names());
+    out.abstain_below = context.calibration->get("abstain_below", 0.0);
+  }
+  out.probabilities = at::softmax(logits.to(at::kDouble), -1);
+  out.sets = smallest_sets(out.probabilities, options.coverage);
+  return out;
+}
+
+void add_classes(Prediction& p, const Said& said, int64_t item,
+                 const std::vector<std::string>& labels) {
+  at::Tensor row = said.probabilities[item];
+  const auto best = row.argmax().item<int64_t>();
+  p.label = labels[static_cast<size_t>(best)];
+  p.confidence = row[best].item<double>();
+  at::Tensor order = row.argsort(0, /*descending=*/true);
+  for (size_t k = 0; k < labels.size(); ++k)
+    p.scores[labels[k]] = row[static_cast<int64_t>(k)].item<double>();
+  for (int64_t i = 0; i < order.size(0); ++i) {
+    const auto k = order[i].item<int64_t>();
+    if (said.sets[item][k].item<bool>()) p.prediction_set.push_back(labels[static_cast<size_t>(k)]);
+  }
+  p.abstain = p.confidence < said.abstain_below;
+}
+
+void add_tensors(Prediction& p, const TensorMap& raw, int64_t item) {
+  if (raw.count("embedding")) {
+    at::Tensor e = raw.at("embedding")[item].to(at::kCPU, at::kFloat).contiguous();
+    p.embedding.assign(e.data_ptr<float>(), e.data_ptr<float>() + e.numel());
+  }
+  if (raw.count("mean")) {
+    at::Tensor mean = raw.at("mean")[item].to(at::kCPU, at::kDouble);
+    at::Tensor std = (raw.at("log_variance")[item].to(at::kCPU, at::kDouble) * 0.5).exp();
+    for (int64_t r = 0; r < mean.numel(); ++r) {
+      p.value.push_back(mean[r].item<double>());
+      p.value_std.push_back(std[r].item<double>());
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Prediction> make_predictions(const models::FusedOutput& output,
+                                         const AnswerContext& context,
+                                         const PredictOptions& options,
+                                         const QualityDetails& details) {
+  require(options.coverage > 0 && options.coverage < 1, "predict",
+          "expected a coverage between 0 and 1");
+  if (options.explain && !context.trust) {
+    fail(ErrorCode::kInvalidArgument, "predict",
+         "expected a model whose task \"" + context.task +
+             "\" has a trust fusion to explain; train it again, or leave explain out");
+  }
+  const auto& names = context.network.stream_names();
+  at::Tensor present = output.present.to(at::kCPU);
+  at::Tensor quality = output.quality.to(at::kCPU, at::kDouble);
+  const Said said = context.trust ? ask_trust(output, context, options)
+                                  : ask_network(output, context, options);
+  std::vector<Prediction> out;
+  for (int64_t i = 0; i < present.size(0); ++i) {
+    Prediction p;
+    p.task = context.task;
+    p.model_version = context.version;
+    for (size_t m = 0; m < names.size(); ++m) {
+      const auto column = static_cast<int64_t>(m);
+      p.modality_weights[names[m]] = said.weights[i][column].item<double>();
+      if (present[i][column].item<bool>()) {
+        p.quality[names[m]] = quality[i][column].item<double>();
+      } else {
+        p.missing.push_back(names[m]);
+      }
+    }
+    if (said.probabilities.defined()) add_classes(p, said, i, context.labels);
+    if (!said.deciders.empty())
+      p.decided_by = models::to_string(said.deciders[static_cast<size_t>(i)]);
+    add_tensors(p, output.tasks.at(context.task), i);
+    if (options.explain) {
+      at::Tensor row = at::full({1}, i, at::kLong);
+      at::Tensor joint =
+          context.logits.defined() ? context.logits.index_select(0, row) : at::Tensor();
+      p.explanation = explain(*context.trust, models::select_rows(said.evidence, row), joint,
+                              context.labels,
+                              details.empty() ? std::map<std::string, models::Quality>{}
+                                              : details[static_cast<size_t>(i)]);
+    }
+    out.push_back(std::move(p));
+  }
+  return out;
+}
+
+}  // namespace plait::api

@@ -1,0 +1,30 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "plait/api/multimodal_model.h"
+
+namespace plait::api {
+
+/// What turns a network's output into predictions.
+struct AnswerContext {
+  const models::FusedNetwork& network;
+  std::string task;
+  std::vector<std::string> labels;  ///< Of the classes, or those that were asked for
+  at::Tensor logits;                ///< [B, K]; undefined for tasks without classes
+  const Json* calibration = nullptr;           ///< The task's; null: none
+  const models::TrustModel* trust = nullptr;   ///< Null: the network alone answers
+  std::string version;
+};
+
+/// Quality in detail by item and stream, as far as it is known; may be empty.
+using QualityDetails = std::vector<std::map<std::string, models::Quality>>;
+
+/// One prediction per item of `output`, latency not set.
+std::vector<Prediction> make_predictions(const models::FusedOutput& output,
+                                         const AnswerContext& context,
+                                         const PredictOptions& options,
+                                         const QualityDetails& details);
+
+}  // namespace plait::api

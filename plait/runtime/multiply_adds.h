@@ -1,0 +1,13 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+
+namespace plait::runtime {
+
+/// Multiply-adds that `work` does on this thread: matrix products, convolutions, attention and
+/// recurrent layers by the shapes that they are called with; everything else (norms, activations,
+/// sums) is not counted, as usual in the field. Independent of device and number type. Not for
+/// nested use.
+int64_t count_multiply_adds(const std::function<void()>& work);
+
+}  // namespace plait::runtime
