@@ -98,7 +98,7 @@ at::Tensor one_second(const at::Tensor& samples, uint64_t seed) {
   first += (last - first - length) / 2;
   at::Tensor sound = held.slice(0, first, first + length);
   data::DamageRandom random(seed);
-  const auto shift = static_cast<int64_t>((random.uniform() - 0.5) * 0.1 * kDigitRate);
+  const auto shift = static_cast<int64_t>((random.uniform() - 0.5) * 0.04 * kDigitRate);
   const int64_t start =
       std::clamp<int64_t>((kDigitRate - length) / 2 + shift, 0, kDigitRate - length);
   const double level = sound.to(at::kDouble).square().mean().item<double>();
@@ -127,7 +127,7 @@ Waveform add_noise(const Waveform& speech, double snr_db, uint64_t seed) {
   return {out, kDigitRate};
 }
 
-at::Tensor digit_log_mel(const Waveform& sound) {
+at::Tensor digit_sound_features(const Waveform& sound) {
   if (sound.sample_rate != kDigitRate || sound.samples.sizes() != at::IntArrayRef({kDigitRate}))
     fail(ErrorCode::kInvalidArgument, "digits", "expected a second of sound at 8 kHz");
   static const at::Tensor kFilters =
@@ -135,8 +135,9 @@ at::Tensor digit_log_mel(const Waveform& sound) {
   at::Tensor spectrum =
       data::power_spectrum(sound.samples.unsqueeze(0), kWindow, kHop, /*reflect=*/false)[0];
   at::Tensor mel = at::matmul(kFilters, spectrum.slice(1, 0, kDigitFrames));
-  at::Tensor logs = (mel + mel.max() * 1e-8 + 1e-12).log10();
-  return (logs - logs.mean()).flatten();
+  at::Tensor floor = std::get<0>(mel.kthvalue(kDigitFrames / 5, 1, /*keepdim=*/true));
+  at::Tensor rises = (mel - floor).clamp_min(0).pow(1.0 / 3);
+  return (rises / (rises.std(/*unbiased=*/false) + 1e-6)).flatten();
 }
 
 }  // namespace plait::api

@@ -268,9 +268,9 @@ TEST(AudioVisualDigits, PicturesPairedWithTheSameDigitSpoken) {
   }
   for (const auto& [digit, count] : counts) EXPECT_EQ(count, 200) << digit;
   EXPECT_EQ(pictures.size(), 2000u);
-  EXPECT_EQ(sources, (std::map<std::string, int>{{"recorded", 200}, {"synthetic", 1800}}));
-  EXPECT_EQ(languages.size(), 5u);
-  EXPECT_EQ(speakers.size(), 40u);
+  EXPECT_EQ(sources, (std::map<std::string, int>{{"recorded", 80}, {"synthetic", 1920}}));
+  EXPECT_EQ(languages, (std::map<std::string, int>{{"en", 1000}, {"fr", 1000}}));
+  EXPECT_EQ(speakers.size(), 26u);
   // The first picture of the package is a nought: a hole in the middle, ink around it.
   at::Tensor nought = row(*items[0], "image").select(2, 0).to(at::kFloat);
   EXPECT_EQ(label(*items[0], "category"), "0");
