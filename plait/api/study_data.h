@@ -19,7 +19,10 @@ StudyData basic_motions_study(uint64_t seed, const StudyProgress& progress = {})
 StudyData har_study(uint64_t seed, const StudyProgress& progress = {});
 /// Tux Paint's stamps: picture, caption and French speech, by frozen published encoders.
 StudyData stamps_study(uint64_t seed, const StudyProgress& progress = {});
-/// Vibration of bearings.
+/// The same with at most `items` of each class on either side of the split; 0: all.
+StudyData stamps_subset_study(int64_t items, uint64_t seed, const StudyProgress& progress = {});
+/// Vibration, thermal picture and log of a bearing (synthetic: simulated); "shifted_machine" shows
+/// another machine with the same bearing, where nothing is damaged.
 StudyData bearing_study(uint64_t seed, const StudyProgress& progress = {});
 
 }  // namespace plait::api

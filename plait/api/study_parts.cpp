@@ -62,7 +62,11 @@ class Builder {
   }
 
   StudyData build() {
-    StudyData out{plan_.dataset, plan_.licence, plan_.note, plan_.classes, {}, {}, {}};
+    StudyData out;
+    out.dataset = plan_.dataset;
+    out.licence = plan_.licence;
+    out.note = plan_.note;
+    out.classes = plan_.classes;
     for (const StudyStream& stream : plan_.streams) out.streams.push_back(stream.name);
     build_train(out.train);
     for (size_t m = 0; m < plan_.streams.size(); ++m)

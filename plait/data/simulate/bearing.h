@@ -66,19 +66,19 @@ struct BearingConfig {
   int64_t samples = 8192;      ///< Of the vibration, one second
   double slip = 0.01;          ///< Deviation of the time between two impacts, in such times
   Range defect = {0.15, 1.0};  ///< Size, 1 = fully grown; drawn uniformly in its logarithm
-  double impact_g = 2.6;       ///< Of a fully grown defect at 29 Hz and 1,000 N
+  double impact_g = 2.2;       ///< Of a fully grown defect at 29 Hz and 1,000 N
   double shocks_hz = 4;        ///< Blows from elsewhere, whatever the state
 
   int64_t rows = 48, columns = 64;  ///< Of the thermal picture, `pixel_mm` wide each
   double pixel_mm = 3;
-  double conductance = 0.3;      ///< W/K: conductivity of the housing times its thickness
+  double conductance = 0.15;     ///< W/K: conductivity of the housing times its thickness
   double viscosity_mm2_s = 20;   ///< Of the base oil at running temperature
   double friction_spread = 0.2;  ///< Deviation of ln(friction): grease fill, seals
   double camera_noise_k = 0.12;
-  Range camera_c = {0, 90};  ///< Temperatures of grey values 0 and 255
+  Range camera_c = {10, 70};  ///< Temperatures of grey values 0 and 255
 
-  double silent_notes = 0.25;      ///< Share of log entries that say nothing of the state,
-  double misleading_notes = 0.12;  ///< that sound like another state,
+  double silent_notes = 0.22;      ///< Share of log entries that say nothing of the state,
+  double misleading_notes = 0.10;  ///< that sound like another state,
   double typing_errors = 0.02;     ///< and of letters that are mistyped
 };
 

@@ -139,7 +139,7 @@ at::Tensor simulate_thermal(const BearingConfig& c, const BearingItem& item,
   // Not every picture is taken when the machine is warm.
   const double warm = 1 - std::exp(-(0.5 + 3 * random.uniform()));
   const double ambient = draw(c.machine.ambient_c, random) + 0.5 * random.normal();
-  const int64_t down = random.below(5) - 2, right = random.below(5) - 2;
+  const int64_t down = random.below(3) - 1, right = random.below(3) - 1;
   at::Tensor out = at::empty({c.rows, c.columns, 3}, at::kByte);
   auto* pixels = out.data_ptr<uint8_t>();
   // Every column of the sensor has an offset of its own, and the air is warmer at the top.
