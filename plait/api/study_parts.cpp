@@ -367,7 +367,9 @@ std::function<at::Tensor(const std::vector<Value>& values)> encode_each(
   };
 }
 
-at::Tensor Projection::operator()(const at::Tensor& x) const { return at::matmul(x - mean, axes); }
+at::Tensor Projection::operator()(const at::Tensor& x) const {
+  return at::matmul(x.to(at::kFloat) - mean, axes);
+}
 
 Projection fit_projection(const at::Tensor& x, int64_t components, double energy) {
   expect(x.dim() == 2 && x.size(0) > 1 && components > 0 && energy > 0,
