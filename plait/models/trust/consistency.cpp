@@ -2,11 +2,9 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <string>
 
 #include "plait/core/error.h"
-#include "plait/core/tensor_map.h"
 
 namespace plait::models {
 namespace {
@@ -14,30 +12,18 @@ namespace {
 constexpr double kRidge = 0.01;  ///< Share of a coordinate's variance
 constexpr double kMostNats = 20;
 
-/// W with W Wᵀ = Σ⁻¹, and log|Σ|.
-std::pair<at::Tensor, double> whitening_of(const at::Tensor& rows, double lost_degrees) {
-  const auto n = static_cast<double>(rows.size(0));
-  at::Tensor covariance = at::matmul(rows.t(), rows) / std::max(n - lost_degrees, n / 2);
-  at::Tensor floor = kRidge * at::eye(rows.size(1), rows.options());
-  auto [values, axes] = at::linalg_eigh(covariance + floor);
-  values = values.clamp_min(kRidge / 2);
-  return {axes / values.sqrt(), values.log().sum().item<double>()};
-}
-
 }  // namespace
 
 CrossConsistency::CrossConsistency(std::vector<int64_t> widths) : widths_(std::move(widths)) {
   pairs_.resize(widths_.size());
+  int64_t begin = 0;
+  for (int64_t width : widths_) begin_.push_back(begin), begin += width;
   for (size_t a = 0; a < widths_.size(); ++a) {
-    const std::string own = std::to_string(a);
-    mean_.push_back(add_buffer(own + ".mean", at::zeros({widths_[a]})));
-    whitening_.push_back(add_buffer(own + ".whitening", at::eye(widths_[a])));
     for (size_t b = 0; b < widths_.size(); ++b) {
       Pair pair;
       if (a != b) {
-        const std::string name = own + "." + std::to_string(b) + ".";
-        pair.weight = add_buffer(name + "weight", at::zeros({widths_[a], widths_[b]}));
-        pair.residual = add_buffer(name + "residual", at::eye(widths_[b]));
+        const std::string name = std::to_string(a) + "." + std::to_string(b) + ".";
+        pair.whitening = add_buffer(name + "whitening", at::eye(widths_[b]));
         pair.shift = add_buffer(name + "shift", at::zeros({}));
         pair.fitted = add_buffer(name + "fitted", at::zeros({}));
       }
@@ -46,60 +32,46 @@ CrossConsistency::CrossConsistency(std::vector<int64_t> widths) : widths_(std::m
   }
 }
 
-void CrossConsistency::fit(const std::vector<at::Tensor>& x, const at::Tensor& present) {
+void CrossConsistency::fit(const std::vector<at::Tensor>& told, const std::vector<at::Tensor>& x,
+                           const at::Tensor& present) {
   at::NoGradGuard no_grad;
-  std::vector<at::Tensor> centred;
-  std::vector<double> volume;
-  for (size_t m = 0; m < widths_.size(); ++m) {
-    at::Tensor rows = present.select(1, static_cast<int64_t>(m)).nonzero().squeeze(1);
-    at::Tensor own = x[m].index_select(0, rows).to(at::kDouble);
-    require(own.size(0) > 0, "trust", "expected items with every stream");
-    mean_[m].copy_(own.mean(0));
-    auto [whitening, log_volume] = whitening_of(own - own.mean(0), 1);
-    whitening_[m].copy_(whitening);
-    volume.push_back(log_volume);
-    centred.push_back(x[m].to(at::kDouble) - own.mean(0));
-  }
   for (size_t a = 0; a < widths_.size(); ++a) {
     for (size_t b = 0; b < widths_.size(); ++b) {
       if (a == b) continue;
       at::Tensor both = at::logical_and(present.select(1, static_cast<int64_t>(a)),
                                         present.select(1, static_cast<int64_t>(b)));
       at::Tensor rows = both.nonzero().squeeze(1);
-      if (rows.size(0) < 2 * std::max(widths_[a], widths_[b])) continue;
-      at::Tensor from = centred[a].index_select(0, rows), to = centred[b].index_select(0, rows);
-      at::Tensor gram = at::matmul(from.t(), from);
-      at::Tensor ridge =
-          kRidge * static_cast<double>(rows.size(0)) * at::eye(widths_[a], gram.options());
-      at::Tensor weight = at::linalg_solve(gram + ridge, at::matmul(from.t(), to));
-      auto [whitening, log_volume] =
-          whitening_of(to - at::matmul(from, weight), static_cast<double>(widths_[a]));
+      if (rows.size(0) < 2 * widths_[b]) continue;
+      at::Tensor missed =
+          (x[b] - told[a].narrow(1, begin_[b], widths_[b])).index_select(0, rows).to(at::kDouble);
+      at::Tensor covariance = at::matmul(missed.t(), missed) / static_cast<double>(rows.size(0));
+      covariance = covariance + kRidge * at::eye(widths_[b], covariance.options());
+      auto [values, axes] = at::linalg_eigh(covariance);
+      values = values.clamp_min(kRidge);
       const Pair& pair = pairs_[a][b];
-      pair.weight.copy_(weight);
-      pair.residual.copy_(whitening);
-      pair.shift.fill_(0.5 * (volume[b] - log_volume));
+      pair.whitening.copy_(axes / values.sqrt());
+      pair.shift.fill_(-0.5 * values.log().sum().item<double>());
       pair.fitted.fill_(1);
     }
   }
 }
 
-at::Tensor CrossConsistency::ratio(const std::vector<at::Tensor>& x) const {
-  std::vector<at::Tensor> centred, alone, rows;
-  for (size_t m = 0; m < widths_.size(); ++m) {
-    centred.push_back(x[m] - mean_[m]);
-    alone.push_back(at::matmul(centred[m], whitening_[m]).square().sum(-1));
-  }
+at::Tensor CrossConsistency::ratio(const std::vector<at::Tensor>& told,
+                                   const std::vector<at::Tensor>& x,
+                                   const at::Tensor& alone) const {
+  std::vector<at::Tensor> rows;
   for (size_t b = 0; b < widths_.size(); ++b) {
     for (size_t a = 0; a < widths_.size(); ++a) {
+      at::Tensor without = alone.select(1, static_cast<int64_t>(b));
       if (a == b) {
-        rows.push_back(at::zeros_like(alone[b]));
+        rows.push_back(at::zeros_like(without));
         continue;
       }
       const Pair& pair = pairs_[a][b];
-      at::Tensor left = centred[b] - at::matmul(centred[a], pair.weight);
-      at::Tensor given = at::matmul(left, pair.residual).square().sum(-1);
-      at::Tensor nats = pair.shift + 0.5 * (alone[b] - given);
-      rows.push_back((nats * pair.fitted).clamp(-kMostNats, kMostNats));
+      at::Tensor missed = x[b] - told[a].narrow(1, begin_[b], widths_[b]);
+      at::Tensor given =
+          pair.shift - 0.5 * at::matmul(missed, pair.whitening).square().sum(-1);
+      rows.push_back(((given - without) * pair.fitted).clamp(-kMostNats, kMostNats));
     }
   }
   const auto m = static_cast<int64_t>(widths_.size());

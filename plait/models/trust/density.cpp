@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "plait/core/error.h"
 #include "plait/core/tensor_map.h"
@@ -14,13 +15,18 @@ constexpr double kRidge = 1e-3;  ///< Share of the identity in covariances of un
 
 }  // namespace
 
+int64_t ClassDensity::coordinate_count(int64_t width, int64_t components) {
+  return std::min({components, width, int64_t{64}}) + 1;
+}
+
 ClassDensity::ClassDensity(int64_t width, int64_t components, int64_t classes, int64_t reference) {
-  const int64_t p = std::min({components, width, int64_t{64}});
+  const int64_t p = coordinate_count(width, components) - 1;
   center_ = add_buffer("center", at::zeros({width}));
   components_ = add_buffer("components", at::zeros({width, p}));
   scale_ = add_buffer("scale", at::ones({p + 1}));
   class_means_ = add_buffer("class_means", at::zeros({classes, p + 1}));
   whitening_ = add_buffer("whitening", at::eye(p + 1));
+  log_volume_ = add_buffer("log_volume", at::zeros({}));
   reference_ = add_buffer("reference", at::zeros({reference}));
   limit_ = add_buffer("limit", at::ones({}));
 }
@@ -64,13 +70,21 @@ void ClassDensity::fit(const at::Tensor& x, const at::Tensor& target) {
   shared = shared + kRidge * at::eye(p + 1, at::kDouble);
   auto [values, axes] = at::linalg_eigh(shared);
   class_means_.copy_(means);
-  whitening_.copy_(axes / values.clamp_min(kRidge).sqrt());
+  values = values.clamp_min(kRidge);
+  whitening_.copy_(axes / values.sqrt());
+  log_volume_.fill_(0.5 * values.log().sum().item<double>() + std::log(classes));
 }
 
-at::Tensor ClassDensity::distance(const at::Tensor& x) const {
-  at::Tensor z = at::matmul(coordinates(x), whitening_);
-  at::Tensor means = at::matmul(class_means_, whitening_);
-  return at::cdist(z, means).amin(-1);
+at::Tensor ClassDensity::to_classes(const at::Tensor& coordinates) const {
+  return at::cdist(at::matmul(coordinates, whitening_), at::matmul(class_means_, whitening_));
+}
+
+at::Tensor ClassDensity::distance_of(const at::Tensor& coordinates) const {
+  return to_classes(coordinates).amin(-1);
+}
+
+at::Tensor ClassDensity::log_density(const at::Tensor& coordinates) const {
+  return at::logsumexp(-0.5 * to_classes(coordinates).square(), -1) - log_volume_;
 }
 
 void ClassDensity::set_reference(const at::Tensor& clean_distances, double limit) {

@@ -21,9 +21,14 @@ class ClassDensity : public Module {
   /// [N, D] → [N, P + 1]: principal components and the norm of what they leave out, each with unit
   /// deviation.
   at::Tensor coordinates(const at::Tensor& x) const;
-  int64_t coordinate_count() const { return scale_.size(0); }
+  /// P + 1 for such features.
+  static int64_t coordinate_count(int64_t width, int64_t components);
   /// [N, D] → [N]: Mahalanobis distance to the nearest class.
-  at::Tensor distance(const at::Tensor& x) const;
+  at::Tensor distance(const at::Tensor& x) const { return distance_of(coordinates(x)); }
+  /// The same of coordinates [N, P + 1].
+  at::Tensor distance_of(const at::Tensor& coordinates) const;
+  /// Log density [N] of coordinates, all classes alike, without the constant of 2π.
+  at::Tensor log_density(const at::Tensor& coordinates) const;
   /// Keeps the distances of clean rows that `fit` has not seen as reference for p-values, and
   /// `limit` (the largest distance at which an input was still useful).
   void set_reference(const at::Tensor& clean_distances, double limit);
@@ -36,7 +41,11 @@ class ClassDensity : public Module {
   at::Tensor excess(const at::Tensor& distance) const;
 
  private:
-  at::Tensor center_, components_, scale_, class_means_, whitening_, reference_, limit_;
+  /// [N, P + 1] → [N, K] Mahalanobis distances.
+  at::Tensor to_classes(const at::Tensor& coordinates) const;
+
+  at::Tensor center_, components_, scale_, class_means_, whitening_, log_volume_, reference_,
+      limit_;
 };
 
 }  // namespace plait::models

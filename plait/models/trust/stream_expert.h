@@ -1,36 +1,78 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 
 #include "plait/models/layers/layers.h"
 #include "plait/models/trust/density.h"
 #include "plait/models/trust/feature_scale.h"
+#include "plait/models/trust/radial_regression.h"
 
 namespace plait::models {
 
-/// One stream's own classifier on frozen features: standardise → (dropout, linear, GELU) → dropout,
-/// linear, with the temperature that calibrates it and the density of its features.
+/// One stream's own classifier on frozen features, the mean of two that err differently:
+///
+///   logits = r · network(x) + (1 − r) · [log π + (f(x) − π) / t]
+///
+/// a network (standardise → dropout, linear, GELU → dropout, linear), and a regression on radial
+/// basis functions whose targets are the classes, one-hot, and the density coordinates of every
+/// stream: what this one tells of the others (see CrossConsistency). With the temperature that
+/// calibrates them and the density of the stream's features.
 class StreamExpert : public Module {
  public:
-  /// `hidden` 0: a linear classifier.
-  StreamExpert(int64_t width, int64_t classes, int64_t hidden, double dropout, int64_t components);
+  struct Shape {
+    int64_t width = 0, classes = 0;
+    int64_t hidden = 0;  ///< 0: a linear network
+    double dropout = 0;
+    int64_t components = 1;  ///< Of the density
+    int64_t landmarks = 0;   ///< Of the radial basis functions; 0: the network alone
+    int64_t told = 0;        ///< Coordinates of all streams
+  };
+  explicit StreamExpert(const Shape& shape);
 
   /// Takes mean and deviation of the columns of x [N, D].
   void fit_scale(const at::Tensor& x);
   at::Tensor standardise(const at::Tensor& x) const;
+  /// What both classifiers say of raw features [B, D].
+  struct Says {
+    at::Tensor network, radial;  ///< Logits [B, K], not tempered; without landmarks both are one
+    at::Tensor told;             ///< [B, told] coordinates of every stream; 0 without landmarks
+  };
+  Says says(const at::Tensor& x) const;
+  /// The network's part of `says`, differentiable.
+  at::Tensor network(const at::Tensor& x) const;
+  at::Tensor mix(const Says& says) const;
+  /// Fits the regression to raw features [N, D], classes [N] and the coordinates of every stream
+  /// [N, told]; `temperature` finds t for what each row is told by all others.
+  /// @return [N, told]: the coordinates that each row is told by all others.
+  at::Tensor fit_radial(const at::Tensor& x, const at::Tensor& target, const at::Tensor& told,
+                        const RadialRegression::Shape& shape, uint64_t seed,
+                        const std::function<double(const at::Tensor& logits)>& temperature);
+  /// The kernel and ridge whose left-one-out scores [N, K] `loss` likes best.
+  RadialRegression::Shape choose_radial(
+      const at::Tensor& x, const at::Tensor& target,
+      const std::function<double(const at::Tensor& scores)>& loss) const;
+  bool has_radial() const { return radial_ != nullptr; }
   /// [B, D] raw features → logits [B, K], not tempered.
-  at::Tensor logits(const at::Tensor& x) const;
+  at::Tensor logits(const at::Tensor& x) const { return mix(says(x)); }
   double temperature() const;
   void set_temperature(double value);
+  /// Share of the network, in [0, 1].
+  void set_share(double value);
+  double share() const;
   ClassDensity& density() { return *density_; }
   const ClassDensity& density() const { return *density_; }
 
  private:
-  at::Tensor temperature_;
+  at::Tensor radial_logits(const at::Tensor& scores) const;
+
+  int64_t classes_, told_;
+  at::Tensor temperature_, share_, radial_temperature_, frequency_;
   std::shared_ptr<FeatureScale> scale_;
   std::shared_ptr<Dropout> dropout_;
   std::shared_ptr<Linear> hidden_, output_;
+  std::shared_ptr<RadialRegression> radial_;
   std::shared_ptr<ClassDensity> density_;
 };
 

@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "plait/core/error.h"
 
@@ -13,6 +14,7 @@ namespace {
 constexpr double kExcessSlope = 3;       ///< ε rises to 1 − e⁻³ at e times the limit
 constexpr double kConsensusFloor = 0.1;  ///< ε of every stream when the gate forms the consensus
 constexpr int kLooks = 3;                ///< How often the gates look at the consensus
+constexpr double kFarthest = 1e4;        ///< Deviations, beyond which all is alike
 constexpr double kInitialTrust = 2.5;    ///< Logit of 1 − ε before training
 
 /// Nats on a scale that tells 1 from 3 as well as 10 from 30.
@@ -24,6 +26,15 @@ at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior)
   return at::softmax(others + log_prior, -1);
 }
 
+/// The least of `values` [B, M] among the other streams that are there; 0 where there is none.
+at::Tensor least_other(const at::Tensor& values, const at::Tensor& present) {
+  const int64_t streams = values.size(1);
+  at::Tensor seen = at::logical_and(present.unsqueeze(1), at::eye(streams).eq(0));
+  at::Tensor each = values.unsqueeze(1).expand({-1, streams, -1});
+  at::Tensor least = at::where(seen, each, at::full({}, kFarthest)).amin(-1);
+  return at::where(seen.any(-1), least, at::zeros({}));
+}
+
 }  // namespace
 
 void TrustFusion::Config::visit(ConfigVisitor& v) {
@@ -32,6 +43,8 @@ void TrustFusion::Config::visit(ConfigVisitor& v) {
   v.field("classes", classes, "Number of classes", {.min = 2, .max = 1e6});
   v.field("hidden", hidden, "Hidden width of the experts; 0: linear", {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout of the experts", {.min = 0, .max = 0.95});
+  v.field("landmarks", landmarks, "Landmarks of the experts' radial basis functions; 0: none",
+          {.min = 0, .max = 65536});
   v.field("components", components, "Principal components of the densities", {.min = 1, .max = 64});
   v.field("gate_hidden", gate_hidden, "Hidden width of the gates", {.min = 1, .max = 1024});
   v.field("floor", floor, "Least probability that a stream misleads", {.min = 1e-4, .max = 0.5});
@@ -43,6 +56,7 @@ TrustFusion::Config TrustFusion::Config::tiny() {
   c.widths = {5, 7};
   c.classes = 3;
   c.hidden = 8;
+  c.landmarks = 6;
   c.components = 3;
   return c;
 }
@@ -58,13 +72,20 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
   config_.validate();
   const auto m = static_cast<int64_t>(config_.streams.size());
   auto experts = std::make_shared<ModuleList<StreamExpert>>();
+  std::vector<int64_t> coordinates;
+  for (int64_t width : config_.widths)
+    coordinates.push_back(ClassDensity::coordinate_count(width, config_.components));
   for (int64_t i = 0; i < m; ++i) {
-    experts_.push_back(experts->append(config_.widths[i], config_.classes, config_.hidden,
-                                       config_.dropout, config_.components));
+    experts_.push_back(experts->append(StreamExpert::Shape{
+        .width = config_.widths[i],
+        .classes = config_.classes,
+        .hidden = config_.hidden,
+        .dropout = config_.dropout,
+        .components = config_.components,
+        .landmarks = config_.landmarks,
+        .told = std::accumulate(coordinates.begin(), coordinates.end(), int64_t{0})}));
   }
   add_child("experts", experts);
-  std::vector<int64_t> coordinates;
-  for (const auto& expert : experts_) coordinates.push_back(expert->density().coordinate_count());
   consistency_ = add<CrossConsistency>("consistency", coordinates);
   const int64_t h = config_.gate_hidden;
   weight1_ = add_parameter("gate.weight1", at::zeros({m, kGateInputs, h}));
@@ -120,19 +141,32 @@ Evidence TrustFusion::gather(const std::vector<at::Tensor>& pooled, const at::Te
   return weigh(look(pooled, present), quality, present);
 }
 
+at::Tensor TrustFusion::features_of(const std::vector<at::Tensor>& pooled,
+                                    const at::Tensor& present, size_t m) const {
+  return pooled[m].defined() ? where_present(pooled[m], present, m)
+                             : at::zeros({present.size(0), config_.widths[m]});
+}
+
+at::Tensor TrustFusion::coordinates_of(const at::Tensor& features, size_t m) const {
+  return experts_[m]->density().coordinates(
+      experts_[m]->standardise(features).clamp(-kFarthest, kFarthest));
+}
+
 TrustFusion::Raw TrustFusion::look(const std::vector<at::Tensor>& pooled,
                                    const at::Tensor& present) const {
-  std::vector<at::Tensor> logits, distances, coordinates;
+  std::vector<at::Tensor> logits, distances, coordinates, told, alone;
   for (size_t m = 0; m < experts_.size(); ++m) {
     const StreamExpert& expert = *experts_[m];
-    at::Tensor x = pooled[m].defined() ? where_present(pooled[m], present, m)
-                                       : at::zeros({present.size(0), config_.widths[m]});
-    at::Tensor standard = expert.standardise(x);
-    logits.push_back(expert.logits(x));
-    distances.push_back(expert.density().distance(standard));
-    coordinates.push_back(expert.density().coordinates(standard));
+    at::Tensor x = features_of(pooled, present, m);
+    StreamExpert::Says says = expert.says(x);
+    logits.push_back(expert.mix(says));
+    told.push_back(says.told);
+    coordinates.push_back(coordinates_of(x, m));
+    distances.push_back(expert.density().distance_of(coordinates[m]));
+    alone.push_back(expert.density().log_density(coordinates[m]));
   }
-  return {at::stack(logits, 1), at::stack(distances, 1), consistency_->ratio(coordinates)};
+  return {at::stack(logits, 1), at::stack(distances, 1),
+          consistency_->ratio(told, coordinates, at::stack(alone, 1))};
 }
 
 Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
@@ -159,32 +193,41 @@ at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) cons
   return at::where(here, mixed.log(), at::zeros_like(mixed));
 }
 
-at::Tensor TrustFusion::gate_inputs(const Evidence& e, const at::Tensor& suspicion) const {
+TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& suspicion) const {
   const double classes = std::log(static_cast<double>(config_.classes));
   at::Tensor p = e.log_probabilities.exp();
   at::Tensor entropy = -(p * e.log_probabilities).sum(-1) / classes;
   at::Tensor consensus = leave_one_out(pool(e, suspicion), log_prior_);
-  at::Tensor agreement = (p * consensus).sum(-1).clamp_min(1e-6).log() / classes;
+  at::Tensor agreed = (p * consensus).sum(-1), by_chance = (p * log_prior_.exp()).sum(-1);
+  at::Tensor agreement = agreed.clamp_min(1e-6).log() / classes;
+  at::Tensor kappa = ((agreed - by_chance) / (1 - by_chance).clamp_min(1e-3)).clamp(0, 1);
   // Consistency with the others, in the mean by how far each is trusted, and with the best of them.
   at::Tensor trusted = (1 - suspicion) * e.present.to(at::kFloat);
   at::Tensor others = trusted.unsqueeze(1) * (1 - at::eye(trusted.size(1)));
   at::Tensor nats = e.consistency * others;
   at::Tensor joined = nats.clamp_min(0).sum(-1), torn = nats.clamp_max(0).sum(-1);
   at::Tensor best = nats.amax(-1);
-  return at::stack(
+  // How torn the others are among themselves: whose fault it is.
+  at::Tensor both = nats.clamp_max(0) * trusted.unsqueeze(2);
+  at::Tensor without = both.sum({1, 2}).unsqueeze(1) - both.sum(2) - both.sum(1);
+  Look out;
+  out.inputs = at::stack(
       {entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5, e.unusual,
-       e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality},
+       e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality,
+       least_other(e.unusual, e.present), squash(without)},
       -1);
+  out.excess = (e.excess - kappa * least_other(e.excess, e.present)).clamp_min(0);
+  return out;
 }
 
 at::Tensor TrustFusion::breakage(const Evidence& e) const {
   // The second look weighs the others by what the first one thought of them.
   at::Tensor eps = at::full_like(e.quality, kConsensusFloor);
-  for (int look = 0; look < kLooks; ++look) {
-    at::Tensor r = gate_inputs(e, eps).permute({1, 0, 2});  // [M, B, inputs]
-    at::Tensor h = at::gelu(at::baddbmm(bias1_, r, weight1_));
+  for (int i = 0; i < kLooks; ++i) {
+    Look look = look_at(e, eps);
+    at::Tensor h = at::gelu(at::baddbmm(bias1_, look.inputs.permute({1, 0, 2}), weight1_));
     at::Tensor trust = at::sigmoid(at::baddbmm(bias2_, h, weight2_)).squeeze(-1).t();
-    eps = 1 - trust * (-kExcessSlope * e.excess).exp();
+    eps = 1 - trust * (-kExcessSlope * look.excess).exp();
     eps = at::where(e.present, eps.clamp(config_.floor, 1), at::ones_like(eps));
   }
   return eps;

@@ -35,11 +35,14 @@ struct TrustOutput {
 ///   log p(y) = log π(y) + a_S Σ_{m∈S} log[((1 − ε_m) p_m(y) + ε_m π(y)) / π(y)]
 ///
 /// p_m are calibrated experts, π the prior, S the present streams, a_S one scalar per subset.
-/// ε_m = 1 − σ(g_m(r_m)) · exp(−3 · excess_m), at least ε₀: a small gate g_m reads entropy,
-/// confidence, agreement with the consensus of the others, consistency with them, density and
-/// signal quality; beyond anything seen the density alone switches a stream off. One stream moves
-/// no log-odds by more than a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can outvote the others by
-/// being loud. Thread-safe in eval mode.
+/// ε_m = 1 − σ(g_m(r_m)) · exp(−3 · [excess_m − κ_m · min_{j≠m} excess_j]₊), at least ε₀: a small
+/// gate g_m reads entropy, confidence, agreement with the consensus of the others, consistency with
+/// them and among them, density (its own and the least unusual other's) and signal quality; beyond
+/// anything seen
+/// the density alone switches a stream off. What all streams share of such an excess does not count
+/// as far as they agree beyond chance (κ_m): a change of everything at once is no single stream's
+/// defect. One stream moves no log-odds by more than a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can
+/// outvote the others by being loud. Thread-safe in eval mode.
 class TrustFusion : public Module {
  public:
   struct Config {
@@ -48,6 +51,7 @@ class TrustFusion : public Module {
     int64_t classes = 0;
     int64_t hidden = 64;  ///< Of the experts; 0 = linear
     double dropout = 0.2;
+    int64_t landmarks = 1024;  ///< Of the experts' radial basis functions; 0: networks alone
     int64_t components = 16;   ///< Principal components of the densities
     int64_t gate_hidden = 24;  ///< Of the gates
     double floor = 0.05;       ///< ε₀
@@ -55,7 +59,7 @@ class TrustFusion : public Module {
     static Config tiny();
     void validate() const;
   };
-  static constexpr int64_t kGateInputs = 11;
+  static constexpr int64_t kGateInputs = 13;
   static constexpr int64_t kMaxStreams = 12;
 
   explicit TrustFusion(Config config);
@@ -70,6 +74,11 @@ class TrustFusion : public Module {
     at::Tensor consistency;  ///< [B, M, M]
   };
   Raw look(const std::vector<at::Tensor>& pooled, const at::Tensor& present) const;
+  /// pooled[m] as the experts take it: 0 where absent.
+  at::Tensor features_of(const std::vector<at::Tensor>& pooled, const at::Tensor& present,
+                         size_t m) const;
+  /// The density's coordinates [B, P_m + 1] of these.
+  at::Tensor coordinates_of(const at::Tensor& features, size_t m) const;
   /// Tempers and compares with the references.
   Evidence weigh(const Raw& raw, const at::Tensor& quality, const at::Tensor& present) const;
   /// The gates' own parameters.
@@ -97,7 +106,12 @@ class TrustFusion : public Module {
   static at::Tensor subset_of(const at::Tensor& present);
 
  private:
-  at::Tensor gate_inputs(const Evidence& e, const at::Tensor& suspicion) const;
+  /// One look at the others, whom `suspicion` [B, M] weighs.
+  struct Look {
+    at::Tensor inputs;  ///< [B, M, kGateInputs]
+    at::Tensor excess;  ///< [B, M] beyond what all streams share as far as they agree
+  };
+  Look look_at(const Evidence& e, const at::Tensor& suspicion) const;
   at::Tensor pool(const Evidence& e, const at::Tensor& breakage) const;
 
   Config config_;

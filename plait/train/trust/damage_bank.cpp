@@ -35,6 +35,9 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
   auto uniform = [&](at::IntArrayRef shape) { return at::rand(shape, generator); };
   at::Tensor touched = uniform({n}) >= options.clean_items;
   at::Tensor rate = uniform({n}) * options.most_hit * touched;
+  at::Tensor drifts = (uniform({n}) < options.drift).unsqueeze(1);
+  at::Tensor drift = (uniform({n, 1}) * std::log(options.max_drift / options.min_drift)).exp() *
+                     options.min_drift;
   BankItems out;
   std::vector<at::Tensor> qualities, kept;
   for (int64_t m = 0; m < streams; ++m) {
@@ -50,12 +53,14 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
         quality = at::where(here, quality_of(data, static_cast<size_t>(m), v), quality);
       }
     }
+    const at::Tensor& spread = deviation[static_cast<size_t>(m)];
+    at::Tensor offset = spread * at::randn({x.size(1)}, generator);
+    x = at::where(drifts, x + drift * offset, x);
     // At most one of noise, occlusion and swap befalls a stream of an item.
     at::Tensor hit = uniform({n}) < rate, draw = uniform({n});
     auto between = [&](double low, double share) {
       return at::logical_and(hit, at::logical_and(draw >= low, draw < low + share)).unsqueeze(1);
     };
-    const at::Tensor& spread = deviation[static_cast<size_t>(m)];
     at::Tensor strength =
         (uniform({n, 1}) * std::log(options.max_noise / options.min_noise)).exp() *
         options.min_noise;

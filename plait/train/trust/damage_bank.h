@@ -14,8 +14,12 @@ struct BankOptions {
   double most_hit = 1.0;
   /// What befalls a hit stream, in shares: Gaussian noise of log-uniform strength; 10 to 90 % of
   /// the features become the mean; another item's features.
-  double noise = 0.5, occlusion = 0.2, swap = 0.3;
+  double noise = 0.4, occlusion = 0.15, swap = 0.45;
   double min_noise = 0.1, max_noise = 30;
+  /// Share of the items whose streams all change alike before anything else befalls them: one offset
+  /// per feature and pass, of log-uniform strength. Nothing is broken then.
+  double drift = 0.2;
+  double min_drift = 0.3, max_drift = 6;
   double missing = 0.15;     ///< Absent; never all streams of an item
   double clean_items = 0.3;  ///< Items that stay as they are
 };

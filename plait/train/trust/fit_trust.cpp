@@ -14,6 +14,7 @@
 #include "plait/train/golden_section.h"
 #include "plait/train/optimizer.h"
 #include "plait/train/trust/damage_bank.h"
+#include "plait/train/trust/trust_experts.h"
 
 namespace plait::train {
 namespace {
@@ -34,83 +35,10 @@ TrustFusion::Config make_config(const TrustData& data, const std::vector<std::st
   config.classes = classes;
   config.hidden = options.hidden;
   config.dropout = options.dropout;
+  config.landmarks = std::min(options.landmarks, data.size());
   config.components = options.components;
   config.floor = options.floor;
   return config;
-}
-
-TrustData rows_of(const TrustData& data, const at::Tensor& rows) {
-  TrustData out;
-  auto pick = [&](const std::vector<std::vector<at::Tensor>>& from) {
-    std::vector<std::vector<at::Tensor>> to;
-    for (const auto& variants : from) {
-      to.emplace_back();
-      for (const at::Tensor& x : variants) to.back().push_back(x.index_select(0, rows));
-    }
-    return to;
-  };
-  out.features = pick(data.features);
-  out.quality = pick(data.quality);
-  out.present = data.present.index_select(0, rows);
-  out.target = data.target.index_select(0, rows);
-  return out;
-}
-
-/// Trains one expert on the items that have the stream.
-void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
-                  const at::Tensor& target, const TrustOptions& options, uint64_t seed) {
-  at::AutoGradMode grad(true);
-  expert.fit_scale(variants[0]);
-  expert.initialize(seed);
-  expert.train(true);
-  auto generator = at::detail::createCPUGenerator(mix_seed(seed, 1));
-  expert.set_generator(generator);
-  ParameterGroup group{expert.named_parameters(), 1.0, options.weight_decay};
-  for (auto& [name, tensor] : group.parameters) tensor.requires_grad_(true);
-  AdamW optimizer({group}, {});
-  const int64_t n = target.size(0), batch = std::min(options.batch_size, n);
-  const int64_t steps = options.expert_epochs * ((n + batch - 1) / batch);
-  int64_t step = 0;
-  for (int64_t epoch = 0; epoch < options.expert_epochs; ++epoch) {
-    at::Tensor x = draw_copies(variants, generator);
-    for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
-      at::Tensor loss = at::cross_entropy_loss(expert.logits(x.index_select(0, rows)),
-                                               target.index_select(0, rows), {},
-                                               at::Reduction::Mean, -1, options.label_smoothing);
-      optimizer.zero_grad();
-      loss.backward();
-      const double done = static_cast<double>(step++) / static_cast<double>(steps);
-      optimizer.step(options.expert_lr * 0.5 * (1 + std::cos(M_PI * done)));
-    }
-  }
-  expert.train(false);
-  expert.requires_grad_(false);
-}
-
-/// All experts with their densities, on the items of `data`.
-std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFusion::Config& config,
-                                           const TrustOptions& options, uint64_t seed) {
-  auto trust = std::make_shared<TrustFusion>(config);
-  for (size_t m = 0; m < data.features.size(); ++m) {
-    at::Tensor rows = data.present.select(1, static_cast<int64_t>(m)).nonzero().squeeze(1);
-    require(rows.size(0) >= 2, "trust",
-            ("expected at least two training items with the stream " + config.streams[m]).c_str());
-    std::vector<at::Tensor> variants;
-    for (const at::Tensor& x : data.features[m])
-      variants.push_back(x.to(at::kFloat).index_select(0, rows));
-    at::Tensor target = data.target.index_select(0, rows);
-    StreamExpert& expert = trust->expert(m);
-    train_expert(expert, variants, target, options, mix_seed(seed, m));
-    expert.density().fit(expert.standardise(variants[0]), target);
-  }
-  std::vector<at::Tensor> coordinates;
-  for (size_t m = 0; m < data.features.size(); ++m) {
-    const StreamExpert& expert = trust->expert(m);
-    at::Tensor x = models::where_present(data.features[m][0], data.present, m);
-    coordinates.push_back(expert.density().coordinates(expert.standardise(x)));
-  }
-  trust->consistency().fit(coordinates, data.present);
-  return trust;
 }
 
 struct Spread {
@@ -281,20 +209,27 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
     if (options.progress) options.progress("experts", share);
   };
 
-  auto trust = train_experts(train, config, options, mix_seed(options.seed, 5));
+  std::vector<models::RadialRegression::Shape> shapes;
+  auto trust = train_experts(train, config, options, shapes, mix_seed(options.seed, 5));
   const double parts = static_cast<double>(options.folds) + 1;
   report(1 / parts);
 
   auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 11));
   at::Tensor fold = at::randperm(train.size(), generator) % options.folds;
+  std::vector<Fold> folds;
+  for (int64_t f = 0; f < options.folds; ++f) {
+    at::Tensor rows = (fold == f).nonzero().squeeze(1);
+    auto without = train_experts(rows_of(train, (fold != f).nonzero().squeeze(1)), config, options,
+                                 shapes, mix_seed(options.seed, 5, f + 1));
+    folds.push_back({without, rows_of(train, rows), rows});
+    report(static_cast<double>(f + 2) / parts);
+  }
+  choose_shares(*trust, folds);
   Pooled clean, bank;
   const int64_t passes =
       std::max(options.bank_passes, (options.min_bank + train.size() - 1) / train.size());
   for (int64_t f = 0; f < options.folds; ++f) {
-    TrustData seen = rows_of(train, (fold != f).nonzero().squeeze(1));
-    at::Tensor rows = (fold == f).nonzero().squeeze(1);
-    TrustData held_out = rows_of(train, rows);
-    auto without = train_experts(seen, config, options, mix_seed(options.seed, 5, f + 1));
+    const auto& [without, held_out, rows] = folds[static_cast<size_t>(f)];
     append(clean, *without, clean_bank(held_out), held_out.target, rows);
     for (int64_t pass = 0; pass < passes; ++pass) {
       append(
@@ -302,7 +237,6 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
           draw_bank(held_out, spread.mean, spread.deviation, mix_seed(options.seed, 100 + pass, f)),
           held_out.target, rows);
     }
-    report(static_cast<double>(f + 2) / parts);
   }
   Joined clean_items = join(clean), bank_items = join(bank);
   set_references(*trust, clean_items, bank_items);

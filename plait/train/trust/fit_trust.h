@@ -12,6 +12,7 @@ namespace plait::train {
 struct TrustOptions {
   int64_t hidden = 128;
   double dropout = 0.2;
+  int64_t landmarks = 1024;  ///< Of the experts' radial basis functions, at most; 0: networks alone
   int64_t components = 16;
   double floor = 0.05;
   int64_t expert_epochs = 60;
@@ -41,9 +42,10 @@ struct TrustFit {
   at::Tensor clean_item, damaged_item;  ///< [N] int64 which training item it is
 };
 
-/// Fits experts (each on its own, so that no stream crowds another out), temperatures and densities
-/// on logits that no expert was trained on (out of fold), then the gates on a bank of damaged
-/// items, last the scale of every subset, clean and damaged, out of fold too: no item is set aside.
+/// Fits experts (each on its own, so that no stream crowds another out), what share of each is its
+/// network's, temperatures and densities on logits that no expert was trained on (out of fold),
+/// then the gates on a bank of damaged items, last the scale of every subset, clean and damaged,
+/// out of fold too: no item is set aside.
 /// Deterministic in the seed on one number of threads.
 /// @throws Error kInvalidArgument for shapes that do not match, fewer than two items a fold, or a
 /// stream that is not finite where present.
