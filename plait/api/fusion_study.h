@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "plait/core/json.h"
+#include "plait/train/trust/calibrate_trust.h"
 #include "plait/train/trust/trust_data.h"
 
 /// Studies of fusion under damage: what every data set gives, whatever it is made of.
@@ -27,8 +28,39 @@ struct StudyData {
   std::vector<std::string> streams;
   train::TrustData train;  ///< Variant 0 clean, further ones encoded from damaged inputs
   std::vector<StudyCondition> conditions;  ///< The first one is "clean"
+  std::vector<double> costs;  ///< Multiply-adds of each stream's encoder; empty: taken as equal
 };
 
 using StudyProgress = std::function<void(const std::string& stage, double share)>;
+
+struct StudyOptions {
+  train::TrustOptions trust;
+  train::TrustCalibrationOptions calibration;
+  std::vector<std::string> baselines;  ///< Of train::baseline_names()
+};
+
+/// Names of the static fusions of the trust fusion's own experts, as studies list them.
+const std::vector<std::string>& static_names();
+
+/// Every method on one split: the trust fusion with all that is calibrated on it ("trust"), bare of
+/// the guard ("trust_bare"), an oracle that knows which streams are hit ("oracle"), the static
+/// fusions of the same experts (the best single stream and "best_static", the best fusion of them,
+/// chosen out of fold) and trained baselines.
+/// @return {"methods": {method: {condition: {"accuracy", "nll", "brier", "ece", "aurc"}}},
+///   "seen": {condition: bool},
+///   "never_worse": {condition: {"best_single" | "best_static": {"items", "lost", "won"}}}: items
+///     that the other one has right and trust has wrong, and the other way round,
+///   "calibration": {condition: {"ece", "ece_of_calibrated"}}: the latter the mean of simulated
+///     answers that are right as often as they say,
+///   "sets": {condition: {"0.9": {"coverage", "size"}, ...}},
+///   "permuted": {condition: accuracy with breakages exchanged between items},
+///   "route": {condition: {"cost", "accuracy", "full", "lost"}},
+///   "dynmm": {condition: {"cost"}} where that baseline runs,
+///   "guard": who answers for which subset, "seconds": of the fit}
+Json run_fusion_study(const StudyData& data, const StudyOptions& options,
+                      const StudyProgress& progress = {});
+
+/// The first `count` training items of a stratified draw.
+StudyData with_fewer_items(const StudyData& data, int64_t count, uint64_t seed);
 
 }  // namespace plait::api

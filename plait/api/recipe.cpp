@@ -271,6 +271,18 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
   return out;
 }
 
+RecipeData prepare_calibration(MultimodalModel& model, const Recipe& recipe,
+                               data::DatasetSplits splits, FeatureStore* store,
+                               const StageProgress& progress) {
+  splits.test.clear();
+  const bool frozen = all_frozen(model.network());
+  // One item stays: the encoders' cost is counted with it.
+  if (!frozen && splits.train.size() > 1) splits.train.resize(1);
+  RecipeData out = prepare_features(model, recipe, splits, store, progress);
+  if (!frozen) out.train = nullptr;
+  return out;
+}
+
 train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
                                const std::string& output_dir, const StageProgress& progress,
                                const std::string& resume) {
@@ -293,6 +305,13 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
   }
   train::TrainResult result = trainer.train();
   model.network().train_mode(false);
+  calibrate_model(model, recipe, data, progress);
+  model.mark_trained();
+  return result;
+}
+
+void calibrate_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
+                     const StageProgress& progress) {
   Json calibration = Json::object({});
   for (const std::string& task : model.network().task_names()) {
     if (model.network().task_config(task).get("type", "") != "classification") continue;
@@ -302,17 +321,15 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
     TrustFitting options;
     options.fit.seed = options.calibration.seed = static_cast<uint64_t>(recipe.seed);
     options.calibration.costs = data.costs;
+    const train::FeatureDataset& source = data.train ? *data.train : *data.validation;
     if (progress) {
       options.fit.progress = [&](const std::string& stage, double share) {
         progress("trust", share, 1, stage);
       };
     }
-    model.set_trust(task, fit_trust_model(model.network(), task, *data.train, *data.validation,
-                                          options));
+    model.set_trust(task, fit_trust_model(model.network(), task, source, *data.validation, options));
   }
   model.set_calibration(calibration);
-  model.mark_trained();
-  return result;
 }
 
 Recipe with_fusion(Recipe recipe, const Json& fusion) {
@@ -324,44 +341,6 @@ Recipe with_only(Recipe recipe, const std::string& stream) {
   Json kept = recipe.model.at("streams").at(stream);
   recipe.model["streams"] = Json::object({{stream, kept}});
   return recipe;
-}
-
-std::string make_card(const MultimodalModel& model, const Recipe& recipe,
-                      const data::DatasetInfo& info, const Json& figures) {
-  std::ostringstream out;
-  out << "# A Plait model\n\nStreams: ";
-  for (const std::string& name : model.network().stream_names()) {
-    const Json& encoder = model.config().at("streams").at(name).at("encoder");
-    out << "`" << name << "` (" << to_string(model.network().modality(name)) << ", "
-        << encoder.get("type", "") << ") ";
-  }
-  out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name
-      << " (" << info.description << "). Licence of the data: " << info.licence << ".\n\n";
-  if (figures.contains("accuracy")) {
-    out << "Held-out items, seed " << recipe.seed
-        << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
-    for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
-      char line[160];
-      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(),
-                    100 * accuracy.as_double(), 100 * figures.at("ece").at(condition).as_double());
-      out << line;
-    }
-  }
-  if (const Json* retrieval = figures.find("retrieval")) {
-    for (const auto& [task, pairs] : retrieval->members()) {
-      out << "\nRetrieval in the shared space (`" << task
-          << "`), held-out items:\n\n| from → to | recall@1 | recall@10 | items "
-             "|\n|---|---|---|---|\n";
-      for (const auto& [pair, m] : pairs.members()) {
-        char line[160];
-        std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% | %.0f |\n", pair.c_str(),
-                      100 * m.at("recall@1").as_double(), 100 * m.at("recall@10").as_double(),
-                      m.at("n").as_double());
-        out << line;
-      }
-    }
-  }
-  return out.str();
 }
 
 }  // namespace plait::api

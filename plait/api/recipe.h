@@ -68,6 +68,12 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
                             const data::DatasetSplits& splits, FeatureStore* store,
                             const StageProgress& progress = {});
 
+/// The same for calibration alone: without the training split where encoders were trained on it (its
+/// features are then too good to calibrate with), and without the test split.
+RecipeData prepare_calibration(MultimodalModel& model, const Recipe& recipe,
+                               data::DatasetSplits splits, FeatureStore* store,
+                               const StageProgress& progress = {});
+
 /// The damage of the test split: every kind, from the recipe's test_severity up.
 DamagePlan test_damage(const Recipe& recipe);
 
@@ -84,13 +90,14 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
                                const std::string& output_dir, const StageProgress& progress = {},
                                const std::string& resume = "none");
 
+/// The end of train_model, for a model that is trained already: temperatures per subset of the
+/// streams, and the trust fusion of every classification task.
+void calibrate_model(MultimodalModel& model, const Recipe& recipe, const RecipeData& data,
+                     const StageProgress& progress = {});
+
 /// The recipe with another fusion layer ({"type": ...}) or with just one of its streams: baselines
 /// that share everything else.
 Recipe with_fusion(Recipe recipe, const Json& fusion);
 Recipe with_only(Recipe recipe, const std::string& stream);
-
-/// The model card: data, licences, figures.
-std::string make_card(const MultimodalModel& model, const Recipe& recipe,
-                      const data::DatasetInfo& info, const Json& figures);
 
 }  // namespace plait::api

@@ -1,6 +1,7 @@
 #include "plait/api/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace plait::api {
@@ -36,6 +37,9 @@ tr:last-child td { border-bottom: 0; } td.n { text-align: right; font-variant-nu
 .item audio { width: 150px; height: 30px; } .gone { color: var(--soft); font-style: italic; font-size: 13px; }
 .right { color: var(--good); font-weight: 600; } .wrong { color: var(--bad); font-weight: 600; }
 .caption { max-width: 210px; font-size: 13px; }
+.nats { position: relative; height: 6px; margin-top: 3px; background: linear-gradient(90deg, transparent calc(50% - .5px), var(--soft) 0 calc(50% + .5px), transparent 0); }
+.nats i { position: absolute; height: 100%; border-radius: 2px; }
+.doubts { color: var(--soft); font-size: 13px; padding-top: 0; } .doubts div::before { content: "⚠ "; }
 )css";
 
 std::string escape(const std::string& text) {
@@ -75,6 +79,23 @@ std::string weight_bar(const std::vector<std::string>& streams,
            "%;background:" + kStreamColors[i % 8] + "\"></i>";
   }
   return out + "</div>";
+}
+
+/// One bar per stream, to the right for the answer, to the left against it; half the width is five
+/// nats.
+std::string contribution_bars(const std::vector<std::string>& streams,
+                              const std::map<std::string, double>& contributions) {
+  std::string out;
+  for (size_t i = 0; i < streams.size(); ++i) {
+    auto it = contributions.find(streams[i]);
+    if (it == contributions.end()) continue;
+    const double width = std::min(std::abs(it->second) / 5, 1.0) * 50;
+    out += "<div class=\"nats\" title=\"" + escape(streams[i]) + number(" %+.1f nats", it->second) +
+           "\"><i style=\"left:" + number("%.1f", it->second < 0 ? 50 - width : 50) +
+           "%;width:" + number("%.1f", width) + "%;background:" + kStreamColors[i % 8] +
+           "\"></i></div>";
+  }
+  return out;
 }
 
 /// Confidence against accuracy; the bars' opacity follows the number of items.
@@ -154,7 +175,12 @@ std::string item_card(const Report& report, const ReportItem& item) {
            (row.right ? "right" : "wrong") + "\">" + escape(row.label) +
            "</span><br><span class=\"soft\">" + percent(row.confidence) +
            (row.abstain ? " · abstains" : "") + "</span></td><td style=\"width:170px\">" +
-           weight_bar(report.streams, row.weights) + "</td></tr>";
+           weight_bar(report.streams, row.weights) +
+           contribution_bars(report.streams, row.contributions) + "</td></tr>";
+    if (row.doubts.empty()) continue;
+    out += "<tr><td colspan=\"6\" class=\"doubts\">";
+    for (const std::string& doubt : row.doubts) out += "<div>" + escape(doubt) + "</div>";
+    out += "</td></tr>";
   }
   return out + "</tbody></table></div></section>";
 }
@@ -194,6 +220,8 @@ std::string render_html(const Report& report) {
     out += std::string("<span><i style=\"background:") + kStreamColors[i % 8] + "\"></i>" +
            escape(report.streams[i]) + "</span>";
   }
+  out += "<span class=\"soft\">thick bar: share of the evidence; thin bars: nats for the answer (right) "
+         "or against it (left)</span>";
   out += "</p><h2>Over the whole test split</h2>" + condition_table(report);
   out += "<h2>Can the confidence be believed?</h2><div class=\"charts\">" +
          reliability_svg(report.reliability,

@@ -20,6 +20,8 @@ struct ReportRow {
   bool abstain = false;
   std::vector<std::string> prediction_set;
   std::map<std::string, double> weights, quality;
+  std::map<std::string, double> contributions;  ///< Nats for the answer, by stream
+  std::vector<std::string> doubts;              ///< Explanation::summary
 };
 
 struct ReportItem {

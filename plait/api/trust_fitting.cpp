@@ -103,14 +103,14 @@ train::TrustItems with_joint(models::FusedNetwork& network, const std::string& t
   return out;
 }
 
+}  // namespace
+
 bool all_frozen(const models::FusedNetwork& network) {
   for (const std::string& stream : network.stream_names()) {
     if (!network.config().at("streams").at(stream).get("frozen", false)) return false;
   }
   return true;
 }
-
-}  // namespace
 
 TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
                         const train::FeatureDataset& data) {

@@ -12,13 +12,16 @@
 /// The trust fusion on top of a trained network: what `calibrate` does after training.
 namespace plait::api {
 
-/// A data set's pooled features, as the network's encoders give them: variants of all streams side
-/// by side (a stream with fewer repeats its clean one). Items without a label or any stream are left
-/// out.
+/// No encoder of the network is trained.
+bool all_frozen(const models::FusedNetwork& network);
+
 struct TrustDataset {
   train::TrustData items;
   at::Tensor rows;  ///< [N] int64 which items of the data set they are
 };
+/// A data set's pooled features, as the network's encoders give them: variants of all streams side
+/// by side (a stream with fewer repeats its clean one). Items without a label or any stream are left
+/// out.
 TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
                         const train::FeatureDataset& data);
 

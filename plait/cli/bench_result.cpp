@@ -24,6 +24,20 @@ Json to_json(const Spread& s) {
       {{"mean", s.mean}, {"sd", s.sd}, {"worst", s.worst}, {"values", Json(s.values)}});
 }
 
+std::string percent(const Json& spread) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f ± %.1f", 100 * spread.at("mean").as_double(),
+                100 * spread.at("sd").as_double());
+  return text;
+}
+
+void write_files(const Json& result, const std::string& markdown, const std::string& output,
+                 const std::string& name) {
+  std::filesystem::create_directories(output);
+  result.write(output + "/" + name + ".json");
+  write_file_atomic(output + "/" + name + ".md", markdown);
+}
+
 void write_result(const Json& result, const std::string& markdown, const std::string& output,
                   const std::string& name, bool json) {
   std::filesystem::create_directories(output);

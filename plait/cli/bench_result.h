@@ -17,6 +17,13 @@ struct Spread {
 Spread spread_of(const std::vector<double>& values, bool high_is_good = true);
 Json to_json(const Spread& spread);
 
+/// "98.3 ± 0.4" in hundredths of the spread's mean and deviation.
+std::string percent(const Json& spread);
+
+/// Writes `result` and its page to OUTPUT/NAME.json and .md.
+void write_files(const Json& result, const std::string& markdown, const std::string& output,
+                 const std::string& name);
+
 /// Writes `result` and its page to OUTPUT/NAME.json and .md and prints one of them.
 void write_result(const Json& result, const std::string& markdown, const std::string& output,
                   const std::string& name, bool json);

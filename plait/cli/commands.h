@@ -27,6 +27,13 @@ struct TrainArgs {
 };
 int train(const TrainArgs& args);
 
+struct CalibrateArgs {
+  std::string model, recipe, output;
+  long seed = -1;
+  bool json = false;
+};
+int calibrate(const CalibrateArgs& args);
+
 struct EvalArgs {
   std::string model, dataset, split = "test", task, backend = "cpu";
   bool json = false;
@@ -41,10 +48,11 @@ struct DemoArgs {
 int demo(const DemoArgs& args);
 
 struct BenchFusionArgs {
-  std::string recipe = "recipes/stamps.json";
-  std::string output = "benchmarks/fusion";
-  long seeds = 5;
-  int rounds = 15;  ///< Of the timing
+  std::vector<std::string> datasets;  ///< Empty: all
+  std::string output;                 ///< Folder for JSON and tables; empty: printed only
+  long seeds = 0;                     ///< 0: 10, in the short form 3
+  long first_seed = 0;
+  bool quick = false;
   bool json = false;
 };
 int bench_fusion(const BenchFusionArgs& args);

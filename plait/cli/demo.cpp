@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "plait/api/model_card.h"
 #include "plait/api/recipe.h"
 #include "plait/api/report.h"
 #include "plait/cli/commands.h"
@@ -60,7 +61,9 @@ std::string sound_of(const Value& value) {
 /// Shows a sample to the model under one condition and keeps what it said.
 api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::string& condition,
                    const std::string& note, const std::string& truth) {
-  api::Prediction p = model.predict(shown.streams);
+  api::PredictOptions options;
+  options.explain = model.trust(model.network().task_names().front()) != nullptr;
+  api::Prediction p = model.predict(shown.streams, options);
   api::ReportRow row;
   row.condition = condition;
   row.note = note;
@@ -71,6 +74,12 @@ api::ReportRow ask(api::MultimodalModel& model, const Sample& shown, const std::
   row.prediction_set = p.prediction_set;
   row.weights = p.modality_weights;
   row.quality = p.quality;
+  if (p.explanation) {
+    row.doubts = p.explain().summary();
+    for (const auto& [name, stream] : p.explain().streams) {
+      if (stream.present) row.contributions[name] = stream.contribution;
+    }
+  }
   for (const auto& [name, value] : shown.streams) {
     switch (model.network().modality(name)) {
       case Modality::kText:

@@ -111,6 +111,19 @@ int main(int argc, char** argv) {
   train_cmd->add_option("--backend", train_args.backend, "cpu, cuda, cuda:N")
       ->capture_default_str();
 
+  CalibrateArgs calibrate_args;
+  CLI::App* calibrate_cmd =
+      command(app, "calibrate",
+              "Fit temperatures and the trust fusion of a model that is trained already",
+              "  plait calibrate out/stamps/model recipes/stamps.json\n"
+              "  plait calibrate plait-base recipes/plait-base/recipe.json --output out/plait-base\n",
+              json);
+  calibrate_cmd->add_option("model", calibrate_args.model, "Folder or name of a model")->required();
+  calibrate_cmd->add_option("recipe", calibrate_args.recipe, "That it was trained by")->required();
+  calibrate_cmd->add_option("-o,--output", calibrate_args.output,
+                            "Folder for the calibrated model (default: the model's own)");
+  calibrate_cmd->add_option("--seed", calibrate_args.seed, "Instead of the recipe's");
+
   EvalArgs eval_args;
   CLI::App* eval_cmd = command(
       app, "eval", "Accuracy, calibration and weights: all inputs, one missing, one damaged",
@@ -163,17 +176,22 @@ int main(int argc, char** argv) {
   bench_cmd->require_subcommand(1);
   CLI::App* bench_fusion_cmd =
       command(*bench_cmd, "fusion",
-              "Every fusion layer and each single stream, same features and budget, over seeds",
-              "  plait bench fusion --seeds 5 --output benchmarks/fusion\n", json);
-  bench_fusion_cmd->add_option("--recipe", bench_args.recipe, "Data, streams and training")
-      ->capture_default_str();
-  bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many; each has its own split")
-      ->capture_default_str();
-  bench_fusion_cmd->add_option("--rounds", bench_args.rounds, "Items that are timed")
-      ->capture_default_str();
+              "The trust fusion against its rivals, clean and damaged, over data sets and seeds",
+              "  plait bench fusion --output benchmarks/fusion\n"
+              "  plait bench fusion --short --json\n"
+              "  plait bench fusion --dataset handwritten --seeds 3 --first-seed 100\n",
+              json);
+  bench_fusion_cmd->add_option("--dataset", bench_args.datasets, "These alone; may be repeated");
+  bench_fusion_cmd->add_flag("--short", bench_args.quick,
+                             "Two small data sets, three seeds, no trained rivals: minutes");
+  bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many (default: 10; short: 3)")
+      ->check(CLI::Range(1, 1000));
   bench_fusion_cmd
-      ->add_option("-o,--output", bench_args.output, "Folder for the JSON and the table")
+      ->add_option("--first-seed", bench_args.first_seed,
+                   "Where they start (other seeds to tune on)")
       ->capture_default_str();
+  bench_fusion_cmd->add_option("-o,--output", bench_args.output,
+                               "Folder for the JSON and the tables (default: print only)");
   BenchViewsArgs views_args;
   CLI::App* bench_views_cmd = command(
       *bench_cmd, "views",
@@ -211,7 +229,7 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
-  predict_args.json = train_args.json = eval_args.json = demo_args.json = bench_args.json =
+  predict_args.json = train_args.json = calibrate_args.json = eval_args.json = demo_args.json = bench_args.json =
       views_args.json = json;
   try {
     if (*help_cmd) {
@@ -227,6 +245,7 @@ int main(int argc, char** argv) {
     }
     if (*predict_cmd) return predict(predict_args);
     if (*train_cmd) return train(train_args);
+    if (*calibrate_cmd) return calibrate(calibrate_args);
     if (*eval_cmd) return eval(eval_args);
     if (*demo_cmd) return demo(demo_args);
     if (*bench_fusion_cmd) return bench_fusion(bench_args);

@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "plait/api/locate.h"
+#include "plait/api/model_card.h"
 #include "plait/api/recipe.h"
 #include "plait/cli/commands.h"
 #include "plait/cli/stages.h"
@@ -102,6 +104,31 @@ int train(const TrainArgs& args) {
   print_retrieval(retrieval);
   std::printf("\n%lld steps in %.0f s; model in %s/model\n", static_cast<long long>(result.steps),
               result.seconds, args.output.c_str());
+  return 0;
+}
+
+int calibrate(const CalibrateArgs& args) {
+  api::Recipe recipe = api::Recipe::read(args.recipe);
+  if (args.seed >= 0) recipe.seed = args.seed;
+  auto model = api::MultimodalModel::from_pretrained(args.model);
+  Stages stages;
+  data::DatasetSplits splits =
+      data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = recipe.split_seed},
+                         stages.fetch("Data: " + recipe.dataset));
+  DiskFeatureStore store(data::cache_dir() + "/features");
+  api::RecipeData prepared = api::prepare_calibration(*model, recipe, std::move(splits), &store,
+                                                      stages.callback());
+  api::calibrate_model(*model, recipe, prepared, stages.callback());
+  model->set_card(api::with_trust_section(model->card(), *model));
+  const std::string output =
+      args.output.empty() ? api::locate_model(args.model) : args.output;
+  model->save_pretrained(output);
+  stages.finish();
+  if (args.json) {
+    std::printf("%s\n", model->calibration().dump().c_str());
+    return 0;
+  }
+  std::printf("%s\nWritten to %s\n", api::with_trust_section("", *model).c_str(), output.c_str());
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "plait/train/metrics.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <cmath>
@@ -289,6 +290,20 @@ Json to_json(const std::vector<ReliabilityBin>& bins) {
 double expected_calibration_error(const at::Tensor& probabilities, const at::Tensor& target,
                                   int64_t bins) {
   return ece_of(labelled(probabilities, target), bins);
+}
+
+double calibration_error_by_chance(const at::Tensor& probabilities, uint64_t seed, int64_t draws,
+                                   int64_t bins) {
+  require(draws > 0 && probabilities.dim() == 2 && probabilities.size(0) > 0, "metrics",
+          "expected probabilities [N, K] and at least one draw");
+  auto generator = at::detail::createCPUGenerator(seed);
+  at::Tensor p = probabilities.to(at::kCPU, at::kDouble).clamp_min(0);
+  double total = 0;
+  for (int64_t d = 0; d < draws; ++d) {
+    at::Tensor target = at::multinomial(p, 1, /*replacement=*/true, generator).squeeze(1);
+    total += expected_calibration_error(probabilities, target, bins);
+  }
+  return total / static_cast<double>(draws);
 }
 
 double aurc(const at::Tensor& probabilities, const at::Tensor& target) {

@@ -12,7 +12,8 @@ namespace plait::models {
 /// Which streams to encode, cheapest useful one first, and when to stop: after the first answer
 /// whose confidence reaches the threshold. Certified by Learn-then-Test (Angelopoulos et al. 2021,
 /// https://arxiv.org/abs/2110.01052): with probability 1 − delta over the calibration items, an
-/// early answer is wrong where the full one is right for at most a share `loss` of the items.
+/// early answer is wrong where the full one is right for at most a share `loss` of the items, clean
+/// ones and damaged ones each.
 struct Route {
   std::vector<int64_t> order;     ///< Streams; empty: no route was fitted
   double threshold = 2;           ///< Above 1: always go on to the end

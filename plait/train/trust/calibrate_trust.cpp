@@ -47,21 +47,26 @@ at::Tensor one_row_per_item(const TrustItems& items, uint64_t seed) {
   return order.index_select(0, by_item.masked_select(first));
 }
 
-/// Streams by their accuracy alone on clean items, best first.
+/// Streams by their accuracy alone on clean items, then by likelihood, best first.
 std::vector<int64_t> rank_streams(const TrustItems& items) {
   const int64_t streams = items.evidence.present.size(1);
-  std::vector<double> accuracy;
+  std::vector<std::pair<double, double>> score;
   for (int64_t m = 0; m < streams; ++m) {
-    at::Tensor rows = at::logical_and(items.evidence.present.select(1, m), items.damaged.logical_not());
-    at::Tensor right =
-        items.evidence.log_probabilities.select(1, m).argmax(1) == items.target;
-    const auto n = rows.sum().item<double>();
-    accuracy.push_back(n > 0 ? at::logical_and(right, rows).sum().item<double>() / n : 0);
+    at::Tensor rows = at::logical_and(items.evidence.present.select(1, m),
+                                      items.damaged.logical_not())
+                          .nonzero()
+                          .squeeze(1);
+    at::Tensor logs = items.evidence.log_probabilities.select(1, m).index_select(0, rows);
+    at::Tensor target = items.target.index_select(0, rows);
+    const bool any = rows.size(0) > 0;
+    score.emplace_back(
+        any ? (logs.argmax(1) == target).to(at::kDouble).mean().item<double>() : 0,
+        any ? -at::nll_loss(logs, target).item<double>() : 0);
   }
   std::vector<int64_t> out(static_cast<size_t>(streams));
   std::iota(out.begin(), out.end(), 0);
   std::stable_sort(out.begin(), out.end(), [&](int64_t a, int64_t b) {
-    return accuracy[static_cast<size_t>(a)] > accuracy[static_cast<size_t>(b)];
+    return score[static_cast<size_t>(a)] > score[static_cast<size_t>(b)];
   });
   return out;
 }
@@ -271,6 +276,12 @@ Stopped stop_at(const Cascade& cascade, const std::vector<int64_t>& order,
   return out;
 }
 
+/// Clean or damaged items: what a route may lose of.
+struct RouteTrial {
+  Cascade cascade;
+  at::Tensor target, right;
+};
+
 void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibrationOptions& options) {
   const int64_t streams = items.evidence.present.size(1);
   std::vector<double> costs = options.costs;
@@ -278,32 +289,45 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
   require(static_cast<int64_t>(costs.size()) == streams, "trust", "expected a cost for every stream");
   for (double& cost : costs) cost = std::max(cost, 1e-9);
   // Independent items that have every stream; the joint path is not asked on the way.
-  TrustItems single = select(items, items.evidence.present.all(1).nonzero().squeeze(1));
-  if (single.target.size(0) == 0 || streams < 2) return;
-  single = select(single, one_row_per_item(single, mix_seed(options.seed, 37)));
+  TrustItems whole = select(items, items.evidence.present.all(1).nonzero().squeeze(1));
+  if (whole.target.size(0) == 0 || streams < 2) return;
   models::Route route;
   route.loss = options.route_loss;
   route.delta = options.route_delta;
   route.cost = options.costs;
-  route.order = order_streams(model, single, costs);
-  const Cascade cascade = run_cascade(model, single.evidence, route.order);
-  const at::Tensor full = cascade.answer.back() == single.target;
-  // Fixed-sequence testing from the strictest threshold down.
-  for (int step = 0; step <= 400; ++step) {
-    const double threshold = 1 - 0.0025 * step * step / 400.0;
-    Stopped stopped = stop_at(cascade, route.order, costs, threshold);
-    const auto lost = at::logical_and(full, stopped.answer != single.target).sum().item<int64_t>();
-    if (binomial_tail(lost, single.target.size(0), options.route_loss) > options.route_delta) break;
-    route.threshold = threshold;
-    route.expected_cost = stopped.cost.mean().item<double>();
-    route.expected_accuracy =
-        (stopped.answer == single.target).to(at::kDouble).mean().item<double>();
+  route.order = order_streams(
+      model, select(whole, one_row_per_item(whole, mix_seed(options.seed, 37))), costs);
+  // The promise is for clean items and for damaged ones, not for a mixture of them.
+  std::vector<RouteTrial> trials;
+  for (bool damaged : {false, true}) {
+    TrustItems part = select(whole, (whole.damaged == damaged).nonzero().squeeze(1));
+    if (part.target.size(0) == 0) continue;
+    part = select(part, one_row_per_item(part, mix_seed(options.seed, 38, damaged)));
+    RouteTrial trial{run_cascade(model, part.evidence, route.order), part.target, {}};
+    trial.right = trial.cascade.answer.back() == part.target;
+    trials.push_back(std::move(trial));
   }
-  route.full_accuracy = full.to(at::kDouble).mean().item<double>();
-  if (route.threshold > 1) route.expected_accuracy = route.full_accuracy;
+  // Fixed-sequence testing from the strictest threshold down; what is expected is of clean items.
+  auto mean = [](const at::Tensor& x) { return x.to(at::kDouble).mean().item<double>(); };
+  route.full_accuracy = route.expected_accuracy = mean(trials.front().right);
+  for (int step = 0; step <= 400; ++step) {
+    const double threshold = 1 - step * step / 160000.0;
+    bool holds = true;
+    for (const RouteTrial& trial : trials) {
+      Stopped stopped = stop_at(trial.cascade, route.order, costs, threshold);
+      const auto lost = at::logical_and(trial.right, stopped.answer != trial.target).sum();
+      holds = holds && binomial_tail(lost.item<int64_t>(), trial.target.size(0),
+                                     options.route_loss) <= options.route_delta;
+    }
+    if (!holds) break;
+    const RouteTrial& clean = trials.front();
+    Stopped stopped = stop_at(clean.cascade, route.order, costs, threshold);
+    route.threshold = threshold;
+    route.expected_cost = mean(stopped.cost);
+    route.expected_accuracy = mean(stopped.answer == clean.target);
+  }
   model.set_route(std::move(route));
 }
-
 }  // namespace
 
 TrustItems select(const TrustItems& items, const at::Tensor& rows) {

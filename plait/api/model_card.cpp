@@ -1,0 +1,94 @@
+#include "plait/api/model_card.h"
+
+#include <sstream>
+
+namespace plait::api {
+
+std::string make_card(const MultimodalModel& model, const Recipe& recipe,
+                      const data::DatasetInfo& info, const Json& figures) {
+  std::ostringstream out;
+  out << "# A Plait model\n\nStreams: ";
+  for (const std::string& name : model.network().stream_names()) {
+    const Json& encoder = model.config().at("streams").at(name).at("encoder");
+    out << "`" << name << "` (" << to_string(model.network().modality(name)) << ", "
+        << encoder.get("type", "") << ") ";
+  }
+  out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name
+      << " (" << info.description << "). Licence of the data: " << info.licence << ".\n\n";
+  if (figures.contains("accuracy")) {
+    out << "Held-out items, seed " << recipe.seed
+        << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
+    for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
+      char line[160];
+      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(),
+                    100 * accuracy.as_double(), 100 * figures.at("ece").at(condition).as_double());
+      out << line;
+    }
+  }
+  if (const Json* retrieval = figures.find("retrieval")) {
+    for (const auto& [task, pairs] : retrieval->members()) {
+      out << "\nRetrieval in the shared space (`" << task
+          << "`), held-out items:\n\n| from → to | recall@1 | recall@10 | items "
+             "|\n|---|---|---|---|\n";
+      for (const auto& [pair, m] : pairs.members()) {
+        char line[160];
+        std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% | %.0f |\n", pair.c_str(),
+                      100 * m.at("recall@1").as_double(), 100 * m.at("recall@10").as_double(),
+                      m.at("n").as_double());
+        out << line;
+      }
+    }
+  }
+  return with_trust_section(out.str(), model);
+}
+
+std::string with_trust_section(const std::string& card, const MultimodalModel& model) {
+  const std::string title = "\n## Trust\n";
+  std::ostringstream out;
+  out << card.substr(0, card.find(title));
+  std::string section;
+  for (const std::string& task : model.network().task_names()) {
+    auto trust = model.trust(task);
+    if (!trust) continue;
+    section += "\nTask `" + task +
+               "`: the trust fusion answers, but for the streams below. There its accuracy, on "
+               "clean or damaged calibration items, was not shown to be as good as another's (the "
+               "difference is in points of errors, with its one-sided 95 % bound).\n\n"
+               "| streams | answered by | compared with | clean | damaged |\n|---|---|---|---|---|\n";
+    bool any = false;
+    for (const auto& [group, choice] : trust->choices()) {
+      if (choice.decider == models::Decider::kTrust) continue;
+      any = true;
+      for (const Json& c : choice.comparisons.items()) {
+        auto cell = [&](const char* which) {
+          const Json* found = c.find(which);
+          if (!found) return std::string("–");
+          char text[96];
+          std::snprintf(text, sizeof text, "%+.1f (≤ %+.1f)%s",
+                        100 * found->at("difference").as_double(),
+                        100 * found->at("upper").as_double(),
+                        found->at("holds").as_bool() ? "" : " **");
+          return std::string(text);
+        };
+        section += "| " + trust->group_name(group) + " | " + models::to_string(choice.decider) +
+                   " | " + c.at("with").as_string() + " | " + cell("clean") + " | " +
+                   cell("damaged") + " |\n";
+      }
+    }
+    if (!any) section += "| none | | | | |\n";
+    const models::Route& route = trust->route();
+    if (!route.order.empty() && route.threshold <= 1) {
+      char text[256];
+      std::snprintf(text, sizeof text,
+                    "\nWith early exit it spends %.0f %% of the encoders' multiply-adds at %.1f %% "
+                    "accuracy (in full: %.1f %%), on clean calibration items.\n",
+                    100 * route.expected_cost, 100 * route.expected_accuracy,
+                    100 * route.full_accuracy);
+      section += text;
+    }
+  }
+  if (!section.empty()) out << title << section;
+  return out.str();
+}
+
+}  // namespace plait::api
