@@ -44,6 +44,8 @@ void check(const StudyPlan& plan) {
     }
     expect(items->ids.empty() || items->ids.size() == items->values[0].size(),
            "expected as many ids as items");
+    expect(items->groups.empty() || items->groups.size() == items->values[0].size(),
+           "expected as many groups as items");
   }
   for (const StudyStream& stream : plan.streams)
     expect(static_cast<bool>(stream.encode), "expected an encoder of stream " + stream.name);
@@ -155,6 +157,14 @@ class Builder {
     }
     out.present = at::ones({items.target.size(0), streams()}, at::kBool);
     out.target = items.target;
+    if (items.groups.empty()) return;
+    std::map<std::string, int64_t> numbers;
+    std::vector<int64_t> group;
+    for (const std::string& name : items.groups) {
+      const auto next = static_cast<int64_t>(numbers.size());
+      group.push_back(numbers.try_emplace(name, next).first->second);
+    }
+    out.group = at::tensor(group, at::kLong);
   }
 
   std::pair<const StudyDamage*, double> draw_copy(size_t m, uint64_t seed) const {

@@ -57,8 +57,9 @@ struct StudyItems {
   std::vector<std::vector<Value>> values;        ///< [M][N], as they usually come.
   std::vector<std::vector<Value>> sources = {};  ///< The same before the usual noise; empty: values
   at::Tensor target;                             ///< [N] int64
-  std::vector<std::string> ids =
-      {};  ///< What befalls an item follows from its id; empty: its place
+  /// What befalls an item follows from its id; empty: its place.
+  std::vector<std::string> ids = {};
+  std::vector<std::string> groups = {};  ///< As TrustData::group; empty: every item is its own
 };
 
 /// Items that are shown as they are, beside the test.

@@ -10,6 +10,7 @@
 #include "plait/api/study_parts.h"
 #include "plait/core/disk_feature_store.h"
 #include "plait/data/datasets/datasets.h"
+#include "plait/data/datasets/manifest.h"
 #include "plait/data/packages/cache.h"
 
 namespace plait::api {
@@ -47,7 +48,10 @@ std::vector<Sample> first_of(const std::vector<Sample>& samples, const std::stri
 StudyItems named_items(const std::vector<Sample>& samples, const std::vector<std::string>& streams,
                        const data::DatasetSplits& splits) {
   StudyItems out;
-  for (const Sample& sample : samples) out.ids.push_back(sample.id);
+  for (const Sample& sample : samples) {
+    out.ids.push_back(sample.id);
+    out.groups.push_back(data::caption_group(std::get<std::string>(sample.streams.at("text"))));
+  }
   std::vector<Value> names;
   for (const std::string& id : out.ids) names.push_back(FrozenStream::clean(id));
   out.values.assign(streams.size(), names);

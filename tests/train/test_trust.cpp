@@ -176,6 +176,32 @@ TEST(Trust, SameSeedSameModel) {
   for (const auto& [name, tensor] : a) EXPECT_TRUE(tensor.equal(b.at(name))) << name;
 }
 
+TEST(Trust, CopiesOfAnItemAreHeldOutTogether) {
+  // Every item twice, with classes that nothing tells of but the copy.
+  TrustData once = gaussian_classes(150, 3), twice;
+  auto generator = at::detail::createCPUGenerator(5);
+  once.target = at::randint(0, kClasses, {once.size()}, generator, at::kLong);
+  for (const at::Tensor& x : once.clean()) twice.features.push_back({at::cat({x, x})});
+  twice.present = at::cat({once.present, once.present});
+  twice.target = at::cat({once.target, once.target});
+  TrustOptions options = quick();
+  options.bank_passes = options.min_bank = options.gate_epochs = 1;
+  auto seen = [&] {
+    TrustFit fit = fit_trust(twice, {"a", "b", "c"}, kClasses, options);
+    return accuracy(fit.clean.log_probabilities.mean(1), fit.clean_target);
+  };
+  const double apart = seen();
+  twice.group = at::arange(once.size()).repeat({2});
+  const double together = seen();
+  EXPECT_GT(apart, together + 0.15);
+  EXPECT_LT(together, 1.0 / kClasses + 0.15);
+
+  twice.group = at::zeros({twice.size()}, at::kLong);
+  EXPECT_THROW(seen(), Error) << "one group alone cannot be cut into folds";
+  twice.group = at::zeros({3}, at::kLong);
+  EXPECT_THROW(seen(), Error);
+}
+
 TEST(Trust, RefusesWhatItCannotLearnFrom) {
   TrustData data = gaussian_classes(50, 1);
   TrustData wrong = data;

@@ -58,12 +58,12 @@ Spread spread_of(const TrustData& data) {
 
 /// Evidence of many items, in the order in which the folds gave it.
 struct Pooled {
-  std::vector<at::Tensor> logits, distance, consistency, quality, present,
-      target, item;  ///< logits not tempered
+  std::vector<at::Tensor> logits, distance, consistency, quality, present, target,
+      item;  ///< logits not tempered
 };
 
-void append(Pooled& out, const TrustFusion& trust, const BankItems& items,
-            const at::Tensor& target, const at::Tensor& item) {
+void append(Pooled& out, const TrustFusion& trust, const BankItems& items, const at::Tensor& target,
+            const at::Tensor& item) {
   TrustFusion::Raw raw = trust.look(items.features, items.present);
   out.logits.push_back(raw.logits);
   out.distance.push_back(raw.distance);
@@ -78,8 +78,8 @@ struct Joined {
   at::Tensor logits, distance, consistency, quality, present, target, item;
 };
 Joined join(const Pooled& p) {
-  return {at::cat(p.logits),  at::cat(p.distance), at::cat(p.consistency),
-          at::cat(p.quality), at::cat(p.present),  at::cat(p.target),      at::cat(p.item)};
+  return {at::cat(p.logits),  at::cat(p.distance), at::cat(p.consistency), at::cat(p.quality),
+          at::cat(p.present), at::cat(p.target),   at::cat(p.item)};
 }
 
 Evidence evidence_of(const TrustFusion& trust, const Joined& j) {
@@ -195,6 +195,15 @@ void fit_scales(TrustFusion& trust, const Evidence& all, const at::Tensor& targe
   }
 }
 
+/// [N]: which fold an item is held out in; a group stays together.
+at::Tensor draw_folds(const TrustData& data, int64_t folds, at::Generator& generator) {
+  if (!data.group.defined()) return at::randperm(data.size(), generator) % folds;
+  at::Tensor number = std::get<1>(at::_unique(data.group, /*sorted=*/true, /*inverse=*/true));
+  const int64_t groups = number.max().item<int64_t>() + 1;
+  require(groups >= folds, "trust", "expected at least as many groups of items as folds");
+  return (at::randperm(groups, generator) % folds).index_select(0, number);
+}
+
 }  // namespace
 
 TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& streams, int64_t classes,
@@ -215,7 +224,7 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   report(1 / parts);
 
   auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 11));
-  at::Tensor fold = at::randperm(train.size(), generator) % options.folds;
+  at::Tensor fold = draw_folds(train, options.folds, generator);
   std::vector<Fold> folds;
   for (int64_t f = 0; f < options.folds; ++f) {
     at::Tensor rows = (fold == f).nonzero().squeeze(1);
@@ -243,8 +252,13 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   at::Tensor count = at::bincount(train.target, {}, classes).to(at::kFloat);
   trust->set_prior(count + 1);
   trust->initialize_gates(mix_seed(options.seed, 13));
-  TrustFit out{trust, evidence_of(*trust, clean_items), evidence_of(*trust, bank_items),
-               clean_items.target, bank_items.target, clean_items.item, bank_items.item};
+  TrustFit out{trust,
+               evidence_of(*trust, clean_items),
+               evidence_of(*trust, bank_items),
+               clean_items.target,
+               bank_items.target,
+               clean_items.item,
+               bank_items.item};
   train_gates(*trust, out.damaged, out.damaged_target, options);
   // The bank holds undamaged items too; one scale must do for both.
   fit_scales(*trust, out.damaged, out.damaged_target, options);

@@ -32,6 +32,9 @@ void check(const TrustData& data, int64_t classes, const std::string& what) {
              data.target.size(0) == data.size() && data.target.scalar_type() == at::kLong &&
              data.target.min().item<int64_t>() >= 0 && data.target.max().item<int64_t>() < classes,
          "expected an int64 class for every item");
+  expect(!data.group.defined() || (data.group.dim() == 1 && data.group.size(0) == data.size() &&
+                                   data.group.scalar_type() == at::kLong),
+         "expected an int64 group for every item, or none");
   for (int64_t m = 0; m < streams; ++m) {
     const auto& variants = data.features[static_cast<size_t>(m)];
     expect(!variants.empty(), "expected features of every stream");

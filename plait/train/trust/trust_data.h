@@ -14,6 +14,9 @@ struct TrustData {
   std::vector<std::vector<at::Tensor>> quality;   ///< [M][variants] of [N]; empty: 1 everywhere
   at::Tensor present;                             ///< [N, M] bool
   at::Tensor target;                              ///< [N] int64
+  /// [N] int64: items of one group (copies, recordings of one thing) are learnt from together or
+  /// not at all; undefined: every item is its own.
+  at::Tensor group = {};
   int64_t size() const;
   /// D_m
   std::vector<int64_t> widths() const;

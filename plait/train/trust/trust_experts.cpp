@@ -63,8 +63,8 @@ double tempered_loss(const at::Tensor& logits, const at::Tensor& target) {
 RadialRegression::Shape choose_shape(const StreamExpert& expert, const at::Tensor& x,
                                      const at::Tensor& target, uint64_t seed) {
   auto generator = at::detail::createCPUGenerator(seed);
-  at::Tensor some = at::randperm(x.size(0), generator)
-                        .narrow(0, 0, std::min<int64_t>(x.size(0), kShapeItems));
+  at::Tensor some =
+      at::randperm(x.size(0), generator).narrow(0, 0, std::min<int64_t>(x.size(0), kShapeItems));
   at::Tensor labels = target.index_select(0, some);
   return expert.choose_radial(x.index_select(0, some), labels, [&](const at::Tensor& scores) {
     return tempered_loss(scores, labels);
@@ -125,6 +125,7 @@ TrustData rows_of(const TrustData& data, const at::Tensor& rows) {
   out.quality = pick(data.quality);
   out.present = data.present.index_select(0, rows);
   out.target = data.target.index_select(0, rows);
+  if (data.group.defined()) out.group = data.group.index_select(0, rows);
   return out;
 }
 
