@@ -172,9 +172,6 @@ void fit_vector_encoders(MultimodalModel& model, const std::vector<Sample>& trai
   }
 }
 
-namespace {
-
-/// Multiply-adds of each stream's encoder for the first item that has the stream; 0 where none has.
 std::vector<double> encoder_costs(MultimodalModel& model, const std::vector<Sample>& samples) {
   at::NoGradGuard no_grad;
   std::vector<double> out;
@@ -193,8 +190,6 @@ std::vector<double> encoder_costs(MultimodalModel& model, const std::vector<Samp
   }
   return out;
 }
-
-}  // namespace
 
 DamagePlan test_damage(const Recipe& recipe) {
   return {.seed = 7001,
@@ -327,7 +322,8 @@ void calibrate_model(MultimodalModel& model, const Recipe& recipe, const RecipeD
         progress("trust", share, 1, stage);
       };
     }
-    model.set_trust(task, fit_trust_model(model.network(), task, source, *data.validation, options));
+    model.set_trust(task,
+                    fit_trust_model(model.network(), task, source, *data.validation, options));
   }
   model.set_calibration(calibration);
 }

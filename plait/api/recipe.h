@@ -68,11 +68,14 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
                             const data::DatasetSplits& splits, FeatureStore* store,
                             const StageProgress& progress = {});
 
-/// The same for calibration alone: without the training split where encoders were trained on it (its
-/// features are then too good to calibrate with), and without the test split.
+/// The same for calibration alone: without the training split where encoders were trained on it
+/// (its features are then too good to calibrate with), and without the test split.
 RecipeData prepare_calibration(MultimodalModel& model, const Recipe& recipe,
                                data::DatasetSplits splits, FeatureStore* store,
                                const StageProgress& progress = {});
+
+/// Multiply-adds of each stream's encoder for the first item that has the stream; 0 where none has.
+std::vector<double> encoder_costs(MultimodalModel& model, const std::vector<Sample>& samples);
 
 /// The damage of the test split: every kind, from the recipe's test_severity up.
 DamagePlan test_damage(const Recipe& recipe);

@@ -107,6 +107,7 @@ StudyData stamps_subset_study(int64_t items, uint64_t seed, const StudyProgress&
   plan.train = named_items(train, streams, splits);
   plan.test = named_items(test, streams, splits);
   StudyData out = build_study(plan, progress);
+  out.costs = encoder_costs(*model, all);
   for (const auto& [name, from] : std::vector<std::pair<std::string, std::vector<std::string>>>{
            {"image+speech", {"image/gaussian_noise_0.7", "speech/white_noise_0.7"}},
            {"text+speech", {"text/wrong", "speech/reverb_0.7"}},

@@ -78,6 +78,7 @@ TEST(BearingStudy, HoldsWhatAStudyNeeds) {
   EXPECT_EQ(data.conditions[0].test.size(), 300);
   const StudyCondition& shifted = condition(data, "shifted_machine");
   EXPECT_EQ(shifted.test.size(), 400);
+  EXPECT_EQ(data.costs.size(), 3u);
   EXPECT_FALSE(shifted.hit.any().item<bool>());
   EXPECT_FALSE(shifted.seen);
   EXPECT_TRUE(condition(data, "vibration/spikes_1").seen);

@@ -20,6 +20,8 @@ TEST(StampsStudy, HoldsWhatAStudyNeeds) {
   EXPECT_EQ(data.train.size(), 9);
   EXPECT_EQ(data.conditions[0].test.size(), 9);
   EXPECT_EQ(data.train.widths(), (std::vector<int64_t>{384, 1536, 512}));
+  ASSERT_EQ(data.costs.size(), 3u);
+  for (double cost : data.costs) EXPECT_GT(cost, 1e7);
   EXPECT_FALSE(condition(data, "text/foreign_1").seen);
   EXPECT_FALSE(condition(data, "speech/babble_noise_0.7").seen);
   EXPECT_TRUE(condition(data, "speech/silence_0.7").seen);
