@@ -131,7 +131,7 @@ at::Tensor digit_sound_features(const Waveform& sound) {
   if (sound.sample_rate != kDigitRate || sound.samples.sizes() != at::IntArrayRef({kDigitRate}))
     fail(ErrorCode::kInvalidArgument, "digits", "expected a second of sound at 8 kHz");
   static const at::Tensor kFilters =
-      data::mel_filters(kDigitRate, kWindow, kDigitMels, 60, kDigitRate / 2);
+      data::mel_filters(kDigitRate, kWindow, kDigitMels, 60, 0.5 * kDigitRate);
   at::Tensor spectrum =
       data::power_spectrum(sound.samples.unsqueeze(0), kWindow, kHop, /*reflect=*/false)[0];
   at::Tensor mel = at::matmul(kFilters, spectrum.slice(1, 0, kDigitFrames));
