@@ -128,6 +128,15 @@ TEST(Baseline, TheBestEpochOnValidationStays) {
       *std::max_element(seen.begin(), seen.end()));
 }
 
+TEST(Baseline, OptionsAreThoseThatTheSearchChose) {
+  Json search = Json::read(std::string(PLAIT_SOURCE_DIR) + "/benchmarks/fusion/search.json");
+  for (const std::string& name : baseline_names()) {
+    const Json& best = search.at("baselines").at(name).at("best");
+    EXPECT_EQ(baseline_options(name).lr, best.at("lr").as_double()) << name;
+    EXPECT_EQ(baseline_options(name).bound, best.at("bound").as_double()) << name;
+  }
+}
+
 TEST(Baseline, RefusesAnUnknownName) {
   try {
     baseline_options("nothing");
@@ -175,6 +184,20 @@ TEST(Concatenation, GainsFromEachKindOfAugmentation) {
   auto without = fit_concatenation(clean, clean, kClasses, options);
   EXPECT_TRUE(with->log_probabilities(clean.clean(), clean.present)
                   .equal(without->log_probabilities(clean.clean(), clean.present)));
+}
+
+TEST(Concatenation, ATightBoundKeepsLoudNoiseFromDrowningTheRest) {
+  Augmented data = with_copies();
+  auto right = [&](double bound) {
+    BaselineOptions options = quick("concatenation");
+    options.augmentation = Augmentation::kNone;
+    options.bound = bound;
+    auto model = fit_concatenation(data.train, data.train, kClasses, options);
+    return accuracy(model->log_probabilities(data.test.clean(), data.test.present),
+                    data.test.target);
+  };
+  EXPECT_GT(right(3), right(100) + 0.05);
+  EXPECT_THROW(right(0), Error);
 }
 
 TEST(Concatenation, ModalityDropoutPreparesForMissingViews) {

@@ -48,22 +48,22 @@ constexpr double kHidden = 0.3;
 
 const std::vector<Baseline>& baselines() {
   static const std::vector<Baseline> kAll{
-      {"logit_mean", fit_logit_mean, 5e-4, 100},
-      {"concatenation", fit_concatenation, 5e-4, 100},
-      {"concatenation_dropout", fit_concatenation, 5e-4, 100, kHidden},
-      {"concatenation_augmented", fit_concatenation, 5e-4, 100, kHidden, Augmentation::kBank},
-      {"ogm_ge", fit_as<OgmGeOptions, fit_ogm_ge>, 5e-4, 100},
-      {"mbt", fit_as<MbtOptions, fit_mbt>, 5e-4, 100, kHidden},
-      {kDma, fit_layer<kDma>, 5e-4, 100, kHidden},
-      {kDrg, fit_layer<kDrg>, 5e-4, 100, kHidden},
-      {kModalityAttention, fit_layer<kModalityAttention, kHeads>, 5e-4, 100, kHidden},
-      {kBridge, fit_layer<kBridge, kHeads>, 5e-4, 100, kHidden},
-      {kProgressive, fit_layer<kProgressive, kHeads>, 5e-4, 100, kHidden},
-      {"qmf", fit_as<QmfOptions, fit_qmf>, 5e-4, 100},
-      {"pdf", fit_as<PdfOptions, fit_pdf>, 5e-4, 100},
-      {"tmc", fit_as<TmcOptions, fit_tmc>, 5e-4, 100},
-      {"fuml", fit_as<FumlOptions, fit_fuml>, 5e-4, 100},
-      {"dynmm", fit_as<DynMmOptions, fit_dynmm>, 5e-4, 100},
+      {"logit_mean", fit_logit_mean, 2e-3, 3},
+      {"concatenation", fit_concatenation, 5e-4, 3},
+      {"concatenation_dropout", fit_concatenation, 5e-4, 3, kHidden},
+      {"concatenation_augmented", fit_concatenation, 5e-4, 3, kHidden, Augmentation::kBank},
+      {"ogm_ge", fit_as<OgmGeOptions, fit_ogm_ge>, 2e-3, 3},
+      {"mbt", fit_as<MbtOptions, fit_mbt>, 2e-3, 100, kHidden},
+      {kDma, fit_layer<kDma>, 1e-3, 3, kHidden},
+      {kDrg, fit_layer<kDrg>, 5e-4, 3, kHidden},
+      {kModalityAttention, fit_layer<kModalityAttention, kHeads>, 5e-4, 3, kHidden},
+      {kBridge, fit_layer<kBridge, kHeads>, 5e-4, 3, kHidden},
+      {kProgressive, fit_layer<kProgressive, kHeads>, 5e-3, 100, kHidden},
+      {"qmf", fit_as<QmfOptions, fit_qmf>, 1e-3, 3},
+      {"pdf", fit_as<PdfOptions, fit_pdf>, 2e-3, 3},
+      {"tmc", fit_as<TmcOptions, fit_tmc>, 5e-3, 3},
+      {"fuml", fit_as<FumlOptions, fit_fuml>, 2e-3, 100},
+      {"dynmm", fit_as<DynMmOptions, fit_dynmm>, 2e-3, 3},
   };
   return kAll;
 }
