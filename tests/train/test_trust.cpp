@@ -235,6 +235,15 @@ TEST(DamageBank, KeepsAStreamOfEveryItemAndTouchesOnlyAShare) {
   EXPECT_TRUE(bank.features[0].equal(draw_bank(data, mean, deviation, 5, options).features[0]));
 }
 
+TEST(DamageBank, HitsFewerFeaturesBesideDamagedCopies) {
+  TrustData data = gaussian_classes(100, 1);
+  const BankOptions alone = bank_options_for(data);
+  data.features[1].push_back(data.features[1][0] + 1);
+  const BankOptions beside = bank_options_for(data);
+  EXPECT_LT(beside.most_hit, alone.most_hit);
+  EXPECT_GT(beside.clean_items, alone.clean_items);
+}
+
 TEST(DamageBank, ADriftMovesAllStreamsOfAnItemAlike) {
   TrustData data = gaussian_classes(500, 1);
   std::vector<at::Tensor> mean, deviation;

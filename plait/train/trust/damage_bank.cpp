@@ -15,6 +15,14 @@ at::Tensor quality_of(const TrustData& data, size_t m, size_t variant) {
 
 }  // namespace
 
+BankOptions bank_options_for(const TrustData& data) {
+  BankOptions options;
+  for (const auto& variants : data.features) {
+    if (variants.size() > 1) options.most_hit = 0.4, options.clean_items = 0.5;
+  }
+  return options;
+}
+
 BankItems clean_bank(const TrustData& data) {
   BankItems out;
   std::vector<at::Tensor> quality;

@@ -8,7 +8,7 @@ namespace plait::train {
 /// How often and how strongly a stream of an item of the bank is damaged, in units of each
 /// feature's deviation.
 struct BankOptions {
-  double damaged_copy = 0.3;  ///< One of the encoded damaged variants, where there are any
+  double damaged_copy = 0.5;  ///< One of the encoded damaged variants, where there are any
   /// Share of a touched item's streams that are hit, drawn per item from 0 to this: some items must
   /// have most of their streams broken, or the gates never learn whom to believe then.
   double most_hit = 1.0;
@@ -35,6 +35,9 @@ struct BankItems {
 BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
                     const std::vector<at::Tensor>& deviation, uint64_t seed,
                     const BankOptions& options = {});
+/// What suits the data. Encoded damaged copies show what damage looks like; beside them fewer items
+/// are hit in the space of features, or the gates learn to distrust every change.
+BankOptions bank_options_for(const TrustData& data);
 /// The data as they are, in the bank's form.
 BankItems clean_bank(const TrustData& data);
 

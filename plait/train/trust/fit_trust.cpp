@@ -243,7 +243,8 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
     for (int64_t pass = 0; pass < passes; ++pass) {
       append(
           bank, *without,
-          draw_bank(held_out, spread.mean, spread.deviation, mix_seed(options.seed, 100 + pass, f)),
+          draw_bank(held_out, spread.mean, spread.deviation, mix_seed(options.seed, 100 + pass, f),
+                    bank_options_for(train)),
           held_out.target, rows);
     }
   }
