@@ -185,7 +185,7 @@ at::Tensor thermal_features(const at::Tensor& picture) {
   at::Tensor air = at::cat({fields.slice(0, 0, 3).slice(1, 0, 3).flatten(),
                             fields.slice(0, 0, 3).slice(1, kFields[1] - 3).flatten()})
                        .median();
-  return at::cat({(fields - air).flatten(), air.reshape({1})}) / 255;
+  return (fields - air).flatten() / 255;
 }
 
 at::Tensor note_features(const std::string& text) {

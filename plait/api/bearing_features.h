@@ -14,7 +14,7 @@ namespace plait::api {
 at::Tensor vibration_features(const at::Tensor& vibrations, double rate_hz,
                               const data::BearingGeometry& geometry);
 
-/// A picture uint8 [H, W, 3] → [193]: mean grey of 12 × 16 fields over that of the air, and that.
+/// A picture uint8 [H, W, 3] → [192]: mean grey of 12 × 16 fields over that of the air.
 at::Tensor thermal_features(const at::Tensor& picture);
 
 /// A text → [256]: hashed words and letter triples, of length 1 (0 for an empty one).

@@ -20,7 +20,7 @@ constexpr int64_t kCopies = 2;
 constexpr int64_t kThermalComponents = 24, kNoteComponents = 64;
 /// Multiply-adds of the features, by formula: three Fourier transforms (2.5 N log2 N / 2 each for N
 /// real values) and what is read from them; sums over fields and words, and the projections.
-const std::vector<double> kCosts{2e5 + 4e4, 9e3 + 193.0 * kThermalComponents,
+const std::vector<double> kCosts{2e5 + 4e4, 9e3 + 192.0 * kThermalComponents,
                                  1e3 + 256.0 * kNoteComponents};
 constexpr int64_t kJudgedEvery = 4;  // Values of the vibration; its quality is read from these.
 

@@ -58,9 +58,8 @@ TEST(BearingFeatures, SurviveWhatASensorGives) {
 TEST(BearingFeatures, PicturesOverTheAirAndNotesOfLengthOne) {
   at::Tensor picture = grown_defects(1)[0].thermal;
   at::Tensor x = thermal_features(picture), warmer = thermal_features(picture + 10);
-  EXPECT_EQ(x.sizes(), at::IntArrayRef({193}));
-  EXPECT_TRUE(at::allclose(x.slice(0, 0, 192), warmer.slice(0, 0, 192), 0, 1e-5));
-  EXPECT_NEAR((warmer[192] - x[192]).item<double>(), 10.0 / 255, 1e-5);
+  EXPECT_EQ(x.sizes(), at::IntArrayRef({192}));
+  EXPECT_TRUE(at::allclose(x, warmer, 0, 1e-5));
   EXPECT_THROW(thermal_features(picture.to(at::kFloat)), Error);
 
   EXPECT_NEAR(note_features("Steady ticking from below.").norm().item<double>(), 1, 1e-5);

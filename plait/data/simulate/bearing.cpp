@@ -25,15 +25,15 @@ void check(const BearingConfig& c) {
 
 BearingMachine BearingMachine::shifted() {
   BearingMachine m;
-  m.shaft_hz = {17, 22};
-  m.load_n = {1200, 2200};
-  m.resonance_hz = {1700, 2900};
+  m.shaft_hz = {21, 26};
+  m.load_n = {900, 1700};
+  m.resonance_hz = {2080, 3150};
   m.damping = {0.03, 0.03};
-  m.noise_g = 0.24;
-  m.noise_colour = 0.7;
-  m.shaft_g = {0.45, 0.3, 0.2};
-  m.ambient_c = {26, 36};
-  m.convection = 11;
+  m.noise_g = 0.27;
+  m.noise_colour = 0.6;
+  m.shaft_g = {0.4, 0.25, 0.15};
+  m.ambient_c = {28, 38};
+  m.convection = 13.5;
   return m;
 }
 
