@@ -29,7 +29,8 @@ constexpr double kCoverages[] = {0.8, 0.9, 0.95};
 class Statics {
  public:
   Statics(const TrustModel& model, const train::TrustItems& items) : model_(model) {
-    at::Tensor clean = items.damaged.logical_not().nonzero().squeeze(1);
+    at::Tensor clean =
+        (items.kind == static_cast<int64_t>(train::ItemKind::kClean)).nonzero().squeeze(1);
     train::TrustItems fit = train::select(items, clean);
     double least = 2;
     for (const std::string& name : static_names()) {
@@ -178,7 +179,9 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
   at::NoGradGuard no_grad;
   SerialScope serial;
   const Statics statics(model, out_of_fold);
-  Json out = Json::object({{"seconds", seconds}, {"best_static", statics.best()}});
+  Json out = Json::object({{"seconds", seconds},
+                           {"best_static", statics.best()},
+                           {"strength", fit.trust->strength()}});
   for (const auto& [group, choice] : model.choices())
     out["guard"][model.group_name(group)] = models::to_string(choice.decider);
   for (size_t c = 0; c < data.conditions.size(); ++c) {

@@ -54,7 +54,7 @@ std::string with_trust_section(const std::string& card, const MultimodalModel& m
                "`: the trust fusion answers, but for the streams below. There its accuracy, on "
                "clean or damaged calibration items, was not shown to be as good as another's (the "
                "difference is in points of errors, with its one-sided 95 % bound).\n\n"
-               "| streams | answered by | compared with | clean | damaged |\n|---|---|---|---|---|\n";
+               "| streams | answered by | compared with | clean | bank | copies |\n|---|---|---|---|---|---|\n";
     bool any = false;
     for (const auto& [group, choice] : trust->choices()) {
       if (choice.decider == models::Decider::kTrust) continue;
@@ -72,10 +72,10 @@ std::string with_trust_section(const std::string& card, const MultimodalModel& m
         };
         section += "| " + trust->group_name(group) + " | " + models::to_string(choice.decider) +
                    " | " + c.at("with").as_string() + " | " + cell("clean") + " | " +
-                   cell("damaged") + " |\n";
+                   cell("damaged") + " | " + cell("copies") + " |\n";
       }
     }
-    if (!any) section += "| none | | | | |\n";
+    if (!any) section += "| none | | | | | |\n";
     const models::Route& route = trust->route();
     if (!route.order.empty() && route.threshold <= 1) {
       char text[256];

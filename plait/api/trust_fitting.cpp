@@ -61,7 +61,8 @@ train::TrustItems validation_items(models::FusedNetwork& network, const std::str
           gather_evidence(trust, names, answers.pooled, answers.quality, answers.present);
       part.target = get(answers.targets, task, "trust");
       part.item = answers.rows + kValidation;
-      part.damaged = at::full({part.target.size(0)}, !damage.empty(), at::kBool);
+      const auto kind = damage.empty() ? train::ItemKind::kClean : train::ItemKind::kCopy;
+      part.kind = at::full_like(part.target, static_cast<int64_t>(kind));
       part.joint = get(answers.tasks.at(task), "logits", "trust");
       parts.push_back(std::move(part));
     }
@@ -96,7 +97,10 @@ train::TrustItems with_joint(models::FusedNetwork& network, const std::string& t
                                 std::numeric_limits<float>::quiet_NaN());
     table.index_copy_(0, answers.rows, get(answers.tasks.at(task), "logits", "trust"));
     at::Tensor here =
-        at::logical_and(bits == seen[i], items.damaged.logical_not()).nonzero().squeeze(1);
+        at::logical_and(bits == seen[i],
+                                     items.kind == static_cast<int64_t>(train::ItemKind::kClean))
+                        .nonzero()
+                        .squeeze(1);
     at::Tensor source = rows.index_select(0, items.item.index_select(0, here));
     out.joint.index_copy_(0, here, table.index_select(0, source));
   }

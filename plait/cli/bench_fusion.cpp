@@ -114,7 +114,8 @@ Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& s
         api::StudyOptions options;
         options.trust.seed = options.calibration.seed =
             static_cast<uint64_t>(args.first_seed) + i;
-        if (!args.quick) options.baselines = train::baseline_names();
+        if (!args.quick) options.baselines = args.rivals.empty() ? train::baseline_names() : args.rivals;
+        std::erase(options.baselines, "none");
         results[i] = api::run_fusion_study(data[i], options);
         if (!args.quick) sizes[i] = run_sizes(data[i], options);
       },

@@ -182,6 +182,8 @@ int main(int argc, char** argv) {
               "  plait bench fusion --dataset handwritten --seeds 3 --first-seed 100\n",
               json);
   bench_fusion_cmd->add_option("--dataset", bench_args.datasets, "These alone; may be repeated");
+  bench_fusion_cmd->add_option("--rival", bench_args.rivals,
+                               "These trained baselines alone (default: all), or none");
   bench_fusion_cmd->add_flag("--short", bench_args.quick,
                              "Two small data sets, three seeds, no trained rivals: minutes");
   bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many (default: 10; short: 3)")

@@ -330,7 +330,7 @@ TEST(Guard, FallsBackFromAFusionThatIsWorse) {
 TEST(Guard, AdmitsTheJointPathOnlyWhenItEarnsIt) {
   const Evidence& clean = fitted().fit.clean;
   TrustItems items{clean, fitted().fit.clean_target, fitted().fit.clean_item,
-                   at::zeros_like(fitted().fit.clean_target, at::kBool), {}};
+                   at::zeros_like(fitted().fit.clean_target), {}};
   at::Tensor truth = at::one_hot(items.target, kClasses).to(at::kFloat);
   items.joint = 8 * truth;
   TrustModel knows(fitted().fit.trust);

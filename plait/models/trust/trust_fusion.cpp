@@ -94,6 +94,7 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
   bias2_ = add_parameter("gate.bias2", at::full({m, 1, 1}, kInitialTrust));
   log_prior_ = add_buffer("log_prior", at::full({config_.classes}, -std::log(config_.classes)));
   scale_ = add_buffer("scale", at::ones({int64_t{1} << m}));
+  strength_ = add_buffer("strength", at::ones({}));
 }
 
 std::vector<at::Tensor> TrustFusion::gate_parameters() const {
@@ -124,6 +125,12 @@ void TrustFusion::set_scale(int64_t subset, double value) {
           "expected a subset of the streams and a positive scale");
   scale_[subset].fill_(value);
 }
+void TrustFusion::set_strength(double value) {
+  require(value >= 0 && value <= 1, "trust", "expected a strength between 0 and 1");
+  strength_.fill_(value);
+}
+double TrustFusion::strength() const { return strength_.item<double>(); }
+
 double TrustFusion::scale(int64_t subset) const { return scale_[subset].item<double>(); }
 
 at::Tensor TrustFusion::subset_of(const at::Tensor& present) {
@@ -230,7 +237,8 @@ at::Tensor TrustFusion::breakage(const Evidence& e) const {
     eps = 1 - trust * (-kExcessSlope * look.excess).exp();
     eps = at::where(e.present, eps.clamp(config_.floor, 1), at::ones_like(eps));
   }
-  return eps;
+  at::Tensor heard = config_.floor + strength_ * (eps - config_.floor);
+  return at::where(e.present, heard, eps);
 }
 
 TrustOutput TrustFusion::fuse(const Evidence& e) const { return fuse_with(e, breakage(e)); }

@@ -117,8 +117,12 @@ at::Tensor TrustModel::decide_as(Decider decider, const Evidence& e,
 }
 
 TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& joint) const {
+  return decide(e, joint, fusion_->fuse(e));
+}
+
+TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& joint,
+                                       const TrustOutput& trust) const {
   Verdict out;
-  TrustOutput trust = fusion_->fuse(e);
   out.breakage = trust.breakage;
   out.support = trust.support;
   out.log_probabilities = trust.log_probabilities;

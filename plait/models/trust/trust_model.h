@@ -43,6 +43,8 @@ class TrustModel {
   /// `joint` [B, K]: the network's own logits. Without them the trust fusion answers for subsets
   /// that `needs_joint`. @throws Error kInvalidArgument for shapes.
   Verdict decide(const Evidence& evidence, const at::Tensor& joint = {}) const;
+  /// The same with what the fusion says of the items given.
+  Verdict decide(const Evidence& evidence, const at::Tensor& joint, const TrustOutput& fused) const;
   bool needs_joint(const at::Tensor& present) const;
   /// [B, K] log probabilities of one decider, not tempered.
   at::Tensor decide_as(Decider decider, const Evidence& evidence, const at::Tensor& joint) const;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
@@ -27,12 +28,20 @@ constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3};
 constexpr double kMostLogT = 3;  ///< Of temperatures and slopes
 constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
 
+constexpr std::pair<ItemKind, const char*> kKinds[] = {
+    {ItemKind::kClean, "clean"}, {ItemKind::kBank, "damaged"}, {ItemKind::kCopy, "copies"}};
+
+/// [N] bool
+at::Tensor of_kind(const TrustItems& items, ItemKind kind) {
+  return items.kind == static_cast<int64_t>(kind);
+}
+
 void check(const TrustItems& items) {
   const int64_t n = items.target.size(0);
   require(n > 0, "trust", "expected items to calibrate with");
   require(items.evidence.present.size(0) == n && items.item.size(0) == n &&
-              items.damaged.size(0) == n && (!items.joint.defined() || items.joint.size(0) == n),
-          "trust", "expected evidence, item and damage for every target");
+              items.kind.size(0) == n && (!items.joint.defined() || items.joint.size(0) == n),
+          "trust", "expected evidence, item and kind for every target");
 }
 
 /// One row of every item, drawn from the seed.
@@ -47,13 +56,31 @@ at::Tensor one_row_per_item(const TrustItems& items, uint64_t seed) {
   return order.index_select(0, by_item.masked_select(first));
 }
 
+/// What the fusion says of items that its gates were not trained on.
+models::TrustOutput fuse(const TrustModel& model, const TrustItems& items) {
+  models::TrustOutput out = model.fusion().fuse(items.evidence);
+  for (size_t g = 0; g < items.held_out.size(); ++g) {
+    at::Tensor rows = (items.gates == static_cast<int64_t>(g)).nonzero().squeeze(1);
+    if (rows.size(0) == 0) continue;
+    models::TrustOutput own =
+        items.held_out[g]->fuse(models::select_rows(items.evidence, rows));
+    for (auto member : {&models::TrustOutput::log_probabilities, &models::TrustOutput::breakage,
+                        &models::TrustOutput::support, &models::TrustOutput::weights})
+      (out.*member).index_copy_(0, rows, own.*member);
+  }
+  return out;
+}
+
+TrustModel::Verdict decide(const TrustModel& model, const TrustItems& items) {
+  return model.decide(items.evidence, items.joint, fuse(model, items));
+}
+
 /// Streams by their accuracy alone on clean items, then by likelihood, best first.
 std::vector<int64_t> rank_streams(const TrustItems& items) {
   const int64_t streams = items.evidence.present.size(1);
   std::vector<std::pair<double, double>> score;
   for (int64_t m = 0; m < streams; ++m) {
-    at::Tensor rows = at::logical_and(items.evidence.present.select(1, m),
-                                      items.damaged.logical_not())
+    at::Tensor rows = at::logical_and(items.evidence.present.select(1, m), of_kind(items, ItemKind::kClean))
                           .nonzero()
                           .squeeze(1);
     at::Tensor logs = items.evidence.log_probabilities.select(1, m).index_select(0, rows);
@@ -82,7 +109,9 @@ std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& 
   if (items.joint.defined()) deciders.push_back(Decider::kJoint);
   std::vector<Candidate> out;
   for (Decider decider : deciders) {
-    at::Tensor logs = model.decide_as(decider, items.evidence, items.joint);
+    at::Tensor logs = decider == Decider::kTrust
+                          ? fuse(model, items).log_probabilities
+                          : model.decide_as(decider, items.evidence, items.joint);
     out.push_back({decider, logs, (logs.argmax(1) != items.target).to(at::kDouble)});
   }
   return out;
@@ -90,14 +119,14 @@ std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& 
 
 /// [N] bool: rows whose answer by `decider` is known.
 at::Tensor answered(Decider decider, const TrustItems& items) {
-  if (decider != Decider::kJoint) return at::ones_like(items.damaged);
-  if (!items.joint.defined()) return at::zeros_like(items.damaged);
+  if (decider != Decider::kJoint) return at::ones_like(items.kind, at::kBool);
+  if (!items.joint.defined()) return at::zeros_like(items.kind, at::kBool);
   return items.joint.isfinite().all(1);
 }
 
 /// Rows that the deciders in charge can answer.
 TrustItems answerable(const TrustModel& model, const TrustItems& items) {
-  at::Tensor keep = at::ones_like(items.damaged);
+  at::Tensor keep = at::ones_like(items.kind, at::kBool);
   at::Tensor groups = TrustModel::group_of(items.evidence.present);
   for (const auto& [group, own] : model.choices()) {
     at::Tensor known = at::logical_or(groups != group, answered(own.decider, items));
@@ -135,8 +164,8 @@ TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustI
     at::Tensor known = answered(candidates[c].decider, items);
     double gain = 0;
     bool compared = false;
-    for (bool damaged : {false, true}) {
-      at::Tensor rows = at::logical_and(known, items.damaged == damaged).nonzero().squeeze(1);
+    for (const auto& [kind, name] : kKinds) {
+      at::Tensor rows = at::logical_and(known, of_kind(items, kind)).nonzero().squeeze(1);
       if (rows.size(0) == 0) continue;
       auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
       const PairedBound bound = paired_bound(pick(candidates[0].wrong - candidates[c].wrong),
@@ -146,7 +175,7 @@ TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustI
       const double allowed = std::max(options.margin - bound.half_width,
                                       few ? bound.half_width : -std::numeric_limits<double>::infinity());
       const bool holds = bound.mean <= allowed;
-      comparison[damaged ? "damaged" : "clean"] = Json::object({{"difference", bound.mean},
+      comparison[name] = Json::object({{"difference", bound.mean},
                                                                 {"upper", bound.upper()},
                                                                 {"items", bound.items},
                                                                 {"holds", holds}});
@@ -174,15 +203,15 @@ void fit_choices(TrustModel& model, const TrustItems& items,
     if (std::get<0>(at::_unique(items.item.index_select(0, rows))).size(0) < options.min_items)
       continue;
     TrustItems own = select(items, rows);
-    at::Tensor suspicion = TrustModel::mean_breakage(model.fusion().breakage(own.evidence),
-                                                     own.evidence.present);
+    at::Tensor suspicion =
+        TrustModel::mean_breakage(fuse(model, own).breakage, own.evidence.present);
     model.set_choice(names[g].item<int64_t>(),
                      choose(candidates_of(model, own), own, suspicion, options));
   }
 }
 
 void fit_sets(TrustModel& model, const TrustItems& items) {
-  TrustModel::Verdict verdict = model.decide(items.evidence, items.joint);
+  TrustModel::Verdict verdict = decide(model, items);
   at::Tensor suspicion = TrustModel::mean_breakage(verdict.breakage, items.evidence.present);
   std::vector<double> edges;
   const int64_t n = items.target.size(0);
@@ -193,7 +222,7 @@ void fit_sets(TrustModel& model, const TrustItems& items) {
     if (edges.empty() || edge > edges.back()) edges.push_back(edge);
   }
   model.set_suspicion_bins(edges);
-  verdict = model.decide(items.evidence, items.joint);
+  verdict = decide(model, items);
   model.set_sets(
       models::ConformalSets::fit(verdict.log_probabilities, items.target, verdict.group));
 }
@@ -202,7 +231,7 @@ void fit_abstention(TrustModel& model, const TrustItems& items,
                     const TrustCalibrationOptions& options) {
   // Rows of one item are not independent.
   TrustItems single = select(items, one_row_per_item(items, mix_seed(options.seed, 31)));
-  TrustModel::Verdict verdict = model.decide(single.evidence, single.joint);
+  TrustModel::Verdict verdict = decide(model, single);
   auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
   std::map<double, double> thresholds;
   for (double risk : kRisks) {
@@ -217,13 +246,21 @@ struct Cascade {
   std::vector<at::Tensor> answer, confidence;
 };
 
-Cascade run_cascade(const TrustModel& model, const Evidence& evidence,
+/// The items with only some of their streams, and without the joint path.
+TrustItems restricted(const TrustItems& items, const at::Tensor& seen) {
+  TrustItems out = items;
+  out.evidence = models::restrict_to(items.evidence, seen);
+  out.joint = at::Tensor();
+  return out;
+}
+
+Cascade run_cascade(const TrustModel& model, const TrustItems& items,
                     const std::vector<int64_t>& order) {
   Cascade out;
-  at::Tensor seen = at::zeros({1, evidence.present.size(1)}, at::kBool);
+  at::Tensor seen = at::zeros({1, items.evidence.present.size(1)}, at::kBool);
   for (int64_t m : order) {
     seen.select(1, m).fill_(true);
-    TrustModel::Verdict verdict = model.decide(models::restrict_to(evidence, seen));
+    TrustModel::Verdict verdict = decide(model, restricted(items, seen));
     auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
     out.answer.push_back(answer);
     out.confidence.push_back(confidence);
@@ -246,8 +283,7 @@ std::vector<int64_t> order_streams(const TrustModel& model, const TrustItems& it
       trial.push_back(m);
       at::Tensor seen = at::zeros({1, streams}, at::kBool);
       for (int64_t s : trial) seen.select(1, s).fill_(true);
-      at::Tensor answer =
-          model.decide(models::restrict_to(items.evidence, seen)).log_probabilities.argmax(1);
+      at::Tensor answer = decide(model, restricted(items, seen)).log_probabilities.argmax(1);
       const double wrong = (answer != items.target).to(at::kDouble).mean().item<double>();
       const double gain = (errors - wrong) / costs[static_cast<size_t>(m)];
       if (best < 0 || gain > best_gain) best = m, best_gain = gain, best_errors = wrong;
@@ -299,11 +335,12 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
       model, select(whole, one_row_per_item(whole, mix_seed(options.seed, 37))), costs);
   // The promise is for clean items and for damaged ones, not for a mixture of them.
   std::vector<RouteTrial> trials;
-  for (bool damaged : {false, true}) {
-    TrustItems part = select(whole, (whole.damaged == damaged).nonzero().squeeze(1));
+  for (const auto& [kind, name] : kKinds) {
+    TrustItems part = select(whole, of_kind(whole, kind).nonzero().squeeze(1));
     if (part.target.size(0) == 0) continue;
-    part = select(part, one_row_per_item(part, mix_seed(options.seed, 38, damaged)));
-    RouteTrial trial{run_cascade(model, part.evidence, route.order), part.target, {}};
+    part = select(part, one_row_per_item(
+                            part, mix_seed(options.seed, 38, static_cast<uint64_t>(kind))));
+    RouteTrial trial{run_cascade(model, part, route.order), part.target, {}};
     trial.right = trial.cascade.answer.back() == part.target;
     trials.push_back(std::move(trial));
   }
@@ -335,17 +372,33 @@ TrustItems select(const TrustItems& items, const at::Tensor& rows) {
   out.evidence = models::select_rows(items.evidence, rows);
   out.target = items.target.index_select(0, rows);
   out.item = items.item.index_select(0, rows);
-  out.damaged = items.damaged.index_select(0, rows);
+  out.kind = items.kind.index_select(0, rows);
   if (items.joint.defined()) out.joint = items.joint.index_select(0, rows);
+  out.held_out = items.held_out;
+  if (items.gates.defined()) out.gates = items.gates.index_select(0, rows);
   return out;
 }
 
 TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed) {
-  TrustItems clean{fit.clean, fit.clean_target, fit.clean_item,
-                   at::zeros_like(fit.clean_target, at::kBool), {}};
-  TrustItems damaged{fit.damaged, fit.damaged_target, fit.damaged_item,
-                     at::ones_like(fit.damaged_target, at::kBool), {}};
-  return stack(clean, select(damaged, one_row_per_item(damaged, seed)));
+  TrustItems out;
+  auto add = [&](ItemKind kind, const Evidence& evidence, const at::Tensor& target,
+                 const at::Tensor& item) {
+    TrustItems items{evidence, target, item,
+                     at::full_like(target, static_cast<int64_t>(kind)), {}};
+    items.held_out = fit.held_out;
+    items.gates = fit.item_gates.index_select(0, item);
+    if (kind == ItemKind::kClean) {
+      out = std::move(items);
+    } else {
+      const auto draw = mix_seed(seed, static_cast<uint64_t>(kind));
+      out = stack(out, select(items, one_row_per_item(items, draw)));
+    }
+  };
+  add(ItemKind::kClean, fit.clean, fit.clean_target, fit.clean_item);
+  add(ItemKind::kBank, fit.damaged, fit.damaged_target, fit.damaged_item);
+  if (fit.copies_target.defined())
+    add(ItemKind::kCopy, fit.copies, fit.copies_target, fit.copies_item);
+  return out;
 }
 
 TrustItems every_subset(const TrustItems& items, uint64_t seed) {
@@ -383,7 +436,16 @@ TrustItems every_subset(const TrustItems& items, uint64_t seed) {
 
 TrustItems stack(const TrustItems& a, const TrustItems& b) {
   TrustItems out{models::stack({a.evidence, b.evidence}), at::cat({a.target, b.target}),
-                 at::cat({a.item, b.item}), at::cat({a.damaged, b.damaged}), {}};
+                 at::cat({a.item, b.item}), at::cat({a.kind, b.kind}), {}};
+  if (a.gates.defined() || b.gates.defined()) {
+    require(a.held_out.empty() || b.held_out.empty() || a.held_out == b.held_out, "trust",
+            "expected items with the same held-out gates");
+    out.held_out = a.held_out.empty() ? b.held_out : a.held_out;
+    auto gates = [](const TrustItems& items) {
+      return items.gates.defined() ? items.gates : at::full_like(items.target, -1);
+    };
+    out.gates = at::cat({gates(a), gates(b)});
+  }
   if (a.joint.defined() || b.joint.defined()) {
     auto known = [](const TrustItems& items, const TrustItems& other) {
       if (items.joint.defined()) return items.joint;

@@ -35,6 +35,21 @@ BankItems clean_bank(const TrustData& data) {
   return out;
 }
 
+std::vector<BankItems> one_copy_each(const TrustData& data) {
+  std::vector<BankItems> out;
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    for (size_t v = 1; v < data.features[m].size(); ++v) {
+      BankItems items = clean_bank(data);
+      items.features[m] = data.features[m][v];
+      items.quality = items.quality.clone();
+      items.quality.select(1, static_cast<int64_t>(m))
+          .copy_(quality_of(data, m, v) * data.present.select(1, static_cast<int64_t>(m)));
+      out.push_back(std::move(items));
+    }
+  }
+  return out;
+}
+
 BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
                     const std::vector<at::Tensor>& deviation, uint64_t seed,
                     const BankOptions& options) {

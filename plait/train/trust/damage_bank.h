@@ -38,6 +38,8 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
 /// What suits the data. Encoded damaged copies show what damage looks like; beside them fewer items
 /// are hit in the space of features, or the gates learn to distrust every change.
 BankOptions bank_options_for(const TrustData& data);
+/// For every stream and each of its encoded damaged copies, the items with that copy in its place.
+std::vector<BankItems> one_copy_each(const TrustData& data);
 /// The data as they are, in the bank's form.
 BankItems clean_bank(const TrustData& data);
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
@@ -25,6 +26,8 @@ using models::TrustFusion;
 
 constexpr double kLimitQuantile = 0.999;
 constexpr double kLeastScale = 0.05, kLargestScale = 5;
+constexpr int64_t kGateHalves = 2;
+constexpr int64_t kStrengthItems = 4000;  ///< Of each kind, to choose how far gates are heard
 constexpr int64_t kFewItems = 30;  ///< A subset with fewer takes the scale of its size
 
 TrustFusion::Config make_config(const TrustData& data, const std::vector<std::string>& streams,
@@ -204,6 +207,81 @@ at::Tensor draw_folds(const TrustData& data, int64_t folds, at::Generator& gener
   return (at::randperm(groups, generator) % folds).index_select(0, number);
 }
 
+void hold_out_gates(TrustFit& fit, const at::Tensor& item_gates, TrustOptions options) {
+  options.progress = {};
+  fit.item_gates = item_gates;
+  at::Tensor of_row = item_gates.index_select(0, fit.damaged_item);
+  for (int64_t g = 0; g < kGateHalves; ++g) {
+    auto part = std::make_shared<TrustFusion>(fit.trust->config());
+    part->load_state_dict(fit.trust->state_dict());
+    part->initialize_gates(mix_seed(options.seed, 13));
+    at::Tensor rows = (of_row != g).nonzero().squeeze(1);
+    Evidence seen = rows_of(fit.damaged, rows);
+    at::Tensor target = fit.damaged_target.index_select(0, rows);
+    train_gates(*part, seen, target, options);
+    fit_scales(*part, seen, target, options);
+    part->train(false);
+    fit.held_out.push_back(part);
+  }
+}
+
+/// Mean over the kinds of items of the likelihood that gates reach on items new to them, with one
+/// scale for all.
+double held_out_loss(const TrustFit& fit, double strength, uint64_t seed) {
+  struct Kind {
+    const Evidence* evidence;
+    const at::Tensor *target, *item;
+  };
+  std::vector<Kind> kinds = {{&fit.clean, &fit.clean_target, &fit.clean_item},
+                             {&fit.damaged, &fit.damaged_target, &fit.damaged_item}};
+  if (fit.copies_target.defined())
+    kinds.push_back({&fit.copies, &fit.copies_target, &fit.copies_item});
+  std::vector<at::Tensor> supports, targets;
+  for (const Kind& kind : kinds) {
+    std::vector<at::Tensor> support, target;
+    auto generator = at::detail::createCPUGenerator(seed);
+    at::Tensor some = at::randperm(kind.target->size(0), generator).slice(0, 0, kStrengthItems);
+    at::Tensor gates = fit.item_gates.index_select(0, kind.item->index_select(0, some));
+    for (size_t g = 0; g < fit.held_out.size(); ++g) {
+      at::Tensor rows = some.masked_select(gates == static_cast<int64_t>(g));
+      fit.held_out[g]->set_strength(strength);
+      support.push_back(fit.held_out[g]->fuse(rows_of(*kind.evidence, rows)).support.sum(1));
+      target.push_back(kind.target->index_select(0, rows));
+    }
+    supports.push_back(at::cat(support));
+    targets.push_back(at::cat(target));
+  }
+  const at::Tensor& log_prior = fit.trust->log_prior();
+  auto loss = [&](double log_a) {
+    double total = 0;
+    for (size_t k = 0; k < kinds.size(); ++k) {
+      at::Tensor logs = at::log_softmax(supports[k] * std::exp(log_a) + log_prior, -1);
+      total += at::nll_loss(logs, targets[k]).item<double>() / static_cast<double>(kinds.size());
+    }
+    return total;
+  };
+  return loss(golden_section(loss, std::log(kLeastScale), std::log(kLargestScale), 1e-3));
+}
+
+/// As far as gates help on new items they are heard, and no further.
+void choose_strength(TrustFit& fit, const TrustOptions& options) {
+  double best = 1, least = std::numeric_limits<double>::infinity();
+  for (double strength : {1.0, 0.75, 0.5, 0.25, 0.0}) {
+    const double loss = held_out_loss(fit, strength, mix_seed(options.seed, 93));
+    if (loss < least) least = loss, best = strength;
+  }
+  at::Tensor of_row = fit.item_gates.index_select(0, fit.damaged_item);
+  for (size_t g = 0; g < fit.held_out.size(); ++g) {
+    fit.held_out[g]->set_strength(best);
+    if (best == 1) continue;
+    at::Tensor rows = (of_row != static_cast<int64_t>(g)).nonzero().squeeze(1);
+    fit_scales(*fit.held_out[g], rows_of(fit.damaged, rows),
+               fit.damaged_target.index_select(0, rows), options);
+  }
+  fit.trust->set_strength(best);
+  if (best < 1) fit_scales(*fit.trust, fit.damaged, fit.damaged_target, options);
+}
+
 }  // namespace
 
 TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& streams, int64_t classes,
@@ -234,12 +312,14 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
     report(static_cast<double>(f + 2) / parts);
   }
   choose_shares(*trust, folds);
-  Pooled clean, bank;
+  Pooled clean, bank, copies;
   const int64_t passes =
       std::max(options.bank_passes, (options.min_bank + train.size() - 1) / train.size());
   for (int64_t f = 0; f < options.folds; ++f) {
     const auto& [without, held_out, rows] = folds[static_cast<size_t>(f)];
     append(clean, *without, clean_bank(held_out), held_out.target, rows);
+    for (const BankItems& items : one_copy_each(held_out))
+      append(copies, *without, items, held_out.target, rows);
     for (int64_t pass = 0; pass < passes; ++pass) {
       append(
           bank, *without,
@@ -253,17 +333,22 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   at::Tensor count = at::bincount(train.target, {}, classes).to(at::kFloat);
   trust->set_prior(count + 1);
   trust->initialize_gates(mix_seed(options.seed, 13));
-  TrustFit out{trust,
-               evidence_of(*trust, clean_items),
-               evidence_of(*trust, bank_items),
-               clean_items.target,
-               bank_items.target,
-               clean_items.item,
-               bank_items.item};
+  TrustFit out;
+  out.trust = trust;
+  auto keep = [&](const Joined& items, Evidence& evidence, at::Tensor& target, at::Tensor& item) {
+    evidence = evidence_of(*trust, items);
+    target = items.target;
+    item = items.item;
+  };
+  keep(clean_items, out.clean, out.clean_target, out.clean_item);
+  keep(bank_items, out.damaged, out.damaged_target, out.damaged_item);
+  if (!copies.target.empty()) keep(join(copies), out.copies, out.copies_target, out.copies_item);
   train_gates(*trust, out.damaged, out.damaged_target, options);
   // The bank holds undamaged items too; one scale must do for both.
   fit_scales(*trust, out.damaged, out.damaged_target, options);
   trust->train(false);
+  hold_out_gates(out, fold % kGateHalves, options);
+  choose_strength(out, options);
   return out;
 }
 

@@ -37,9 +37,15 @@ struct TrustOptions {
 /// choosing and calibrating anything else on the same terms.
 struct TrustFit {
   std::shared_ptr<models::TrustFusion> trust;
-  models::Evidence clean, damaged;  ///< Out of fold, tempered
-  at::Tensor clean_target, damaged_target;
-  at::Tensor clean_item, damaged_item;  ///< [N] int64 which training item it is
+  /// Out of fold, tempered: items as they are, those of the bank, and (where there are encoded
+  /// damaged copies) items with one stream replaced by each of its copies.
+  models::Evidence clean, damaged, copies;
+  at::Tensor clean_target, damaged_target, copies_target;
+  at::Tensor clean_item, damaged_item, copies_item;  ///< [N] int64 which training item it is
+  /// The fusion with gates that were trained on about half of the items each, and by training item
+  /// [N] int64 which of them has not seen it: an honest view of what gates do on new items.
+  std::vector<std::shared_ptr<models::TrustFusion>> held_out;
+  at::Tensor item_gates;
 };
 
 /// Fits experts (each on its own, so that no stream crowds another out), what share of each is its
