@@ -46,8 +46,8 @@ Said ask_trust(const models::FusedOutput& output, const AnswerContext& context,
   at::Tensor joint = at::empty({output.present.size(0), 1}, at::kBool);
   for (size_t i = 0; i < verdict.deciders.size(); ++i)
     joint[static_cast<int64_t>(i)] = verdict.deciders[i] == Decider::kJoint;
-  out.weights = at::where(joint, output.weights.to(at::kCPU, at::kDouble),
-                          verdict.weights.to(at::kDouble));
+  out.weights =
+      at::where(joint, output.weights.to(at::kCPU, at::kDouble), verdict.weights.to(at::kDouble));
   return out;
 }
 
@@ -114,8 +114,8 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
   const auto& names = context.network.stream_names();
   at::Tensor present = output.present.to(at::kCPU);
   at::Tensor quality = output.quality.to(at::kCPU, at::kDouble);
-  const Said said = context.trust ? ask_trust(output, context, options)
-                                  : ask_network(output, context, options);
+  const Said said =
+      context.trust ? ask_trust(output, context, options) : ask_network(output, context, options);
   std::vector<Prediction> out;
   for (int64_t i = 0; i < present.size(0); ++i) {
     Prediction p;
@@ -138,10 +138,10 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
       at::Tensor row = at::full({1}, i, at::kLong);
       at::Tensor joint =
           context.logits.defined() ? context.logits.index_select(0, row) : at::Tensor();
-      p.explanation = explain(*context.trust, models::select_rows(said.evidence, row), joint,
-                              context.labels,
-                              details.empty() ? std::map<std::string, models::Quality>{}
-                                              : details[static_cast<size_t>(i)]);
+      p.explanation =
+          explain(*context.trust, models::select_rows(said.evidence, row), joint, context.labels,
+                  details.empty() ? std::map<std::string, models::Quality>{}
+                                  : details[static_cast<size_t>(i)]);
     }
     out.push_back(std::move(p));
   }

@@ -11,10 +11,10 @@ namespace plait::api {
 struct AnswerContext {
   const models::FusedNetwork& network;
   std::string task;
-  std::vector<std::string> labels;  ///< Of the classes, or those that were asked for
-  at::Tensor logits;                ///< [B, K]; undefined for tasks without classes
-  const Json* calibration = nullptr;           ///< The task's; null: none
-  const models::TrustModel* trust = nullptr;   ///< Null: the network alone answers
+  std::vector<std::string> labels;            ///< Of the classes, or those that were asked for
+  at::Tensor logits;                          ///< [B, K]; undefined for tasks without classes
+  const Json* calibration = nullptr;          ///< The task's; null: none
+  const models::TrustModel* trust = nullptr;  ///< Null: the network alone answers
   std::string version;
 };
 

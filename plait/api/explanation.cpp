@@ -13,11 +13,11 @@ namespace {
 using models::Evidence;
 using models::TrustModel;
 
-constexpr double kDoubtful = 0.3;      ///< Breakage from which reasons are looked for
-constexpr double kPoorPart = 0.5;      ///< Quality parts below it are named
-constexpr double kUnlikely = 0.02;     ///< p-values below it are named
-constexpr double kTorn = -1;           ///< Nats of consistency below which two streams do not go together
-constexpr double kSure = 0.5;          ///< Probability from which a stream's answer counts as one
+constexpr double kDoubtful = 0.3;   ///< Breakage from which reasons are looked for
+constexpr double kPoorPart = 0.5;   ///< Quality parts below it are named
+constexpr double kUnlikely = 0.02;  ///< p-values below it are named
+constexpr double kTorn = -1;   ///< Nats of consistency below which two streams do not go together
+constexpr double kSure = 0.5;  ///< Probability from which a stream's answer counts as one
 
 std::string text(const char* format, double value) {
   char out[96];
@@ -37,26 +37,25 @@ std::string poor_part(const std::string& part, double value, const models::Quali
   auto snr = quality.measures.find("snr_db");
   if (part == "noise" && snr != quality.measures.end())
     return text("noisy, %.0f dB over the floor", snr->second);
-  static const std::map<std::string, const char*> kWords{
-      {"noise", "noisy"},
-      {"sharpness", "blurred"},
-      {"exposure", "badly exposed"},
-      {"entropy", "little to see"},
-      {"compression", "strongly compressed"},
-      {"occlusion", "partly covered"},
-      {"reverberation", "reverberant"},
-      {"clipping", "clipped"},
-      {"dropout", "drops out"},
-      {"level", "very quiet"},
-      {"silence", "mostly silence"},
-      {"bandwidth", "narrow band"},
-      {"stuck", "stuck values"},
-      {"spikes", "spikes"},
-      {"drift", "drifts"},
-      {"order", "words out of order"},
-      {"words", "unknown words"},
-      {"completeness", "not a sentence"},
-      {"complexity", "hardly any words"}};
+  static const std::map<std::string, const char*> kWords{{"noise", "noisy"},
+                                                         {"sharpness", "blurred"},
+                                                         {"exposure", "badly exposed"},
+                                                         {"entropy", "little to see"},
+                                                         {"compression", "strongly compressed"},
+                                                         {"occlusion", "partly covered"},
+                                                         {"reverberation", "reverberant"},
+                                                         {"clipping", "clipped"},
+                                                         {"dropout", "drops out"},
+                                                         {"level", "very quiet"},
+                                                         {"silence", "mostly silence"},
+                                                         {"bandwidth", "narrow band"},
+                                                         {"stuck", "stuck values"},
+                                                         {"spikes", "spikes"},
+                                                         {"drift", "drifts"},
+                                                         {"order", "words out of order"},
+                                                         {"words", "unknown words"},
+                                                         {"completeness", "not a sentence"},
+                                                         {"complexity", "hardly any words"}};
   auto word = kWords.find(part);
   return (word == kWords.end() ? part : word->second) + text(" (%.2f)", value);
 }
@@ -139,8 +138,8 @@ Explanation explain(const TrustModel& trust, const Evidence& e, const at::Tensor
     stream.says_with = own.exp().item<double>();
     auto known = quality.find(streams[s]);
     if (stream.breakage >= kDoubtful) {
-      stream.reasons = reasons_of(e, m, streams, labels,
-                                  known == quality.end() ? nullptr : &known->second);
+      stream.reasons =
+          reasons_of(e, m, streams, labels, known == quality.end() ? nullptr : &known->second);
     }
     at::Tensor others = e.present.clone();
     others[0][m].fill_(false);
@@ -189,8 +188,8 @@ Json Explanation::to_json() const {
          {"without", s.without.empty() ? Json()
                                        : Json::object({{"class", s.without},
                                                        {"confidence", s.without_confidence}})},
-         {"otherwise", Json::object({{"class", s.otherwise},
-                                     {"confidence", s.otherwise_confidence}})}});
+         {"otherwise",
+          Json::object({{"class", s.otherwise}, {"confidence", s.otherwise_confidence}})}});
   }
   return out;
 }

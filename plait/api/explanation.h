@@ -12,14 +12,15 @@ namespace plait::api {
 /// What one stream had to do with an answer.
 struct StreamExplanation {
   bool present = false;
-  double weight = 0;        ///< Share of the evidence
-  double contribution = 0;  ///< Nats for the answer against the other classes, in the mean over them
-  double breakage = 0;      ///< Probability that the stream misleads
-  std::string says;         ///< The stream's own answer
-  double says_with = 0;     ///< Its probability
+  double weight = 0;  ///< Share of the evidence
+  double contribution =
+      0;                 ///< Nats for the answer against the other classes, in the mean over them
+  double breakage = 0;   ///< Probability that the stream misleads
+  std::string says;      ///< The stream's own answer
+  double says_with = 0;  ///< Its probability
   std::vector<std::string> reasons;  ///< Why it is trusted less, in words; empty: nothing was found
-  /// Counterfactuals: the answer without the stream ("" when it is the only one), and the answer had
-  /// the stream said the runner-up where it said the answer.
+  /// Counterfactuals: the answer without the stream ("" when it is the only one), and the answer
+  /// had the stream said the runner-up where it said the answer.
   std::string without, otherwise;
   double without_confidence = 0, otherwise_confidence = 0;
 };

@@ -3,12 +3,16 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
 #include <numeric>
 
+#include "plait/core/log.h"
 #include "plait/train/metrics.h"
 
 namespace plait::api {
 namespace {
+
+constexpr double kCollapsed = 0.97;  ///< Mean weight of one stream
 
 /// Rows of several batches, joined; scalars (such as a learned scale) are kept as they are.
 at::Tensor join(const std::vector<at::Tensor>& parts) {
@@ -32,6 +36,7 @@ train::LossOutput FusedTrainable::loss(const Batch& batch) {
 train::Scalars FusedTrainable::evaluate(train::BatchSource& source, int64_t batch_size) {
   train::Scalars out = train::Trainable::evaluate(source, batch_size);
   Answers answers = answer_all(*network_, source, batch_size);
+  watch_weights(answers, out);
   bool first = true;
   for (const std::string& task : network_->task_names()) {
     auto target = answers.targets.find(task);
@@ -44,6 +49,25 @@ train::Scalars FusedTrainable::evaluate(train::BatchSource& source, int64_t batc
     first = false;
   }
   return out;
+}
+
+void FusedTrainable::watch_weights(const Answers& answers, train::Scalars& out) {
+  const auto& names = network_->stream_names();
+  if (!answers.weights.defined() || names.size() < 2) return;
+  // Of items that leave the fusion a choice.
+  at::Tensor rows = (answers.present.sum(1) >= 2).nonzero().squeeze(1);
+  if (rows.size(0) == 0) return;
+  at::Tensor mean = answers.weights.index_select(0, rows).to(at::kDouble).mean(0);
+  at::Tensor entropy = -(mean * mean.clamp_min(1e-12).log()).sum();
+  out["weight_entropy"] = entropy.item<double>() / std::log(static_cast<double>(names.size()));
+  auto [most, which] = mean.max(0);
+  if (most.item<double>() < kCollapsed || warned_) return;
+  warned_ = true;
+  log_warning("train",
+              "the fusion has collapsed onto the stream \"" +
+                  names[static_cast<size_t>(which.item<int64_t>())] +
+                  "\": it has nearly all of the weight; raise modality_dropout, or give the "
+                  "other streams more to learn from");
 }
 
 Answers answer_all(models::FusedNetwork& network, train::BatchSource& source, int64_t batch_size) {

@@ -9,7 +9,8 @@ namespace plait::api {
 
 /// A FusedNetwork as the Trainer sees it: the loss of its tasks; the log gets each stream's mean
 /// weight, and evaluation gives loss, accuracy, ece ... of the first classification task
-/// ("<task>/accuracy" for further ones), or retrieval figures between the first two streams.
+/// ("<task>/accuracy" for further ones), and "weight_entropy": how evenly the fusion weighs the
+/// streams of items that have several, from 0 (all on one: then a warning is logged, once) to 1.
 class FusedTrainable : public train::Trainable {
  public:
   explicit FusedTrainable(std::shared_ptr<models::FusedNetwork> network)
@@ -20,7 +21,10 @@ class FusedTrainable : public train::Trainable {
   train::Scalars evaluate(train::BatchSource& source, int64_t batch_size) override;
 
  private:
+  void watch_weights(const struct Answers& answers, train::Scalars& out);
+
   std::shared_ptr<models::FusedNetwork> network_;
+  bool warned_ = false;
 };
 
 /// Everything that a network says of a source, item by item, in eval mode without gradients. Items

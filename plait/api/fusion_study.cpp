@@ -143,8 +143,8 @@ at::Tensor quality_of(const train::TrustData& data) {
 }  // namespace
 
 const std::vector<std::string>& static_names() {
-  static const std::vector<std::string> kNames{
-      "best_single", "best_static", "mean", "product", "tempered_product", "robust_product"};
+  static const std::vector<std::string> kNames{"best_single", "best_static",      "mean",
+                                               "product",     "tempered_product", "robust_product"};
   return kNames;
 }
 
@@ -155,8 +155,7 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
   };
   const auto start = std::chrono::steady_clock::now();
   report("trust", 0);
-  train::TrustFit fit =
-      train::fit_trust(data.train, data.streams, data.classes, options.trust);
+  train::TrustFit fit = train::fit_trust(data.train, data.streams, data.classes, options.trust);
   TrustModel model(fit.trust);
   train::TrustCalibrationOptions calibration = options.calibration;
   calibration.costs = data.costs;
@@ -179,9 +178,8 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
   at::NoGradGuard no_grad;
   SerialScope serial;
   const Statics statics(model, out_of_fold);
-  Json out = Json::object({{"seconds", seconds},
-                           {"best_static", statics.best()},
-                           {"strength", fit.trust->strength()}});
+  Json out = Json::object(
+      {{"seconds", seconds}, {"best_static", statics.best()}, {"strength", fit.trust->strength()}});
   for (const auto& [group, choice] : model.choices())
     out["guard"][model.group_name(group)] = models::to_string(choice.decider);
   for (size_t c = 0; c < data.conditions.size(); ++c) {
@@ -191,11 +189,10 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
     const at::Tensor quality = quality_of(condition.test), present = condition.test.present;
     Evidence e = fit.trust->gather(features, quality, present);
     TrustModel::Verdict verdict = model.decide(e);
-    std::map<std::string, at::Tensor> answers{
-        {"trust", verdict.log_probabilities},
-        {"trust_bare", fit.trust->fuse(e).log_probabilities}};
-    at::Tensor known = at::where(condition.hit, at::ones({}),
-                                 at::full({}, fit.trust->config().floor));
+    std::map<std::string, at::Tensor> answers{{"trust", verdict.log_probabilities},
+                                              {"trust_bare", fit.trust->fuse(e).log_probabilities}};
+    at::Tensor known =
+        at::where(condition.hit, at::ones({}), at::full({}, fit.trust->config().floor));
     answers["oracle"] = fit.trust->fuse_with(e, known).log_probabilities;
     for (const std::string& name : static_names()) answers[name] = statics.answer(name, e);
     for (const auto& [name, baseline] : baselines)
@@ -208,16 +205,16 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
           never_worse(answers.at("trust"), answers.at(other), target);
     }
     at::Tensor p = answers.at("trust").to(at::kDouble).exp();
-    out["calibration"][condition.name] = Json::object(
-        {{"ece", train::expected_calibration_error(p, target)},
-         {"ece_of_calibrated",
-          train::calibration_error_by_chance(p, mix_seed(options.trust.seed, 61, c))}});
+    out["calibration"][condition.name] =
+        Json::object({{"ece", train::expected_calibration_error(p, target)},
+                      {"ece_of_calibrated", train::calibration_error_by_chance(
+                                                p, mix_seed(options.trust.seed, 61, c))}});
     out["sets"][condition.name] = set_figures(model, verdict, target);
-    out["permuted"][condition.name] = permuted_accuracy(
-        model, e, verdict.breakage, target, mix_seed(options.trust.seed, 62, c));
+    out["permuted"][condition.name] =
+        permuted_accuracy(model, e, verdict.breakage, target, mix_seed(options.trust.seed, 62, c));
     if (!model.route().order.empty())
-      out["route"][condition.name] = route_figures(model, e, answers.at("trust").argmax(1), target,
-                                                   data.costs);
+      out["route"][condition.name] =
+          route_figures(model, e, answers.at("trust").argmax(1), target, data.costs);
   }
   report("done", 1);
   return out;

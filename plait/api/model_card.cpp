@@ -54,7 +54,8 @@ std::string with_trust_section(const std::string& card, const MultimodalModel& m
                "`: the trust fusion answers, but for the streams below. There its accuracy, on "
                "clean or damaged calibration items, was not shown to be as good as another's (the "
                "difference is in points of errors, with its one-sided 95 % bound).\n\n"
-               "| streams | answered by | compared with | clean | bank | copies |\n|---|---|---|---|---|---|\n";
+               "| streams | answered by | compared with | clean | bank | copies "
+               "|\n|---|---|---|---|---|---|\n";
     bool any = false;
     for (const auto& [group, choice] : trust->choices()) {
       if (choice.decider == models::Decider::kTrust) continue;
@@ -64,10 +65,9 @@ std::string with_trust_section(const std::string& card, const MultimodalModel& m
           const Json* found = c.find(which);
           if (!found) return std::string("–");
           char text[96];
-          std::snprintf(text, sizeof text, "%+.1f (≤ %+.1f)%s",
-                        100 * found->at("difference").as_double(),
-                        100 * found->at("upper").as_double(),
-                        found->at("holds").as_bool() ? "" : " **");
+          std::snprintf(
+              text, sizeof text, "%+.1f (≤ %+.1f)%s", 100 * found->at("difference").as_double(),
+              100 * found->at("upper").as_double(), found->at("holds").as_bool() ? "" : " **");
           return std::string(text);
         };
         section += "| " + trust->group_name(group) + " | " + models::to_string(choice.decider) +

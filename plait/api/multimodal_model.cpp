@@ -23,7 +23,6 @@
 namespace plait::api {
 namespace {
 
-
 std::string join(const std::vector<std::string>& names) {
   std::string out;
   for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
@@ -171,8 +170,8 @@ std::vector<Prediction> MultimodalModel::predict_batch(const std::vector<Sample>
            "expected at least one stream of: " + join(network_->stream_names()));
     }
   }
-  const bool stepwise = cache_ || options.early_exit || options.max_multiply_adds > 0 ||
-                        options.max_latency_ms > 0;
+  const bool stepwise =
+      cache_ || options.early_exit || options.max_multiply_adds > 0 || options.max_latency_ms > 0;
   std::vector<Prediction> out;
   for (size_t i = 0; stepwise && i < samples.size(); ++i)
     out.push_back(predict_stepwise(samples[i], options));
@@ -235,8 +234,8 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
     spent += cost;
     if (!options.early_exit) continue;
     models::FusedOutput seen = fuse(features);
-    auto verdict = trusted->decide(
-        gather_evidence(*trusted, names, seen.pooled, seen.quality, seen.present));
+    auto verdict =
+        trusted->decide(gather_evidence(*trusted, names, seen.pooled, seen.quality, seen.present));
     sure = verdict.log_probabilities.max().exp().item<double>() >= route.threshold;
   }
   Details details;

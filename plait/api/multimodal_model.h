@@ -27,11 +27,11 @@ struct ModelOptions {
 
 /// How to answer.
 struct PredictOptions {
-  std::string task;                 ///< Empty = the model's default task
-  double coverage = 0.9;            ///< For the prediction set, in (0, 1)
-  bool class_conditional = false;   ///< The coverage holds for every class by itself
-  double risk = 0.1;                ///< Share of wrong answers from which on the model abstains
-  bool explain = false;             ///< Fills Prediction::explanation (classification tasks)
+  std::string task;                ///< Empty = the model's default task
+  double coverage = 0.9;           ///< For the prediction set, in (0, 1)
+  bool class_conditional = false;  ///< The coverage holds for every class by itself
+  double risk = 0.1;               ///< Share of wrong answers from which on the model abstains
+  bool explain = false;            ///< Fills Prediction::explanation (classification tasks)
   /// Encodes one stream after the other, the most useful per multiply-add first, and stops once the
   /// answer is sure enough by the model's route (certified when it was calibrated).
   bool early_exit = false;

@@ -41,8 +41,8 @@ std::shared_ptr<const models::TrustModel> load_trust(const Json& config, const T
                                                      const Json& calibration,
                                                      const std::string& task,
                                                      const std::string& dir) {
-  auto fusion = std::make_shared<models::TrustFusion>(read_config<models::TrustFusion::Config>(
-      config, dir + "/config.json:trust." + task));
+  auto fusion = std::make_shared<models::TrustFusion>(
+      read_config<models::TrustFusion::Config>(config, dir + "/config.json:trust." + task));
   fusion->load_state_dict(weights);
   fusion->train(false);
   fusion->requires_grad_(false);

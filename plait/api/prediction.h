@@ -23,7 +23,7 @@ struct Prediction {
   bool abstain = false;  ///< The confidence lies below what the risk asked for allows
   std::vector<std::string> skipped;  ///< Streams that were given and not encoded: not needed, or
                                      ///< beyond the budget
-  double compute_share = 1;  ///< Of what encoding all given streams costs, in multiply-adds
+  double compute_share = 1;          ///< Of what encoding all given streams costs, in multiply-adds
   double latency_ms = 0;
   std::string model_version;
 

@@ -83,6 +83,13 @@ TensorMap label_targets(const std::vector<Sample>& samples, const MultimodalMode
   return out;
 }
 
+std::vector<std::string> groups_of(const std::vector<Sample>& samples) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < samples.size(); ++i)
+    out.push_back(samples[i].group.empty() ? "item " + std::to_string(i) : samples[i].group);
+  return out;
+}
+
 std::vector<std::string> ids_of(const std::vector<Sample>& samples) {
   std::vector<std::string> out;
   for (const Sample& sample : samples) out.push_back(sample.id);
@@ -250,8 +257,10 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
     };
     auto tables = extract_features(model, samples, options);
     before += size * static_cast<double>(tables.size());
-    return std::make_shared<train::FeatureDataset>(std::move(tables), label_targets(samples, model),
-                                                   ids_of(samples), recipe.damage);
+    auto out = std::make_shared<train::FeatureDataset>(
+        std::move(tables), label_targets(samples, model), ids_of(samples), recipe.damage);
+    out->set_groups(groups_of(samples));
+    return out;
   };
   DamagePlan validation_plan = out.test_plan;
   validation_plan.seed = 6001;

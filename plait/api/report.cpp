@@ -220,8 +220,10 @@ std::string render_html(const Report& report) {
     out += std::string("<span><i style=\"background:") + kStreamColors[i % 8] + "\"></i>" +
            escape(report.streams[i]) + "</span>";
   }
-  out += "<span class=\"soft\">thick bar: share of the evidence; thin bars: nats for the answer (right) "
-         "or against it (left)</span>";
+  out +=
+      "<span class=\"soft\">thick bar: share of the evidence; thin bars: nats for the answer "
+      "(right) "
+      "or against it (left)</span>";
   out += "</p><h2>Over the whole test split</h2>" + condition_table(report);
   out += "<h2>Can the confidence be believed?</h2><div class=\"charts\">" +
          reliability_svg(report.reliability,

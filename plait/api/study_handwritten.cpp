@@ -79,9 +79,11 @@ StudyData handwritten_study(uint64_t seed, const StudyProgress& progress) {
   out.dataset = splits.info.name;
   out.licence = splits.info.licence;
   out.note =
-      "Real data, synthetic damage. noise_δ: Gaussian noise of δ times each feature's range on half "
+      "Real data, synthetic damage. noise_δ: Gaussian noise of δ times each feature's range on "
+      "half "
       "of the views of half of the items; swapped: these views are another item's, of another "
-      "class; dropped_features: half of their features become the mean; missing_r: r views of every "
+      "class; dropped_features: half of their features become the mean; missing_r: r views of "
+      "every "
       "item are absent.";
   out.classes = static_cast<int64_t>(splits.classes.size());
   FeatureTables train, test;

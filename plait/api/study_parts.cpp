@@ -361,7 +361,10 @@ StudyItems study_items(const std::vector<Sample>& samples, const data::DatasetSp
     }
     out.values.push_back(std::move(values));
   }
-  for (const Sample& sample : samples) out.ids.push_back(sample.id);
+  for (const Sample& sample : samples) {
+    out.ids.push_back(sample.id);
+    out.groups.push_back(sample.group.empty() ? sample.id : sample.group);
+  }
   out.target = class_targets(samples, splits.info.label, splits.classes);
   expect(samples.empty() || out.target.min().item<int64_t>() >= 0,
          "expected the label " + splits.info.label + " of every sample");

@@ -93,14 +93,13 @@ train::TrustItems with_joint(models::FusedNetwork& network, const std::string& t
     }
     Answers answers = answer_all(network, *data.fix({}, {}, only));
     if (!answers.weights.defined()) continue;
-    at::Tensor table = at::full({data.size(), out.joint.size(1)},
-                                std::numeric_limits<float>::quiet_NaN());
+    at::Tensor table =
+        at::full({data.size(), out.joint.size(1)}, std::numeric_limits<float>::quiet_NaN());
     table.index_copy_(0, answers.rows, get(answers.tasks.at(task), "logits", "trust"));
-    at::Tensor here =
-        at::logical_and(bits == seen[i],
-                                     items.kind == static_cast<int64_t>(train::ItemKind::kClean))
-                        .nonzero()
-                        .squeeze(1);
+    at::Tensor here = at::logical_and(bits == seen[i],
+                                      items.kind == static_cast<int64_t>(train::ItemKind::kClean))
+                          .nonzero()
+                          .squeeze(1);
     at::Tensor source = rows.index_select(0, items.item.index_select(0, here));
     out.joint.index_copy_(0, here, table.index_select(0, source));
   }
@@ -133,6 +132,7 @@ TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
       out.target = target.index_select(0, labelled);
       out.present = answers.present.index_select(0, labelled);
       all.rows = answers.rows.index_select(0, labelled);
+      out.group = data.groups().index_select(0, all.rows);
     }
     for (size_t m = 0; m < names.size(); ++m) {
       out.features[m].push_back(answers.pooled.at(names[m]).index_select(0, labelled));
@@ -176,9 +176,8 @@ std::shared_ptr<models::TrustModel> fit_trust_model(models::FusedNetwork& networ
   }
   train::TrustFit fit = train::fit_trust(data, network.stream_names(), classes, options.fit);
   auto model = std::make_shared<models::TrustModel>(fit.trust);
-  train::TrustItems items =
-      train::every_subset(train::out_of_fold_items(fit, options.calibration.seed),
-                          options.calibration.seed);
+  train::TrustItems items = train::every_subset(
+      train::out_of_fold_items(fit, options.calibration.seed), options.calibration.seed);
   // In the second case the experts were fitted on the validation items: only what they said of
   // them out of fold counts.
   items = frozen ? train::stack(items, validation_items(network, task, *model, validation))

@@ -20,8 +20,8 @@ struct TrustDataset {
   at::Tensor rows;  ///< [N] int64 which items of the data set they are
 };
 /// A data set's pooled features, as the network's encoders give them: variants of all streams side
-/// by side (a stream with fewer repeats its clean one). Items without a label or any stream are left
-/// out.
+/// by side (a stream with fewer repeats its clean one). Items without a label or any stream are
+/// left out.
 TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
                         const train::FeatureDataset& data);
 

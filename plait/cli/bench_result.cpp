@@ -38,16 +38,4 @@ void write_files(const Json& result, const std::string& markdown, const std::str
   write_file_atomic(output + "/" + name + ".md", markdown);
 }
 
-void write_result(const Json& result, const std::string& markdown, const std::string& output,
-                  const std::string& name, bool json) {
-  std::filesystem::create_directories(output);
-  result.write(output + "/" + name + ".json");
-  write_file_atomic(output + "/" + name + ".md", markdown);
-  if (json) {
-    std::printf("%s\n", result.dump().c_str());
-  } else {
-    std::printf("%s\nWritten to %s\n", markdown.c_str(), output.c_str());
-  }
-}
-
 }  // namespace plait::cli

@@ -24,8 +24,4 @@ std::string percent(const Json& spread);
 void write_files(const Json& result, const std::string& markdown, const std::string& output,
                  const std::string& name);
 
-/// Writes `result` and its page to OUTPUT/NAME.json and .md and prints one of them.
-void write_result(const Json& result, const std::string& markdown, const std::string& output,
-                  const std::string& name, bool json);
-
 }  // namespace plait::cli

@@ -58,14 +58,6 @@ struct BenchFusionArgs {
 };
 int bench_fusion(const BenchFusionArgs& args);
 
-struct BenchViewsArgs {
-  std::string dataset = "handwritten";
-  std::string output = "benchmarks/fusion";
-  long seeds = 10, first_seed = 0;
-  bool json = false;
-};
-int bench_views(const BenchViewsArgs& args);
-
 int models_list(bool json);
 int models_get(const std::string& name, bool json);
 int models_show(const std::string& name, bool json);

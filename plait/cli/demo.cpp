@@ -184,10 +184,9 @@ int demo(const DemoArgs& args) {
   train::TrainResult trained = api::train_model(*model, recipe, prepared, "", stages.callback());
 
   const auto& streams = model->network().stream_names();
-  auto results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
-                                          api::standard_conditions(streams),
-                                          model->calibration().at(recipe.task),
-                                       model->trust(recipe.task).get());
+  auto results = api::evaluate_conditions(
+      model->network(), recipe.task, *prepared.test, api::standard_conditions(streams),
+      model->calibration().at(recipe.task), model->trust(recipe.task).get());
   Json figures = api::to_json(results);
   model->set_version("demo-" + std::to_string(args.seed));
   model->set_card(api::make_card(*model, recipe, splits.info, figures));

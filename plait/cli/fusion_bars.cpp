@@ -61,7 +61,8 @@ double mcnemar(double lost, double won) {
 
 void handwritten_bars(std::vector<Bar>& out, const Json& raw) {
   auto of = [&](const char* condition) {
-    return 100 * mean(each_study(raw, [&](const Json& s) { return accuracy(s, "trust", condition); }));
+    return 100 *
+           mean(each_study(raw, [&](const Json& s) { return accuracy(s, "trust", condition); }));
   };
   out.push_back({"handwritten: accuracy at noise 10, %", of("noise_10"), 98.3});
   out.push_back({"handwritten: accuracy with swapped views, %", of("swapped"), 97.5});
@@ -73,13 +74,14 @@ void accuracy_bars(std::vector<Bar>& out, const Json& raw, const std::string& na
   std::string closest, unproven;
   for (const auto& [method, value] : first.members()) {
     if (!is_rival(method)) continue;
-    std::vector<double> ahead = each_study(
-        raw, [&](const Json& s) { return overall(s, "trust") - overall(s, method); });
+    std::vector<double> ahead =
+        each_study(raw, [&](const Json& s) { return overall(s, "trust") - overall(s, method); });
     if (mean(ahead) < least) least = mean(ahead), closest = method;
     const double p = paired_p_value(ahead);
     if (p > worst_p) worst_p = p, unproven = method;
     best_clean = std::max(
-        best_clean, mean(each_study(raw, [&](const Json& s) { return accuracy(s, method, "clean"); })));
+        best_clean,
+        mean(each_study(raw, [&](const Json& s) { return accuracy(s, method, "clean"); })));
   }
   const double clean =
       mean(each_study(raw, [](const Json& s) { return accuracy(s, "trust", "clean"); }));
@@ -87,11 +89,11 @@ void accuracy_bars(std::vector<Bar>& out, const Json& raw, const std::string& na
                  100 * least, 0});
   out.push_back({name + ": p-value of being ahead, largest over rivals (" + unproven + ")", worst_p,
                  kSignificant, false});
-  out.push_back({name + ": mean over conditions behind the oracle, points",
-                 100 * mean(each_study(raw, [](const Json& s) {
-                   return overall(s, "oracle") - overall(s, "trust");
-                 })),
-                 1, false});
+  out.push_back(
+      {name + ": mean over conditions behind the oracle, points",
+       100 * mean(each_study(
+                 raw, [](const Json& s) { return overall(s, "oracle") - overall(s, "trust"); })),
+       1, false});
   out.push_back({name + ": clean accuracy behind the best rival, points",
                  100 * (best_clean - clean), 0.3, false});
 }
@@ -101,8 +103,7 @@ void trust_bars(std::vector<Bar>& out, const Json& raw, const std::string& name)
   const size_t seeds = raw.at("studies").size();
   const double items = static_cast<double>(seeds) * raw.at("test_items").as_double();
   for (const std::string& condition : raw.at("conditions").as_strings()) {
-    const bool known =
-        raw.at("studies").items().front().at("seen").at(condition).as_bool();
+    const bool known = raw.at("studies").items().front().at("seen").at(condition).as_bool();
     double& most = known ? seen : unseen;
     most = std::max(most, mean(each_study(raw, [&](const Json& s) {
                       const Json& c = s.at("calibration").at(condition);
@@ -126,8 +127,8 @@ void trust_bars(std::vector<Bar>& out, const Json& raw, const std::string& name)
       return s.at("methods").at("mean").at(condition).at("aurc").as_double();
     }));
   }
-  out.push_back({name + ": ECE beyond a calibrated model's, worst condition, points", 100 * seen, 3,
-                 false});
+  out.push_back(
+      {name + ": ECE beyond a calibrated model's, worst condition, points", 100 * seen, 3, false});
   if (unseen > -1) {
     out.push_back({name + ": the same under damage never seen, points", 100 * unseen, 6, false});
     out.push_back({name + ": sets' coverage below the target under damage never seen, points",
@@ -158,13 +159,13 @@ void gate_bars(std::vector<Bar>& out, const Json& raw, const std::string& name) 
 void route_bars(std::vector<Bar>& out, const Json& raw, const std::string& name) {
   if (!raw.at("studies").items().front().contains("route")) return;
   auto of = [&](const char* key) {
-    return each_study(
-        raw, [&](const Json& s) { return s.at("route").at("clean").at(key).as_double(); });
+    return each_study(raw,
+                      [&](const Json& s) { return s.at("route").at("clean").at(key).as_double(); });
   };
   std::vector<double> full = of("full"), routed = of("accuracy");
   out.push_back({name + ": cost of the certified route, share", mean(of("cost")), 0.55, false});
-  out.push_back({name + ": accuracy lost by it, points", 100 * (mean(full) - mean(routed)), 0.5,
-                 false});
+  out.push_back(
+      {name + ": accuracy lost by it, points", 100 * (mean(full) - mean(routed)), 0.5, false});
 }
 
 void size_bars(std::vector<Bar>& out, const Json& raw, const std::string& name) {
@@ -198,10 +199,11 @@ void never_worse_bars(std::vector<Bar>& out, const std::vector<Json>& raw) {
     }
   }
   if (cells == 0) return;
-  out.push_back({"never worse: cells significantly below the best single stream or static fusion (of " +
-                     format("%.0f", cells) + "; below by any amount " +
-                     format("%.1f %%", 100 * below / cells) + "), %",
-                 100 * violations / cells, 1, false});
+  out.push_back(
+      {"never worse: cells significantly below the best single stream or static fusion (of " +
+           format("%.0f", cells) + "; below by any amount " +
+           format("%.1f %%", 100 * below / cells) + "), %",
+       100 * violations / cells, 1, false});
   out.push_back({"never worse: the deepest of them, points", 100 * deepest, 1, false});
 }
 
@@ -250,19 +252,20 @@ Json bars_of(const std::vector<Json>& raw) {
                     100 * broken / runs, 10, false});
   Json out = Json::array();
   for (const Bar& bar : bars) {
-    out.push_back(Json::object({{"name", bar.name},
-                                {"value", bar.value},
-                                {"bar", bar.bar},
-                                {"at_least", bar.at_least},
-                                {"holds", bar.at_least ? bar.value >= bar.bar
-                                                       : bar.value <= bar.bar}}));
+    out.push_back(
+        Json::object({{"name", bar.name},
+                      {"value", bar.value},
+                      {"bar", bar.bar},
+                      {"at_least", bar.at_least},
+                      {"holds", bar.at_least ? bar.value >= bar.bar : bar.value <= bar.bar}}));
   }
   return out;
 }
 
 std::string bars_markdown(const Json& bars) {
-  std::string out = "# What the trust fusion is held to\n\nMade by `plait bench fusion`.\n\n"
-                    "| figure | value | bar | holds |\n|---|---|---|---|\n";
+  std::string out =
+      "# What the trust fusion is held to\n\nMade by `plait bench fusion`.\n\n"
+      "| figure | value | bar | holds |\n|---|---|---|---|\n";
   for (const Json& bar : bars.items()) {
     out += "| " + bar.at("name").as_string() + " | " + format("%.3g", bar.at("value").as_double()) +
            " | " + (bar.at("at_least").as_bool() ? "≥ " : "≤ ") +

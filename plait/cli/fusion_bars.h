@@ -12,8 +12,8 @@ Json bars_of(const std::vector<Json>& raw);
 
 std::string bars_markdown(const Json& bars);
 
-/// P-value of "the mean of `differences` is not above 0": exact over all exchanges of signs up to 16
-/// values (then a normal approximation).
+/// P-value of "the mean of `differences` is not above 0": exact over all exchanges of signs up to
+/// 16 values (then a normal approximation).
 double paired_p_value(const std::vector<double>& differences);
 
 }  // namespace plait::cli

@@ -11,10 +11,18 @@ namespace plait::cli {
 namespace {
 
 /// Rows in the order in which they are read.
-const std::vector<std::string> kFirst = {"trust",         "oracle",           "trust_bare",
-                                         "best_single",   "best_static",      "mean",
-                                         "product",       "tempered_product", "robust_product",
-                                         "logit_mean",    "concatenation",    "concatenation_dropout",
+const std::vector<std::string> kFirst = {"trust",
+                                         "oracle",
+                                         "trust_bare",
+                                         "best_single",
+                                         "best_static",
+                                         "mean",
+                                         "product",
+                                         "tempered_product",
+                                         "robust_product",
+                                         "logit_mean",
+                                         "concatenation",
+                                         "concatenation_dropout",
                                          "concatenation_augmented"};
 
 std::vector<std::string> method_names(const Json& methods) {
@@ -102,8 +110,8 @@ void add_trust(Json& out, const Json& raw) {
   out["guard"] = Json::array();
   for (const Json& study : raw.at("studies").items())
     if (const Json* guard = study.find("guard")) out["guard"].push_back(*guard);
-  out["fit_seconds"] = without_values(
-      over_seeds(raw, [](const Json& study) { return study.at("seconds").as_double(); }, false));
+  out["fit_seconds"] = without_values(over_seeds(
+      raw, [](const Json& study) { return study.at("seconds").as_double(); }, false));
 }
 
 void add_sizes(Json& out, const Json& raw) {
@@ -164,7 +172,8 @@ std::string to_markdown(const Json& table) {
       out << " " << percent(methods.at(name).at("accuracy").at(c)) << " |";
     out << "\n";
   }
-  out << "\n## Can it be believed?\n\nOf the trust fusion, in points: calibration error beyond that "
+  out << "\n## Can it be believed?\n\nOf the trust fusion, in points: calibration error beyond "
+         "that "
          "of a calibrated model with the same confidences; coverage and size of prediction sets "
          "for 90 %; accuracy when items exchange their breakages; share of the encoders' cost and "
          "accuracy of the route.\n\n"

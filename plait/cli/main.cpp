@@ -112,12 +112,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   CalibrateArgs calibrate_args;
-  CLI::App* calibrate_cmd =
-      command(app, "calibrate",
-              "Fit temperatures and the trust fusion of a model that is trained already",
-              "  plait calibrate out/stamps/model recipes/stamps.json\n"
-              "  plait calibrate plait-base recipes/plait-base/recipe.json --output out/plait-base\n",
-              json);
+  CLI::App* calibrate_cmd = command(
+      app, "calibrate", "Fit temperatures and the trust fusion of a model that is trained already",
+      "  plait calibrate out/stamps/model recipes/stamps.json\n"
+      "  plait calibrate plait-base recipes/plait-base/recipe.json --output out/plait-base\n",
+      json);
   calibrate_cmd->add_option("model", calibrate_args.model, "Folder or name of a model")->required();
   calibrate_cmd->add_option("recipe", calibrate_args.recipe, "That it was trained by")->required();
   calibrate_cmd->add_option("-o,--output", calibrate_args.output,
@@ -184,8 +183,9 @@ int main(int argc, char** argv) {
   bench_fusion_cmd->add_option("--dataset", bench_args.datasets, "These alone; may be repeated");
   bench_fusion_cmd->add_option("--rival", bench_args.rivals,
                                "These trained baselines alone (default: all), or none");
-  bench_fusion_cmd->add_flag("--short", bench_args.quick,
-                             "Two small data sets, three seeds, no trained rivals: minutes");
+  bench_fusion_cmd->add_flag(
+      "--short", bench_args.quick,
+      "The handwritten digits alone, three seeds, no trained rivals: minutes");
   bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many (default: 10; short: 3)")
       ->check(CLI::Range(1, 1000));
   bench_fusion_cmd
@@ -194,24 +194,6 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   bench_fusion_cmd->add_option("-o,--output", bench_args.output,
                                "Folder for the JSON and the tables (default: print only)");
-  BenchViewsArgs views_args;
-  CLI::App* bench_views_cmd = command(
-      *bench_cmd, "views",
-      "Trust fusion against static fusions of the same experts, on damaged views, over seeds",
-      "  plait bench views --dataset handwritten --seeds 10 --output benchmarks/fusion\n", json);
-  bench_views_cmd
-      ->add_option("--dataset", views_args.dataset, "Of streams that are tensors, with a label")
-      ->capture_default_str();
-  bench_views_cmd->add_option("--seeds", views_args.seeds, "How many; each has its own split")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  bench_views_cmd
-      ->add_option("--first-seed", views_args.first_seed,
-                   "Where they start (other seeds to tune on)")
-      ->capture_default_str();
-  bench_views_cmd->add_option("-o,--output", views_args.output, "Folder for the JSON and the table")
-      ->capture_default_str();
-
   CLI::App* doctor_cmd =
       command(app, "doctor", "What works on this machine, and why not what does not",
               "  plait doctor\n", json);
@@ -231,8 +213,8 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
-  predict_args.json = train_args.json = calibrate_args.json = eval_args.json = demo_args.json = bench_args.json =
-      views_args.json = json;
+  predict_args.json = train_args.json = calibrate_args.json = eval_args.json = demo_args.json =
+      bench_args.json = json;
   try {
     if (*help_cmd) {
       CLI::App* of = help_for.empty() ? &app : find_command(app, help_for);
@@ -251,7 +233,6 @@ int main(int argc, char** argv) {
     if (*eval_cmd) return eval(eval_args);
     if (*demo_cmd) return demo(demo_args);
     if (*bench_fusion_cmd) return bench_fusion(bench_args);
-    if (*bench_views_cmd) return bench_views(views_args);
     if (*models_list_cmd) return models_list(json);
     if (*models_get_cmd) return models_get(name, json);
     if (*models_show_cmd) return models_show(name, json);

@@ -47,12 +47,11 @@ void print_explanation(const api::Explanation& e) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, s] : e.streams) {
     if (!s.present) continue;
-    rows.push_back({name, format("%+.1f", s.contribution), signed_bar(s.contribution),
-                    format("%.0f %%", 100 * s.breakage),
-                    s.says + format(" (%.0f %%)", 100 * s.says_with),
-                    s.without.empty() ? "–"
-                                      : s.without + format(" (%.0f %%)", 100 * s.without_confidence),
-                    s.otherwise + format(" (%.0f %%)", 100 * s.otherwise_confidence)});
+    rows.push_back(
+        {name, format("%+.1f", s.contribution), signed_bar(s.contribution),
+         format("%.0f %%", 100 * s.breakage), s.says + format(" (%.0f %%)", 100 * s.says_with),
+         s.without.empty() ? "–" : s.without + format(" (%.0f %%)", 100 * s.without_confidence),
+         s.otherwise + format(" (%.0f %%)", 100 * s.otherwise_confidence)});
   }
   print_table({"input", "nats", "", "misleads", "says", "without it",
                "had it said " + e.runner_up.substr(0, 20)},

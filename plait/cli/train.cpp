@@ -116,12 +116,11 @@ int calibrate(const CalibrateArgs& args) {
       data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = recipe.split_seed},
                          stages.fetch("Data: " + recipe.dataset));
   DiskFeatureStore store(data::cache_dir() + "/features");
-  api::RecipeData prepared = api::prepare_calibration(*model, recipe, std::move(splits), &store,
-                                                      stages.callback());
+  api::RecipeData prepared =
+      api::prepare_calibration(*model, recipe, std::move(splits), &store, stages.callback());
   api::calibrate_model(*model, recipe, prepared, stages.callback());
   model->set_card(api::with_trust_section(model->card(), *model));
-  const std::string output =
-      args.output.empty() ? api::locate_model(args.model) : args.output;
+  const std::string output = args.output.empty() ? api::locate_model(args.model) : args.output;
   model->save_pretrained(output);
   stages.finish();
   if (args.json) {
@@ -154,10 +153,9 @@ int eval(const EvalArgs& args) {
   const Json* calibration = model->calibration().find(task);
   std::vector<api::ConditionResult> results;
   if (classifies(*model, task)) {
-    results = api::evaluate_conditions(model->network(), task, *dataset,
-                                       api::standard_conditions(model->network().stream_names()),
-                                       calibration ? *calibration : Json(),
-                                       model->trust(task).get());
+    results = api::evaluate_conditions(
+        model->network(), task, *dataset, api::standard_conditions(model->network().stream_names()),
+        calibration ? *calibration : Json(), model->trust(task).get());
   }
   Json retrieval = retrieval_figures(*model, *dataset);
   stages.finish();

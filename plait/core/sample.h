@@ -44,6 +44,9 @@ struct Sample {
   std::map<std::string, Value> streams;
   std::map<std::string, Json> labels;
   std::string id;  ///< For messages and seeds; may be empty.
+  /// Items of one group (of one speaker, one caption) are not independent of each other: no split
+  /// or fold divides them. Empty: a group of its own.
+  std::string group = {};
 };
 
 /// One stream of a batch after preprocessing: the encoder's inputs, row i belonging to item i. Rows

@@ -53,9 +53,10 @@ int64_t of_convolution(const Values& in) {
   for (int64_t d = 0; d < spatial; ++d) {
     const auto at = static_cast<size_t>(d);
     const int64_t reach = of(dilation, at) * (weight.size(2 + d) - 1) + 1;
-    places *= (x.size(x.dim() - spatial + d) + 2 * (padding.empty() ? 0 : of(padding, at)) - reach) /
-                  of(stride, at) +
-              1;
+    places *=
+        (x.size(x.dim() - spatial + d) + 2 * (padding.empty() ? 0 : of(padding, at)) - reach) /
+            of(stride, at) +
+        1;
   }
   return places * weight.numel();
 }
@@ -103,9 +104,8 @@ int64_t count_multiply_adds(const std::function<void()>& work) {
     at::CallbackHandle handle;
     ~Watch() { at::removeCallback(handle); }
   };
-  Watch watch{at::addThreadLocalCallback(at::RecordFunctionCallback(on_start)
-                                             .needsInputs(true)
-                                             .scopes({at::RecordScope::FUNCTION}))};
+  Watch watch{at::addThreadLocalCallback(
+      at::RecordFunctionCallback(on_start).needsInputs(true).scopes({at::RecordScope::FUNCTION}))};
   work();
   return counted;
 }

@@ -210,6 +210,23 @@ TensorMap FeatureDataset::targets() const {
   return out;
 }
 
+void FeatureDataset::set_groups(std::vector<std::string> groups) {
+  require(static_cast<int64_t>(groups.size()) == base_, "features", "expected one group per item");
+  std::map<std::string, int64_t> numbers;
+  groups_.clear();
+  for (std::string& group : groups) {
+    const auto next = static_cast<int64_t>(numbers.size());
+    groups_.push_back(numbers.try_emplace(std::move(group), next).first->second);
+  }
+}
+
+at::Tensor FeatureDataset::groups() const {
+  std::vector<int64_t> out;
+  for (int64_t row : rows_)
+    out.push_back(groups_.empty() ? row : groups_[static_cast<size_t>(row)]);
+  return at::tensor(out, at::kLong);
+}
+
 std::shared_ptr<FeatureDataset> FeatureDataset::fix(const std::map<std::string, int64_t>& variant,
                                                     const std::vector<std::string>& without,
                                                     const std::vector<std::string>& only) const {

@@ -44,6 +44,13 @@ class FeatureDataset : public BatchSource {
   /// Of this view's items, in order.
   TensorMap targets() const;
 
+  /// Groups of items that are not independent of each other (see Sample::group), by name; one per
+  /// item. @throws Error kInvalidArgument for another number of them.
+  void set_groups(std::vector<std::string> groups);
+  /// Number of the group of each of this view's items [N] int64; the item's own where none were
+  /// set.
+  at::Tensor groups() const;
+
   /// A view for evaluation: `variant` fixes the copy per stream (others clean), `without` hides
   /// streams, `only` (when not empty) keeps just these. Shares the tensors.
   std::shared_ptr<FeatureDataset> fix(const std::map<std::string, int64_t>& variant,
@@ -65,8 +72,9 @@ class FeatureDataset : public BatchSource {
   std::map<std::string, Stream> streams_;
   TensorMap targets_;
   std::vector<std::string> ids_;
-  int64_t base_ = 0;           ///< Items in the tables.
-  std::vector<int64_t> rows_;  ///< Item of this view → item in the tables.
+  std::vector<int64_t> groups_;  ///< Of the items in the tables; empty: each is its own
+  int64_t base_ = 0;             ///< Items in the tables.
+  std::vector<int64_t> rows_;    ///< Item of this view → item in the tables.
   double damage_ = 0.5;
 };
 

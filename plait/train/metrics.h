@@ -45,8 +45,8 @@ Json to_json(const std::vector<ReliabilityBin>& bins);
 /// https://arxiv.org/abs/1706.04599).
 double expected_calibration_error(const at::Tensor& probabilities, const at::Tensor& target,
                                   int64_t bins = 15);
-/// What it is in the mean over `draws` for answers of the same confidences that are right exactly as
-/// often as they say: with few items even a calibrated model has one.
+/// What it is in the mean over `draws` for answers of the same confidences that are right exactly
+/// as often as they say: with few items even a calibrated model has one.
 double calibration_error_by_chance(const at::Tensor& probabilities, uint64_t seed,
                                    int64_t draws = 20, int64_t bins = 15);
 /// Area under the risk–coverage curve: mean over n of the error rate among the n most confident

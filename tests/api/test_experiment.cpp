@@ -126,6 +126,26 @@ TEST(Experiment, CalibrationCoversSubsetsAndNeverHurtsThem) {
   EXPECT_EQ(results[1].weights.at("sensor"), 0.0);
 }
 
+TEST(Experiment, EvaluationTellsHowEvenlyStreamsAreWeighed) {
+  Json config = Json::object({{"width", 16}});
+  for (const char* name : {"image", "sensor"}) {
+    const std::string type = std::string(name) == "image" ? "picture_net" : "patch_series";
+    Json encoder = models::registry().at(type).tiny;
+    encoder["type"] = type;
+    config["streams"][name] = Json::object({{"encoder", encoder}, {"frozen", true}});
+  }
+  config["fusion"] = Json::object({{"type", "mean"}});
+  config["tasks"]["kind"] =
+      Json::object({{"type", "classification"}, {"labels", Json::array({"a", "b", "c"})}});
+  std::shared_ptr<models::FusedNetwork> network = models::FusedNetwork::create(config);
+  network->initialize(1);
+  auto data = noisy_features(30, network->encoder("image").width(), 5);
+  FusedTrainable trainable(network);
+  EXPECT_NEAR(trainable.evaluate(*data, 8).at("weight_entropy"), 1, 1e-5);
+  // One stream alone leaves no choice.
+  EXPECT_EQ(trainable.evaluate(*data->fix({}, {}, {"image"}), 8).count("weight_entropy"), 0u);
+}
+
 TEST(Report, EscapesAndStandsAlone) {
   Report report;
   report.title = "A <b> & \"c\"";

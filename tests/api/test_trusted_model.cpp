@@ -200,7 +200,8 @@ TEST(TrustedModel, AbstainsMoreForLessRisk) {
     PredictOptions options;
     options.risk = risk;
     int abstained = 0;
-    for (const Prediction& p : model().predict_batch(splits().test, options)) abstained += p.abstain;
+    for (const Prediction& p : model().predict_batch(splits().test, options))
+      abstained += p.abstain;
     EXPECT_GE(abstained, before) << risk;
     before = abstained;
   }
@@ -224,9 +225,9 @@ TEST(TrustedModel, AWrongFusionIsRefused) {
 
 TEST(TrustedModel, EvaluatesThroughTheTrustFusion) {
   RecipeData data = prepare_features(model(), recipe(), splits(), nullptr);
-  auto results = evaluate_conditions(model().network(), "category", *data.test,
-                                     standard_conditions(kStreams), Json(),
-                                     model().trust("category").get());
+  auto results =
+      evaluate_conditions(model().network(), "category", *data.test, standard_conditions(kStreams),
+                          Json(), model().trust("category").get());
   ASSERT_EQ(results.size(), 10u);
   EXPECT_NEAR(results.front().metrics.at("accuracy"), accuracy_of(splits().test), 1e-6);
 }

@@ -34,8 +34,8 @@ TEST(RadialRegression, LeavesEachRowOutAsIfFittedWithoutIt) {
   for (int64_t i : {0, 17, 39}) {
     at::Tensor rest = at::cat({at::arange(i), at::arange(i + 1, 40)});
     at::Tensor gram = k.index_select(0, rest).index_select(1, rest);
-    at::Tensor weight = at::linalg_solve(gram + shape.ridge * at::eye(39),
-                                         y.index_select(0, rest) - mean);
+    at::Tensor weight =
+        at::linalg_solve(gram + shape.ridge * at::eye(39), y.index_select(0, rest) - mean);
     at::Tensor expected = mean + at::matmul(k[i].index_select(0, rest), weight);
     EXPECT_TRUE(left[i].allclose(expected, 1e-3, 1e-3)) << i;
   }
@@ -45,9 +45,9 @@ TEST(RadialRegression, ChoosesAnotherRidgeForNoiseThanForATruth) {
   auto generator = seeded(3);
   at::Tensor x = at::randn({200, 3}, generator);
   auto ridge_for = [&](const at::Tensor& y) {
-    return choose_radial_shape(x, y, [&](const at::Tensor& left) {
-             return (left - y).square().mean().item<double>();
-           })
+    return choose_radial_shape(
+               x, y,
+               [&](const at::Tensor& left) { return (left - y).square().mean().item<double>(); })
         .ridge;
   };
   EXPECT_GT(ridge_for(at::randn({200, 1}, generator)), ridge_for(wave(x)));
@@ -69,8 +69,8 @@ TEST(StreamExpert, MixesItsTwoClassifiersByTheShare) {
   StreamExpert::Says says = expert.says(x);
   for (double share : {0.0, 0.25, 1.0}) {
     expert.set_share(share);
-    EXPECT_TRUE(expert.logits(x).allclose(share * says.network + (1 - share) * says.radial, 1e-5,
-                                          1e-5));
+    EXPECT_TRUE(
+        expert.logits(x).allclose(share * says.network + (1 - share) * says.radial, 1e-5, 1e-5));
   }
   // Far from all landmarks the radial part knows the classes' frequencies alone.
   at::Tensor frequency = (at::bincount(target.to(at::kLong), {}, 3).to(at::kFloat) + 1) / 103;
@@ -93,8 +93,8 @@ TEST(CrossConsistency, TellsTheSameItemFromAnother) {
   // Coordinates 0, 1 belong to stream 0, the others to stream 1; what a stream tells of itself is
   // never looked at.
   auto told = [&](const std::vector<at::Tensor>& z) {
-    return std::vector<at::Tensor>{tells(z[0]),
-                                   at::cat({z[1] * at::tensor({1.0, 0.0}), z[1]}, 1).to(at::kFloat)};
+    return std::vector<at::Tensor>{
+        tells(z[0]), at::cat({z[1] * at::tensor({1.0, 0.0}), z[1]}, 1).to(at::kFloat)};
   };
   CrossConsistency consistency({2, 2});
   consistency.fit(told(x), x, at::ones({500, 2}, at::kBool));

@@ -13,9 +13,13 @@ TEST(MultiplyAdds, AreThoseOfTheFormulas) {
   at::NoGradGuard no_grad;
   for (auto type : {at::kFloat, at::kBFloat16}) {
     auto of = [&](at::IntArrayRef shape) { return at::ones(shape, type); };
-    EXPECT_EQ(count_multiply_adds([&] { at::linear(of({2, 5, 8}), of({3, 8}), of({3})); }),
+    EXPECT_EQ(count_multiply_adds([&] {
+                at::linear(of({2, 5, 8}), of({3, 8}), of({3}));
+              }),
               2 * 5 * 8 * 3);
-    EXPECT_EQ(count_multiply_adds([&] { at::matmul(of({4, 5, 8}), of({4, 8, 6})); }),
+    EXPECT_EQ(count_multiply_adds([&] {
+                at::matmul(of({4, 5, 8}), of({4, 8, 6}));
+              }),
               4 * 5 * 8 * 6);
     // 3 → 8 channels, 3 × 3, stride 2: 16 × 16 outputs.
     EXPECT_EQ(count_multiply_adds([&] {
@@ -27,11 +31,11 @@ TEST(MultiplyAdds, AreThoseOfTheFormulas) {
                 at::conv2d(of({1, 8, 16, 16}), of({8, 1, 3, 3}), {}, {1, 1}, {1, 1}, {1, 1}, 8);
               }),
               16 * 16 * 8 * 9);
-    EXPECT_EQ(count_multiply_adds([&] {
-                at::scaled_dot_product_attention(of({2, 4, 7, 16}), of({2, 4, 9, 16}),
-                                                 of({2, 4, 9, 16}));
-              }),
-              2 * 2 * 4 * 7 * 9 * 16);
+    EXPECT_EQ(
+        count_multiply_adds([&] {
+          at::scaled_dot_product_attention(of({2, 4, 7, 16}), of({2, 4, 9, 16}), of({2, 4, 9, 16}));
+        }),
+        2 * 2 * 4 * 7 * 9 * 16);
   }
   EXPECT_EQ(count_multiply_adds([] { at::ones({8}).relu().sum(); }), 0);
 }

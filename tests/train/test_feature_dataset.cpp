@@ -166,5 +166,20 @@ TEST(FeatureDataset, TrainsReproducibly) {
   EXPECT_FALSE(toy::equal(run(1), run(2)));
 }
 
+TEST(FeatureDataset, GroupsFollowTheItemsOfAView) {
+  FeatureTable table{.tokens = {},
+                     .mask = {},
+                     .pooled = at::randn({4, 2}),
+                     .present = {},
+                     .quality = {},
+                     .inputs = {}};
+  FeatureDataset data({{"a", {table}}}, {{"kind", at::zeros({4}, at::kLong)}});
+  EXPECT_TRUE(data.groups().equal(at::arange(4)));
+  data.set_groups({"x", "y", "x", "z"});
+  EXPECT_TRUE(data.groups().equal(at::tensor({0, 1, 0, 2}, at::kLong)));
+  EXPECT_TRUE(data.subset({2, 1})->groups().equal(at::tensor({0, 1}, at::kLong)));
+  EXPECT_THROW(data.set_groups({"x"}), Error);
+}
+
 }  // namespace
 }  // namespace plait::train

@@ -21,8 +21,14 @@ TrustOptions quick() {
   return options;
 }
 
+/// The gates heard in full: how far they are heard on data where they help less is chosen by the
+/// fit.
 std::shared_ptr<models::TrustFusion> fitted() {
-  static auto trust = fit_trust(gaussian_classes(500, 1), {"a", "b", "c"}, kClasses, quick()).trust;
+  static auto trust = [] {
+    auto out = fit_trust(gaussian_classes(500, 1), {"a", "b", "c"}, kClasses, quick()).trust;
+    out->set_strength(1);
+    return out;
+  }();
   return trust;
 }
 
@@ -154,6 +160,20 @@ TEST(Trust, IsTheWrittenFormula) {
   EXPECT_TRUE(trust.fuse_with(e, eps)
                   .log_probabilities.to(at::kDouble)
                   .allclose(at::log_softmax(expected, -1).to(at::kDouble), 1e-5, 1e-5));
+}
+
+TEST(Trust, UnheardGatesLeaveTheRobustProduct) {
+  models::TrustFusion trust(fitted()->config());
+  trust.load_state_dict(fitted()->state_dict());
+  trust.set_strength(0);
+  TrustData test = gaussian_classes(40, 3);
+  models::Evidence e = trust.gather(test.clean(), at::ones({40, 3}), test.present);
+  EXPECT_TRUE(trust.breakage(e).allclose(at::full({40, 3}, trust.config().floor)));
+  trust.set_strength(0.5);
+  at::Tensor half = trust.breakage(e);
+  trust.set_strength(1);
+  EXPECT_TRUE(half.allclose((trust.breakage(e) + trust.config().floor) / 2));
+  EXPECT_THROW(trust.set_strength(1.5), Error);
 }
 
 TEST(Trust, SavesAndLoadsAllItKnows) {

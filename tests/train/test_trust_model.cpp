@@ -82,10 +82,10 @@ TEST(Conformal, CoversAsOftenAsAskedInEveryGroup) {
     for (uint64_t seed = 0; seed < 20; ++seed) {
       Scored fit = draw_scored(600, seed), test = draw_scored(400, 100 + seed);
       // Halved: the sets must come from the data, not from the stated probabilities.
-      ConformalSets sets = ConformalSets::fit(at::log_softmax(fit.log_probabilities / 2, -1),
-                                              fit.target, fit.group);
-      at::Tensor in = sets.sets(at::log_softmax(test.log_probabilities / 2, -1), test.group,
-                                coverage);
+      ConformalSets sets =
+          ConformalSets::fit(at::log_softmax(fit.log_probabilities / 2, -1), fit.target, fit.group);
+      at::Tensor in =
+          sets.sets(at::log_softmax(test.log_probabilities / 2, -1), test.group, coverage);
       at::Tensor hit = in.gather(1, test.target.unsqueeze(1)).squeeze(1);
       EXPECT_TRUE(in.any(1).all().item<bool>());
       for (int64_t g = 0; g < 2; ++g) {
@@ -110,9 +110,8 @@ TEST(Conformal, CoversEveryClassWhenAsked) {
     Scored fit = draw_scored(1000, seed), test = draw_scored(500, 100 + seed);
     // Class 0 is made to look unlikely.
     at::Tensor shift = at::tensor({-1.5, 0.0, 0.0, 0.0, 0.0});
-    ConformalSets sets =
-        ConformalSets::fit(at::log_softmax(fit.log_probabilities + shift, -1), fit.target,
-                           fit.group);
+    ConformalSets sets = ConformalSets::fit(at::log_softmax(fit.log_probabilities + shift, -1),
+                                            fit.target, fit.group);
     at::Tensor in = sets.sets(at::log_softmax(test.log_probabilities + shift, -1), test.group, 0.9,
                               /*class_conditional=*/true);
     for (int64_t i = 0; i < 500; ++i) {
@@ -148,8 +147,13 @@ TEST(Conformal, IsSavedAndRefusesWhatItCannotRead) {
 
 Evidence evidence_of(const at::Tensor& probabilities, const at::Tensor& present) {
   const int64_t n = present.size(0), m = present.size(1);
-  return {probabilities.log(),   at::full({n, m}, 0.5), at::zeros({n, m}), at::zeros({n, m}),
-          at::zeros({n, m, m}), at::ones({n, m}),      present};
+  return {probabilities.log(),
+          at::full({n, m}, 0.5),
+          at::zeros({n, m}),
+          at::zeros({n, m}),
+          at::zeros({n, m, m}),
+          at::ones({n, m}),
+          present};
 }
 
 TEST(Deciders, AreTheWrittenFormulas) {
@@ -166,9 +170,10 @@ TEST(Deciders, AreTheWrittenFormulas) {
   EXPECT_TRUE(close(fusions.decide(Decider::kProduct, both),
                     {0.6 * 0.2 / 0.5, 0.3 * 0.2 / 0.3, 0.1 * 0.6 / 0.2}));
   auto mixed = [](double p, double pi) { return 0.95 * p / pi + 0.05; };
-  EXPECT_TRUE(close(fusions.decide(Decider::kRobustProduct, both),
-                    {0.5 * mixed(0.6, 0.5) * mixed(0.2, 0.5), 0.3 * mixed(0.3, 0.3) * mixed(0.2, 0.3),
-                     0.2 * mixed(0.1, 0.2) * mixed(0.6, 0.2)}));
+  EXPECT_TRUE(
+      close(fusions.decide(Decider::kRobustProduct, both),
+            {0.5 * mixed(0.6, 0.5) * mixed(0.2, 0.5), 0.3 * mixed(0.3, 0.3) * mixed(0.2, 0.3),
+             0.2 * mixed(0.1, 0.2) * mixed(0.6, 0.2)}));
   Evidence first = evidence_of(p, at::tensor({1, 0}).view({1, 2}).to(at::kBool));
   for (Decider d : {Decider::kMean, Decider::kBestSingle, Decider::kProduct})
     EXPECT_TRUE(close(fusions.decide(d, first), {0.6, 0.3, 0.1})) << to_string(d);
@@ -299,11 +304,25 @@ TEST(TrustModel, IsSavedWithAllThatWasCalibrated) {
   EXPECT_THROW(TrustModel(fitted().fit.trust).load_json(twice), Error);
 }
 
+TrustItems clean_items() {
+  const TrustFit& fit = fitted().fit;
+  return {fit.clean, fit.clean_target, fit.clean_item, at::zeros_like(fit.clean_target), {}};
+}
+
 TEST(Guard, KeepsAFusionThatIsAsGood) {
-  const auto& choices = fitted().model->choices();
-  EXPECT_EQ(choices.size(), 7u);
-  EXPECT_EQ(choices.at(7).decider, Decider::kTrust);
-  EXPECT_EQ(choices.at(7).comparisons.size(), 4u);
+  auto plain = std::make_shared<TrustFusion>(fitted().fit.trust->config());
+  plain->load_state_dict(fitted().fit.trust->state_dict());
+  plain->set_strength(0);
+  TrustModel model(plain);
+  calibrate_trust(model, every_subset(clean_items(), 1));
+  ASSERT_EQ(model.choices().size(), 7u);
+  EXPECT_EQ(model.choices().at(7).decider, Decider::kTrust);
+  ASSERT_EQ(model.choices().at(7).comparisons.size(), 4u);
+  // With gates unheard it is the robust product, but for the scale.
+  const Json& same = model.choices().at(7).comparisons.items().front();
+  EXPECT_EQ(same.at("with").as_string(), "robust_product");
+  EXPECT_NEAR(same.at("clean").at("difference").as_double(), 0, 1e-9);
+  EXPECT_TRUE(same.at("clean").at("holds").as_bool());
 }
 
 TEST(Guard, FallsBackFromAFusionThatIsWorse) {
@@ -320,29 +339,34 @@ TEST(Guard, FallsBackFromAFusionThatIsWorse) {
   EXPECT_NE(model.choices().at(7).decider, Decider::kBestSingle);
   Held held = held_out(*spoilt, false);
   const double guarded = accuracy(model.decide(held.evidence).log_probabilities, held.target);
-  const double single = accuracy(
-      model.statics().decide(Decider::kBestSingle, held.evidence), held.target);
+  const double single =
+      accuracy(model.statics().decide(Decider::kBestSingle, held.evidence), held.target);
   const double bare = accuracy(spoilt->fuse(held.evidence).log_probabilities, held.target);
   EXPECT_GT(guarded, bare + 0.05);
   EXPECT_GE(guarded, single - 0.01);
 }
 
 TEST(Guard, AdmitsTheJointPathOnlyWhenItEarnsIt) {
-  const Evidence& clean = fitted().fit.clean;
-  TrustItems items{clean, fitted().fit.clean_target, fitted().fit.clean_item,
-                   at::zeros_like(fitted().fit.clean_target), {}};
+  // The weakest stream alone: there is much to gain.
+  const int64_t weakest = fitted().model->statics().ranking().back(), group = int64_t{1} << weakest;
+  TrustItems items = clean_items();
+  at::Tensor only = at::zeros({1, kViews}, at::kBool);
+  only[0][weakest] = true;
+  items.evidence = models::restrict_to(items.evidence, only);
   at::Tensor truth = at::one_hot(items.target, kClasses).to(at::kFloat);
   items.joint = 8 * truth;
   TrustModel knows(fitted().fit.trust);
   calibrate_trust(knows, items);
-  EXPECT_EQ(knows.choices().at(7).decider, Decider::kJoint);
-  EXPECT_TRUE(knows.needs_joint(clean.present));
-  EXPECT_EQ(accuracy(knows.decide(clean, items.joint).log_probabilities, items.target), 1);
+  EXPECT_EQ(knows.choices().at(group).decider, Decider::kJoint);
+  EXPECT_TRUE(knows.needs_joint(items.evidence.present));
+  EXPECT_EQ(accuracy(knows.decide(items.evidence, items.joint).log_probabilities, items.target), 1);
+  // Where nobody asks it the trust fusion answers.
+  EXPECT_EQ(knows.decide(items.evidence).deciders.front(), Decider::kTrust);
   items.joint = at::randn(truth.sizes(), seeded(3));
   TrustModel guesses(fitted().fit.trust);
   calibrate_trust(guesses, items);
-  EXPECT_EQ(guesses.choices().at(7).decider, Decider::kTrust);
-  EXPECT_FALSE(guesses.needs_joint(clean.present));
+  EXPECT_EQ(guesses.choices().at(group).decider, Decider::kTrust);
+  EXPECT_FALSE(guesses.needs_joint(items.evidence.present));
 }
 
 }  // namespace

@@ -80,6 +80,7 @@ Sample to_sample(const ManifestItem& item, const std::string& dir, const TensorM
                  const std::vector<std::string>& streams) {
   Sample sample;
   sample.id = item.id;
+  sample.group = item.group;
   sample.labels = item.labels;
   for (const std::string& stream : streams) {
     if (auto text = item.texts.find(stream); text != item.texts.end()) {

@@ -69,8 +69,7 @@ at::Tensor CrossConsistency::ratio(const std::vector<at::Tensor>& told,
       }
       const Pair& pair = pairs_[a][b];
       at::Tensor missed = x[b] - told[a].narrow(1, begin_[b], widths_[b]);
-      at::Tensor given =
-          pair.shift - 0.5 * at::matmul(missed, pair.whitening).square().sum(-1);
+      at::Tensor given = pair.shift - 0.5 * at::matmul(missed, pair.whitening).square().sum(-1);
       rows.push_back(((given - without) * pair.fitted).clamp(-kMostNats, kMostNats));
     }
   }

@@ -7,7 +7,7 @@
 namespace plait::models {
 namespace {
 
-constexpr at::Tensor Evidence::* kMembers[] = {
+constexpr at::Tensor Evidence::*kMembers[] = {
     &Evidence::log_probabilities, &Evidence::p_value, &Evidence::unusual, &Evidence::excess,
     &Evidence::consistency,       &Evidence::quality, &Evidence::present};
 

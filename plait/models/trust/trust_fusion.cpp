@@ -218,11 +218,11 @@ TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& susp
   at::Tensor both = nats.clamp_max(0) * trusted.unsqueeze(2);
   at::Tensor without = both.sum({1, 2}).unsqueeze(1) - both.sum(2) - both.sum(1);
   Look out;
-  out.inputs = at::stack(
-      {entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5, e.unusual,
-       e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality,
-       least_other(e.unusual, e.present), squash(without)},
-      -1);
+  out.inputs =
+      at::stack({entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5, e.unusual,
+                 e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality,
+                 least_other(e.unusual, e.present), squash(without)},
+                -1);
   out.excess = (e.excess - kappa * least_other(e.excess, e.present)).clamp_min(0);
   return out;
 }

@@ -101,7 +101,8 @@ class TrustFusion : public Module {
   void set_prior(const at::Tensor& probabilities);
   /// The scalar a_S of a subset, bit m set when stream m is present.
   void set_scale(int64_t subset, double value);
-  /// How far the gates are heard: ε = ε₀ + strength · (what they say − ε₀). 0 is the robust product.
+  /// How far the gates are heard: ε = ε₀ + strength · (what they say − ε₀). 0 is the robust
+  /// product.
   void set_strength(double value);
   double strength() const;
   double scale(int64_t subset) const;
@@ -120,8 +121,7 @@ class TrustFusion : public Module {
   Config config_;
   std::vector<std::shared_ptr<StreamExpert>> experts_;
   std::shared_ptr<CrossConsistency> consistency_;
-  at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_,
-      strength_;
+  at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_, strength_;
 };
 
 }  // namespace plait::models

@@ -24,8 +24,8 @@ double number_of(const std::string& text) {
 
 void check_streams(const std::vector<int64_t>& order, size_t streams, bool all) {
   std::set<int64_t> seen(order.begin(), order.end());
-  const bool inside = seen.empty() || (*seen.begin() >= 0 &&
-                                       *seen.rbegin() < static_cast<int64_t>(streams));
+  const bool inside =
+      seen.empty() || (*seen.begin() >= 0 && *seen.rbegin() < static_cast<int64_t>(streams));
   if (!inside || seen.size() != order.size() || (all && seen.size() != streams))
     fail(ErrorCode::kCorruptData, "trust", "expected every stream once in the calibration");
 }
@@ -142,18 +142,16 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
     at::Tensor rows = at::empty({groups.size(0), 1}, at::kBool);
     for (size_t i = 0; i < out.deciders.size(); ++i)
       rows[static_cast<int64_t>(i)] = out.deciders[i] == decider;
-    out.log_probabilities =
-        at::where(rows, decide_as(decider, e, joint), out.log_probabilities);
-    at::Tensor support = decider == Decider::kJoint ? at::zeros_like(out.support)
-                                                    : statics_->support(decider, e);
+    out.log_probabilities = at::where(rows, decide_as(decider, e, joint), out.log_probabilities);
+    at::Tensor support =
+        decider == Decider::kJoint ? at::zeros_like(out.support) : statics_->support(decider, e);
     out.support = at::where(rows.unsqueeze(-1), support, out.support);
   }
   out.weights = share_of_evidence(out.support, fusion_->log_prior(), e.present);
   at::Tensor suspicion = mean_breakage(trust.breakage, e.present);
-  at::Tensor temperature = at::tensor(temperatures, at::kFloat) *
-                           (at::tensor(slopes, at::kFloat) * suspicion).exp();
-  out.log_probabilities =
-      at::log_softmax(out.log_probabilities / temperature.unsqueeze(1), -1);
+  at::Tensor temperature =
+      at::tensor(temperatures, at::kFloat) * (at::tensor(slopes, at::kFloat) * suspicion).exp();
+  out.log_probabilities = at::log_softmax(out.log_probabilities / temperature.unsqueeze(1), -1);
   // Items whose streams look broken have sets of their own.
   at::Tensor bin = at::zeros_like(groups);
   for (double edge : bins_) bin = bin + (suspicion > edge).to(at::kLong);

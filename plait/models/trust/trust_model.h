@@ -15,11 +15,11 @@ namespace plait::models {
 /// early answer is wrong where the full one is right for at most a share `loss` of the items, clean
 /// ones and damaged ones each.
 struct Route {
-  std::vector<int64_t> order;     ///< Streams; empty: no route was fitted
-  double threshold = 2;           ///< Above 1: always go on to the end
-  double loss = 0, delta = 0;     ///< What is promised
-  std::vector<double> cost;       ///< Of each stream, multiply-adds of its encoder; may be empty
-  double expected_cost = 1;       ///< Share of all streams' cost, mean over the calibration items
+  std::vector<int64_t> order;  ///< Streams; empty: no route was fitted
+  double threshold = 2;        ///< Above 1: always go on to the end
+  double loss = 0, delta = 0;  ///< What is promised
+  std::vector<double> cost;    ///< Of each stream, multiply-adds of its encoder; may be empty
+  double expected_cost = 1;    ///< Share of all streams' cost, mean over the calibration items
   double expected_accuracy = 0, full_accuracy = 0;  ///< On them
 };
 
@@ -33,10 +33,10 @@ class TrustModel {
   std::shared_ptr<TrustFusion> shared_fusion() const { return fusion_; }
 
   struct Verdict {
-    at::Tensor log_probabilities;   ///< [B, K] calibrated
-    at::Tensor breakage;            ///< [B, M] ε of the trust fusion, whoever answered
-    at::Tensor support;             ///< [B, M, K] nats of the one who answered; 0 for the joint path
-    at::Tensor weights;             ///< [B, M] shares of the evidence
+    at::Tensor log_probabilities;  ///< [B, K] calibrated
+    at::Tensor breakage;           ///< [B, M] ε of the trust fusion, whoever answered
+    at::Tensor support;            ///< [B, M, K] nats of the one who answered; 0 for the joint path
+    at::Tensor weights;            ///< [B, M] shares of the evidence
     std::vector<Decider> deciders;  ///< Who answered, by item
     at::Tensor group;               ///< [B] int64: what the item's prediction set is drawn from
   };

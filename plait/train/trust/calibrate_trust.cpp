@@ -25,7 +25,7 @@ using models::Evidence;
 using models::TrustModel;
 
 constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3};
-constexpr double kMostLogT = 3;  ///< Of temperatures and slopes
+constexpr double kMostLogT = 3;        ///< Of temperatures and slopes
 constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
 
 constexpr std::pair<ItemKind, const char*> kKinds[] = {
@@ -62,8 +62,7 @@ models::TrustOutput fuse(const TrustModel& model, const TrustItems& items) {
   for (size_t g = 0; g < items.held_out.size(); ++g) {
     at::Tensor rows = (items.gates == static_cast<int64_t>(g)).nonzero().squeeze(1);
     if (rows.size(0) == 0) continue;
-    models::TrustOutput own =
-        items.held_out[g]->fuse(models::select_rows(items.evidence, rows));
+    models::TrustOutput own = items.held_out[g]->fuse(models::select_rows(items.evidence, rows));
     for (auto member : {&models::TrustOutput::log_probabilities, &models::TrustOutput::breakage,
                         &models::TrustOutput::support, &models::TrustOutput::weights})
       (out.*member).index_copy_(0, rows, own.*member);
@@ -80,15 +79,15 @@ std::vector<int64_t> rank_streams(const TrustItems& items) {
   const int64_t streams = items.evidence.present.size(1);
   std::vector<std::pair<double, double>> score;
   for (int64_t m = 0; m < streams; ++m) {
-    at::Tensor rows = at::logical_and(items.evidence.present.select(1, m), of_kind(items, ItemKind::kClean))
-                          .nonzero()
-                          .squeeze(1);
+    at::Tensor rows =
+        at::logical_and(items.evidence.present.select(1, m), of_kind(items, ItemKind::kClean))
+            .nonzero()
+            .squeeze(1);
     at::Tensor logs = items.evidence.log_probabilities.select(1, m).index_select(0, rows);
     at::Tensor target = items.target.index_select(0, rows);
     const bool any = rows.size(0) > 0;
-    score.emplace_back(
-        any ? (logs.argmax(1) == target).to(at::kDouble).mean().item<double>() : 0,
-        any ? -at::nll_loss(logs, target).item<double>() : 0);
+    score.emplace_back(any ? (logs.argmax(1) == target).to(at::kDouble).mean().item<double>() : 0,
+                       any ? -at::nll_loss(logs, target).item<double>() : 0);
   }
   std::vector<int64_t> out(static_cast<size_t>(streams));
   std::iota(out.begin(), out.end(), 0);
@@ -153,8 +152,7 @@ void fit_temperature_of(TrustModel::Choice& choice, const at::Tensor& log_probab
 
 /// The guard's choice in one group; `candidates[0]` is the trust fusion.
 TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustItems& items,
-                          const at::Tensor& suspicion,
-                          const TrustCalibrationOptions& options) {
+                          const at::Tensor& suspicion, const TrustCalibrationOptions& options) {
   TrustModel::Choice out;
   bool stays = true;
   double most = -std::numeric_limits<double>::infinity();
@@ -172,13 +170,14 @@ TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustI
                                              pick(items.item), options.level);
       // With enough items the whole bound lies within the margin; with few, not beyond chance.
       const bool few = bound.half_width > options.margin / 2;
-      const double allowed = std::max(options.margin - bound.half_width,
-                                      few ? bound.half_width : -std::numeric_limits<double>::infinity());
+      const double allowed =
+          std::max(options.margin - bound.half_width,
+                   few ? bound.half_width : -std::numeric_limits<double>::infinity());
       const bool holds = bound.mean <= allowed;
       comparison[name] = Json::object({{"difference", bound.mean},
-                                                                {"upper", bound.upper()},
-                                                                {"items", bound.items},
-                                                                {"holds", holds}});
+                                       {"upper", bound.upper()},
+                                       {"items", bound.items},
+                                       {"holds", holds}});
       stays = stays && holds;
       gain += bound.mean;
       compared = true;
@@ -235,8 +234,8 @@ void fit_abstention(TrustModel& model, const TrustItems& items,
   auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
   std::map<double, double> thresholds;
   for (double risk : kRisks) {
-    thresholds[risk] = certify_abstention(confidence, answer != single.target, risk,
-                                          options.abstention_delta);
+    thresholds[risk] =
+        certify_abstention(confidence, answer != single.target, risk, options.abstention_delta);
   }
   model.set_abstention(std::move(thresholds));
 }
@@ -322,7 +321,8 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
   const int64_t streams = items.evidence.present.size(1);
   std::vector<double> costs = options.costs;
   if (costs.empty()) costs.assign(static_cast<size_t>(streams), 1.0);
-  require(static_cast<int64_t>(costs.size()) == streams, "trust", "expected a cost for every stream");
+  require(static_cast<int64_t>(costs.size()) == streams, "trust",
+          "expected a cost for every stream");
   for (double& cost : costs) cost = std::max(cost, 1e-9);
   // Independent items that have every stream; the joint path is not asked on the way.
   TrustItems whole = select(items, items.evidence.present.all(1).nonzero().squeeze(1));
@@ -338,8 +338,8 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
   for (const auto& [kind, name] : kKinds) {
     TrustItems part = select(whole, of_kind(whole, kind).nonzero().squeeze(1));
     if (part.target.size(0) == 0) continue;
-    part = select(part, one_row_per_item(
-                            part, mix_seed(options.seed, 38, static_cast<uint64_t>(kind))));
+    part = select(part,
+                  one_row_per_item(part, mix_seed(options.seed, 38, static_cast<uint64_t>(kind))));
     RouteTrial trial{run_cascade(model, part, route.order), part.target, {}};
     trial.right = trial.cascade.answer.back() == part.target;
     trials.push_back(std::move(trial));
@@ -383,8 +383,7 @@ TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed) {
   TrustItems out;
   auto add = [&](ItemKind kind, const Evidence& evidence, const at::Tensor& target,
                  const at::Tensor& item) {
-    TrustItems items{evidence, target, item,
-                     at::full_like(target, static_cast<int64_t>(kind)), {}};
+    TrustItems items{evidence, target, item, at::full_like(target, static_cast<int64_t>(kind)), {}};
     items.held_out = fit.held_out;
     items.gates = fit.item_gates.index_select(0, item);
     if (kind == ItemKind::kClean) {
@@ -435,8 +434,11 @@ TrustItems every_subset(const TrustItems& items, uint64_t seed) {
 }
 
 TrustItems stack(const TrustItems& a, const TrustItems& b) {
-  TrustItems out{models::stack({a.evidence, b.evidence}), at::cat({a.target, b.target}),
-                 at::cat({a.item, b.item}), at::cat({a.kind, b.kind}), {}};
+  TrustItems out{models::stack({a.evidence, b.evidence}),
+                 at::cat({a.target, b.target}),
+                 at::cat({a.item, b.item}),
+                 at::cat({a.kind, b.kind}),
+                 {}};
   if (a.gates.defined() || b.gates.defined()) {
     require(a.held_out.empty() || b.held_out.empty() || a.held_out == b.held_out, "trust",
             "expected items with the same held-out gates");

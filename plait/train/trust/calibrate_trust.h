@@ -13,9 +13,9 @@ enum class ItemKind : int64_t { kClean = 0, kBank = 1, kCopy = 2 };
 /// Items that no expert was trained on: N rows, of which several may be of one item.
 struct TrustItems {
   models::Evidence evidence;
-  at::Tensor target;   ///< [N] int64
-  at::Tensor item;     ///< [N] int64
-  at::Tensor kind;     ///< [N] int64 of ItemKind
+  at::Tensor target;  ///< [N] int64
+  at::Tensor item;    ///< [N] int64
+  at::Tensor kind;    ///< [N] int64 of ItemKind
   /// [N, K] logits of the network's own fusion, NaN in rows where it was not asked; undefined when
   /// it never was.
   at::Tensor joint;
@@ -27,20 +27,21 @@ struct TrustItems {
 
 TrustItems select(const TrustItems& items, const at::Tensor& rows);
 
-/// What the fit's experts said of items that they had not seen: as they are, one row of the bank and
-/// one damaged copy for each. More of the damage would make clean answers look unsure.
+/// What the fit's experts said of items that they had not seen: as they are, one row of the bank
+/// and one damaged copy for each. More of the damage would make clean answers look unsure.
 TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed);
 /// Every row once more for every non-empty subset of its streams (up to four streams), or for every
-/// number of them (drawn from the seed). Only for items without `joint`: that depends on the subset.
+/// number of them (drawn from the seed). Only for items without `joint`: that depends on the
+/// subset.
 TrustItems every_subset(const TrustItems& items, uint64_t seed);
 /// Rows of both; they share their held-out gates, or one has none.
 TrustItems stack(const TrustItems& a, const TrustItems& b);
 
 struct TrustCalibrationOptions {
-  double level = 0.05;   ///< Of the guard's one-sided bounds
-  double margin = 0.01;  ///< By how much accuracy the trust fusion may fall behind within them
-  int64_t min_items = 30;          ///< Groups with fewer keep the trust fusion, temperature 1
-  double abstention_delta = 0.1;   ///< With which probability each risk may be missed
+  double level = 0.05;     ///< Of the guard's one-sided bounds
+  double margin = 0.01;    ///< By how much accuracy the trust fusion may fall behind within them
+  int64_t min_items = 30;  ///< Groups with fewer keep the trust fusion, temperature 1
+  double abstention_delta = 0.1;  ///< With which probability each risk may be missed
   double route_loss = 0.005, route_delta = 0.1;
   std::vector<double> costs;  ///< Of each stream's encoder; empty: all alike
   uint64_t seed = 0;
@@ -49,12 +50,12 @@ struct TrustCalibrationOptions {
 /// The guard, temperatures, prediction sets, abstention and route of a fitted fusion.
 ///
 /// Guard (never worse): in every group of items with the same streams (or as many of them, beyond
-/// four) the fusion answers unless its accuracy falls behind that of another decider, on clean items, the
-/// bank's or damaged copies: with m the mean difference per item and h the half width of its one-sided bound,
-/// it stays when m + h ≤ margin, or, where the items are too few to show that (h > margin / 2), when
-/// m ≤ h. Otherwise the decider that gains the most, every kind of items counting alike, answers. The
-/// joint path is compared on the rows where it was asked. @throws Error kInvalidArgument for
-/// shapes or no items.
+/// four) the fusion answers unless its accuracy falls behind that of another decider, on clean
+/// items, the bank's or damaged copies: with m the mean difference per item and h the half width of
+/// its one-sided bound, it stays when m + h ≤ margin, or, where the items are too few to show that
+/// (h > margin / 2), when m ≤ h. Otherwise the decider that gains the most, every kind of items
+/// counting alike, answers. The joint path is compared on the rows where it was asked. @throws
+/// Error kInvalidArgument for shapes or no items.
 void calibrate_trust(models::TrustModel& model, const TrustItems& items,
                      const TrustCalibrationOptions& options = {});
 

@@ -59,8 +59,8 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
   at::Tensor touched = uniform({n}) >= options.clean_items;
   at::Tensor rate = uniform({n}) * options.most_hit * touched;
   at::Tensor drifts = (uniform({n}) < options.drift).unsqueeze(1);
-  at::Tensor drift = (uniform({n, 1}) * std::log(options.max_drift / options.min_drift)).exp() *
-                     options.min_drift;
+  at::Tensor drift =
+      (uniform({n, 1}) * std::log(options.max_drift / options.min_drift)).exp() * options.min_drift;
   BankItems out;
   std::vector<at::Tensor> qualities, kept;
   for (int64_t m = 0; m < streams; ++m) {

@@ -16,8 +16,8 @@ struct BankOptions {
   /// the features become the mean; another item's features.
   double noise = 0.4, occlusion = 0.15, swap = 0.45;
   double min_noise = 0.1, max_noise = 30;
-  /// Share of the items whose streams all change alike before anything else befalls them: one offset
-  /// per feature and pass, of log-uniform strength. Nothing is broken then.
+  /// Share of the items whose streams all change alike before anything else befalls them: one
+  /// offset per feature and pass, of log-uniform strength. Nothing is broken then.
   double drift = 0.2;
   double min_drift = 0.3, max_drift = 6;
   double missing = 0.15;     ///< Absent; never all streams of an item

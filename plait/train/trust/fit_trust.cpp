@@ -28,7 +28,7 @@ constexpr double kLimitQuantile = 0.999;
 constexpr double kLeastScale = 0.05, kLargestScale = 5;
 constexpr int64_t kGateHalves = 2;
 constexpr int64_t kStrengthItems = 4000;  ///< Of each kind, to choose how far gates are heard
-constexpr int64_t kFewItems = 30;  ///< A subset with fewer takes the scale of its size
+constexpr int64_t kFewItems = 30;         ///< A subset with fewer takes the scale of its size
 
 TrustFusion::Config make_config(const TrustData& data, const std::vector<std::string>& streams,
                                 int64_t classes, const TrustOptions& options) {
@@ -321,11 +321,10 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
     for (const BankItems& items : one_copy_each(held_out))
       append(copies, *without, items, held_out.target, rows);
     for (int64_t pass = 0; pass < passes; ++pass) {
-      append(
-          bank, *without,
-          draw_bank(held_out, spread.mean, spread.deviation, mix_seed(options.seed, 100 + pass, f),
-                    bank_options_for(train)),
-          held_out.target, rows);
+      append(bank, *without,
+             draw_bank(held_out, spread.mean, spread.deviation,
+                       mix_seed(options.seed, 100 + pass, f), bank_options_for(train)),
+             held_out.target, rows);
     }
   }
   Joined clean_items = join(clean), bank_items = join(bank);

@@ -69,8 +69,8 @@ PairedBound paired_bound(const at::Tensor& differences, const at::Tensor& item, 
   PairedBound out;
   if (differences.size(0) == 0) return out;
   auto [names, index, counts] = at::_unique2(item, true, /*return_inverse=*/true, true);
-  at::Tensor sums = at::zeros({names.size(0)}, at::kDouble)
-                        .index_add_(0, index, differences.to(at::kDouble));
+  at::Tensor sums =
+      at::zeros({names.size(0)}, at::kDouble).index_add_(0, index, differences.to(at::kDouble));
   at::Tensor means = sums / counts;
   out.items = names.size(0);
   const auto n = static_cast<double>(out.items);
