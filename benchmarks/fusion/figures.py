@@ -93,7 +93,7 @@ def draw_sizes(tables):
 
 def main():
     tables = {name: json.loads((HERE / f"{name}.json").read_text()) for name in SETS if (HERE / f"{name}.json").exists()}
-    bars = json.loads((HERE / "bars.json").read_text())["bars"]
+    bars = [bar for path in sorted(HERE.glob("bars*.json")) for bar in json.loads(path.read_text())["bars"]]
     text = DOC.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]

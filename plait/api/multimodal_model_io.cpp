@@ -142,6 +142,8 @@ std::shared_ptr<MultimodalModel> MultimodalModel::from_pretrained(const std::str
   if (const Json* configs = folder.config().find("trust")) {
     for (const auto& [task, config] : configs->members())
       made->set_trust(task, load_trust(config, trust[task], made->calibration_, task, dir));
+    // What was read lives in the trust fusions from here on.
+    for (auto& [task, own] : made->calibration_.members()) own.erase("trust");
   }
   if (std::string file = folder.file("README.md"); !file.empty())
     made->card_ = read_file(file, size_t{4} << 20);

@@ -103,6 +103,8 @@ Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& s
   out["conditions"] = Json::array();
   for (const auto& condition : first.conditions) out["conditions"].push_back(condition.name);
 
+  // The whole form alone: it takes as long as all rivals together.
+  const bool with_sizes = study.sizes && !args.quick && args.rivals.empty();
   std::vector<Json> results(count), sizes(count);
   auto report = [&](size_t done) {
     stages.callback()(study.name + ": seeds", static_cast<double>(done), static_cast<double>(count),
@@ -118,11 +120,11 @@ Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& s
           options.baselines = args.rivals.empty() ? train::baseline_names() : args.rivals;
         std::erase(options.baselines, "none");
         results[i] = api::run_fusion_study(data[i], options);
-        if (!args.quick && study.sizes) sizes[i] = run_sizes(data[i], options);
+        if (with_sizes) sizes[i] = run_sizes(data[i], options);
       },
       report);
   for (size_t i = 0; i < count; ++i) {
-    if (!args.quick && study.sizes) results[i]["sizes"] = sizes[i];
+    if (with_sizes) results[i]["sizes"] = sizes[i];
     out["studies"].push_back(results[i]);
   }
   return out;
@@ -148,7 +150,9 @@ int bench_fusion(const BenchFusionArgs& args) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!args.output.empty()) {
     Json bars = Json::object({{"bars", result.at("bars")}, {"seconds", result.at("seconds")}});
-    write_files(bars, bars_markdown(result.at("bars")), args.output, "bars");
+    std::string name = "bars";
+    for (const std::string& dataset : args.datasets) name += "_" + dataset;
+    write_files(bars, bars_markdown(result.at("bars")), args.output, name);
   }
   if (args.json) {
     std::printf("%s\n", result.dump().c_str());

@@ -20,8 +20,14 @@ Spread spread_of(const std::vector<double>& values, bool high_is_good) {
 }
 
 Json to_json(const Spread& s) {
-  return Json::object(
-      {{"mean", s.mean}, {"sd", s.sd}, {"worst", s.worst}, {"values", Json(s.values)}});
+  // Five digits: the files are committed, and no figure here is known better.
+  auto rounded = [](double x) { return std::round(x * 1e5) / 1e5; };
+  Json::Array values;
+  for (double v : s.values) values.emplace_back(rounded(v));
+  return Json::object({{"mean", rounded(s.mean)},
+                       {"sd", rounded(s.sd)},
+                       {"worst", rounded(s.worst)},
+                       {"values", Json(std::move(values))}});
 }
 
 std::string percent(const Json& spread) {

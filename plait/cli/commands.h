@@ -30,6 +30,7 @@ int train(const TrainArgs& args);
 struct CalibrateArgs {
   std::string model, recipe, output;
   long seed = -1;
+  bool half = false;
   bool json = false;
 };
 int calibrate(const CalibrateArgs& args);

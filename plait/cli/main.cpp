@@ -122,6 +122,7 @@ int main(int argc, char** argv) {
   calibrate_cmd->add_option("-o,--output", calibrate_args.output,
                             "Folder for the calibrated model (default: the model's own)");
   calibrate_cmd->add_option("--seed", calibrate_args.seed, "Instead of the recipe's");
+  calibrate_cmd->add_flag("--half", calibrate_args.half, "Store the network's weights as float16");
 
   EvalArgs eval_args;
   CLI::App* eval_cmd = command(

@@ -121,7 +121,7 @@ int calibrate(const CalibrateArgs& args) {
   api::calibrate_model(*model, recipe, prepared, stages.callback());
   model->set_card(api::with_trust_section(model->card(), *model));
   const std::string output = args.output.empty() ? api::locate_model(args.model) : args.output;
-  model->save_pretrained(output);
+  model->save_pretrained(output, args.half);
   stages.finish();
   if (args.json) {
     std::printf("%s\n", model->calibration().dump().c_str());

@@ -176,6 +176,31 @@ TEST(Trust, UnheardGatesLeaveTheRobustProduct) {
   EXPECT_THROW(trust.set_strength(1.5), Error);
 }
 
+TEST(Trust, DoesNotTakeRoundingForDamage) {
+  // A stream that says one of four things: its features lie in three dimensions of six.
+  TrustData data = gaussian_classes(300, 4);
+  data.features[0][0] = data.features[0][0].slice(0, 0, 4).index_select(0, data.target).clone();
+  auto trust = fit_trust(data, {"a", "b", "c"}, kClasses, quick()).trust;
+  std::vector<at::Tensor> x = data.clean(), rounded = x;
+  rounded[0] = x[0] + 1e-5 * at::randn(x[0].sizes(), at::detail::createCPUGenerator(8));
+  at::Tensor quality = at::ones({300, kViews});
+  models::Evidence a = trust->gather(x, quality, data.present),
+                   b = trust->gather(rounded, quality, data.present);
+  // Rounding moves no distance of a stream whose items hardly differ within their class.
+  EXPECT_LT((trust->look(x, data.present).distance - trust->look(rounded, data.present).distance)
+                .abs()
+                .max()
+                .item<double>(),
+            0.01);
+  EXPECT_LT((trust->fuse(a).log_probabilities.exp() - trust->fuse(b).log_probabilities.exp())
+                .abs()
+                .max()
+                .item<double>(),
+            0.02);
+  // It is the best stream, and trusted.
+  EXPECT_GT(accuracy(trust->fuse(a).log_probabilities, data.target), 0.99);
+}
+
 TEST(Trust, SavesAndLoadsAllItKnows) {
   auto trust = fitted();
   models::TrustFusion again(trust->config());

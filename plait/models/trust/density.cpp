@@ -12,6 +12,12 @@ namespace plait::models {
 namespace {
 
 constexpr double kRidge = 1e-3;  ///< Share of the identity in covariances of unit scale
+// What lies below these is rounding, and must not be blown up to unit scale: features of a stream
+// that says only a few different things lie in a few dimensions.
+constexpr double kLeastLeft = 1e-4;   ///< Of what is left over, share of the squared norm
+constexpr double kLeastScale = 0.02;  ///< Of a component's deviation, share of the largest
+constexpr int64_t kByDifference = 2;  ///< at::cdist's mode
+constexpr double kLeastDistance = 1;  ///< In units where clean rows lie around √P
 
 }  // namespace
 
@@ -35,7 +41,9 @@ at::Tensor ClassDensity::coordinates(const at::Tensor& x) const {
   at::Tensor centred = x.to(at::kFloat) - center_;
   at::Tensor inside = at::matmul(centred, components_);
   // The root keeps the tail of the left-over norm near a Gaussian's.
-  at::Tensor left = (centred.square().sum(-1) - inside.square().sum(-1)).clamp_min(0).sqrt().sqrt();
+  at::Tensor all = centred.square().sum(-1);
+  at::Tensor left =
+      at::maximum(all - inside.square().sum(-1), kLeastLeft * all).clamp_min(0).sqrt().sqrt();
   return at::cat({inside, left.unsqueeze(-1)}, -1) / scale_;
 }
 
@@ -54,7 +62,9 @@ void ClassDensity::fit(const at::Tensor& x, const at::Tensor& target) {
   components_.copy_(vectors.narrow(1, vectors.size(1) - p, p));
   scale_.fill_(1);
   at::Tensor z = coordinates(x).to(at::kDouble);
-  scale_.copy_(z.std(0).clamp_min(1e-6));
+  at::Tensor deviation = z.std(0);
+  scale_.copy_(deviation.clamp_min(
+      std::max(kLeastScale * deviation.narrow(0, 0, p).max().item<double>(), 1e-6)));
   z = coordinates(x).to(at::kDouble);
 
   const int64_t classes = class_means_.size(0);
@@ -76,11 +86,14 @@ void ClassDensity::fit(const at::Tensor& x, const at::Tensor& target) {
 }
 
 at::Tensor ClassDensity::to_classes(const at::Tensor& coordinates) const {
-  return at::cdist(at::matmul(coordinates, whitening_), at::matmul(class_means_, whitening_));
+  // Difference by difference: by products, as for long inputs otherwise, small distances are lost
+  // in rounding, and a batch would answer differently from its items.
+  return at::cdist(at::matmul(coordinates, whitening_), at::matmul(class_means_, whitening_), 2.0,
+                   kByDifference);
 }
 
 at::Tensor ClassDensity::distance_of(const at::Tensor& coordinates) const {
-  return to_classes(coordinates).amin(-1);
+  return to_classes(coordinates).amin(-1).clamp_min(kLeastDistance);
 }
 
 at::Tensor ClassDensity::log_density(const at::Tensor& coordinates) const {

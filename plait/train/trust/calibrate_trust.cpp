@@ -168,12 +168,9 @@ TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustI
       auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
       const PairedBound bound = paired_bound(pick(candidates[0].wrong - candidates[c].wrong),
                                              pick(items.item), options.level);
-      // With enough items the whole bound lies within the margin; with few, not beyond chance.
+      // With enough items the whole bound lies within the margin; with few, what was seen does.
       const bool few = bound.half_width > options.margin / 2;
-      const double allowed =
-          std::max(options.margin - bound.half_width,
-                   few ? bound.half_width : -std::numeric_limits<double>::infinity());
-      const bool holds = bound.mean <= allowed;
+      const bool holds = (few ? bound.mean : bound.upper()) <= options.margin + 1e-9;
       comparison[name] = Json::object({{"difference", bound.mean},
                                        {"upper", bound.upper()},
                                        {"items", bound.items},

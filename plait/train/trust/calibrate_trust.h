@@ -53,9 +53,9 @@ struct TrustCalibrationOptions {
 /// four) the fusion answers unless its accuracy falls behind that of another decider, on clean
 /// items, the bank's or damaged copies: with m the mean difference per item and h the half width of
 /// its one-sided bound, it stays when m + h ≤ margin, or, where the items are too few to show that
-/// (h > margin / 2), when m ≤ h. Otherwise the decider that gains the most, every kind of items
-/// counting alike, answers. The joint path is compared on the rows where it was asked. @throws
-/// Error kInvalidArgument for shapes or no items.
+/// (h > margin / 2), when m ≤ margin. Otherwise the decider that gains the most, every kind of
+/// items counting alike, answers. The joint path is compared on the rows where it was asked.
+/// @throws Error kInvalidArgument for shapes or no items.
 void calibrate_trust(models::TrustModel& model, const TrustItems& items,
                      const TrustCalibrationOptions& options = {});
 
