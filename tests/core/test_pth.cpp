@@ -147,7 +147,7 @@ TEST(PthTest, RefusesInstructionsThatBuildObjects) {
   expect_refused(program("(ios\nsystem\n"), "0x69");  // INST
   expect_refused(program("(o"), "0x6f");              // OBJ
   expect_refused(program("\x82\x01"), "0x82");        // EXT1
-  expect_refused(program("I1\n"), "0x49");            // protocol 0
+  expect_refused(program("P1\n"), "0x50");            // protocol 0: an object by name
   expect_refused("\x80\x01.", "protocol 2 to 5");
   expect_refused("\x80\x07.", "protocol 2 to 5");
   expect_refused(program("ccollections\nOrderedDict\n}b"),
