@@ -97,7 +97,9 @@ def main():
     text = DOC.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    parts = [overall_table(tables), handwritten_table(tables["handwritten"]), missed_table(bars)]
+    parts = [overall_table(tables), missed_table(bars)]
+    if "handwritten" in tables:
+        parts.insert(1, handwritten_table(tables["handwritten"]))
     DOC.write_text(before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + after)
     plt.rcParams["svg.hashsalt"] = "plait"
     draw_overall(tables)
