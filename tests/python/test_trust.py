@@ -107,7 +107,8 @@ def test_the_command_line_explains(saved, item, tmp_path):
 
 
 def test_the_short_bench_holds_its_bars():
-    done = subprocess.run([str(PLAIT), "bench", "fusion", "--short", "--json"], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([str(PLAIT), "bench", "fusion", "--short", "--seeds", "2", "--json"], capture_output=True, text=True,
+                          timeout=1200)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert set(result["bars"][0]) >= {"name", "value", "bar", "holds"}
