@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "plait/core/error.h"
+#include "plait/models/trust/evidence.h"
 
 namespace plait::models {
 namespace {
@@ -249,11 +250,7 @@ TrustOutput TrustFusion::fuse_with(const Evidence& e, const at::Tensor& breakage
   at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
   out.support = a * pool(e, breakage);
   out.log_probabilities = at::log_softmax(out.support.sum(1) + log_prior_, -1);
-  // How far each stream alone would move the prior, in nats.
-  at::Tensor alone = at::log_softmax(out.support + log_prior_, -1);
-  at::Tensor moved = (alone.exp() * (alone - log_prior_)).sum(-1).clamp_min(0) + 1e-6;
-  moved = at::where(e.present, moved, at::zeros_like(moved));
-  out.weights = moved / moved.sum(1, /*keepdim=*/true);
+  out.weights = share_of_evidence(out.support, log_prior_, e.present);
   return out;
 }
 

@@ -102,14 +102,16 @@ struct Candidate {
   at::Tensor log_probabilities, wrong;  ///< [N, K], [N] as numbers
 };
 
-std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& items) {
+/// `trust`: what the fusion says of the items.
+std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& items,
+                                     const models::TrustOutput& trust) {
   std::vector<Decider> deciders = {Decider::kTrust, Decider::kRobustProduct, Decider::kProduct,
                                    Decider::kMean, Decider::kBestSingle};
   if (items.joint.defined()) deciders.push_back(Decider::kJoint);
   std::vector<Candidate> out;
   for (Decider decider : deciders) {
     at::Tensor logs = decider == Decider::kTrust
-                          ? fuse(model, items).log_probabilities
+                          ? trust.log_probabilities
                           : model.decide_as(decider, items.evidence, items.joint);
     out.push_back({decider, logs, (logs.argmax(1) != items.target).to(at::kDouble)});
   }
@@ -199,16 +201,16 @@ void fit_choices(TrustModel& model, const TrustItems& items,
     if (std::get<0>(at::_unique(items.item.index_select(0, rows))).size(0) < options.min_items)
       continue;
     TrustItems own = select(items, rows);
-    at::Tensor suspicion =
-        TrustModel::mean_breakage(fuse(model, own).breakage, own.evidence.present);
+    const models::TrustOutput trust = fuse(model, own);
+    at::Tensor suspicion = TrustModel::mean_breakage(trust.breakage, own.evidence.present);
     model.set_choice(names[g].item<int64_t>(),
-                     choose(candidates_of(model, own), own, suspicion, options));
+                     choose(candidates_of(model, own, trust), own, suspicion, options));
   }
 }
 
 void fit_sets(TrustModel& model, const TrustItems& items) {
-  TrustModel::Verdict verdict = decide(model, items);
-  at::Tensor suspicion = TrustModel::mean_breakage(verdict.breakage, items.evidence.present);
+  const models::TrustOutput trust = fuse(model, items);
+  at::Tensor suspicion = TrustModel::mean_breakage(trust.breakage, items.evidence.present);
   std::vector<double> edges;
   const int64_t n = items.target.size(0);
   // Thirds, where there are enough items in each of them and they differ.
@@ -218,7 +220,7 @@ void fit_sets(TrustModel& model, const TrustItems& items) {
     if (edges.empty() || edge > edges.back()) edges.push_back(edge);
   }
   model.set_suspicion_bins(edges);
-  verdict = decide(model, items);
+  TrustModel::Verdict verdict = model.decide(items.evidence, items.joint, trust);
   model.set_sets(
       models::ConformalSets::fit(verdict.log_probabilities, items.target, verdict.group));
 }

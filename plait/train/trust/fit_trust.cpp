@@ -11,6 +11,7 @@
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
+#include "plait/models/trust/evidence.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/golden_section.h"
 #include "plait/train/optimizer.h"
@@ -89,12 +90,6 @@ Evidence evidence_of(const TrustFusion& trust, const Joined& j) {
   return trust.weigh({j.logits, j.distance, j.consistency}, j.quality, j.present);
 }
 
-Evidence rows_of(const Evidence& e, const at::Tensor& rows) {
-  auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
-  return {pick(e.log_probabilities), pick(e.p_value), pick(e.unusual), pick(e.excess),
-          pick(e.consistency),       pick(e.quality), pick(e.present)};
-}
-
 /// Temperatures and what counts as unusual, from clean and damaged items that no expert has seen.
 void set_references(TrustFusion& trust, const Joined& clean, const Joined& bank) {
   for (int64_t m = 0; m < clean.present.size(1); ++m) {
@@ -136,7 +131,7 @@ void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor&
   double lr = options.gate_lr;
   for (int64_t epoch = 0; epoch < options.gate_epochs; ++epoch) {
     for (const at::Tensor& rows : at::randperm(n, generator).split(options.gate_batch)) {
-      Evidence part = rows_of(evidence, rows);
+      Evidence part = models::select_rows(evidence, rows);
       at::Tensor y = target.index_select(0, rows);
       models::TrustOutput out = trust.fuse(part);
       at::Tensor loss = at::nll_loss(out.log_probabilities, y) +
@@ -172,7 +167,7 @@ void fit_scales(TrustFusion& trust, const Evidence& all, const at::Tensor& targe
     Evidence e = all;
     e.present = at::logical_and(e.present, hidden);
     at::Tensor rows = e.present.any(1).nonzero().squeeze(1);
-    e = rows_of(e, rows);
+    e = models::select_rows(e, rows);
     at::Tensor support = trust.fuse(e).support.sum(1);
     return std::make_pair(fit_scale(support, trust.log_prior(), target.index_select(0, rows)),
                           rows.size(0));
@@ -216,7 +211,7 @@ void hold_out_gates(TrustFit& fit, const at::Tensor& item_gates, TrustOptions op
     part->load_state_dict(fit.trust->state_dict());
     part->initialize_gates(mix_seed(options.seed, 13));
     at::Tensor rows = (of_row != g).nonzero().squeeze(1);
-    Evidence seen = rows_of(fit.damaged, rows);
+    Evidence seen = models::select_rows(fit.damaged, rows);
     at::Tensor target = fit.damaged_target.index_select(0, rows);
     train_gates(*part, seen, target, options);
     fit_scales(*part, seen, target, options);
@@ -245,7 +240,8 @@ double held_out_loss(const TrustFit& fit, double strength, uint64_t seed) {
     for (size_t g = 0; g < fit.held_out.size(); ++g) {
       at::Tensor rows = some.masked_select(gates == static_cast<int64_t>(g));
       fit.held_out[g]->set_strength(strength);
-      support.push_back(fit.held_out[g]->fuse(rows_of(*kind.evidence, rows)).support.sum(1));
+      support.push_back(
+          fit.held_out[g]->fuse(models::select_rows(*kind.evidence, rows)).support.sum(1));
       target.push_back(kind.target->index_select(0, rows));
     }
     supports.push_back(at::cat(support));
@@ -275,7 +271,7 @@ void choose_strength(TrustFit& fit, const TrustOptions& options) {
     fit.held_out[g]->set_strength(best);
     if (best == 1) continue;
     at::Tensor rows = (of_row != static_cast<int64_t>(g)).nonzero().squeeze(1);
-    fit_scales(*fit.held_out[g], rows_of(fit.damaged, rows),
+    fit_scales(*fit.held_out[g], models::select_rows(fit.damaged, rows),
                fit.damaged_target.index_select(0, rows), options);
   }
   fit.trust->set_strength(best);
