@@ -47,6 +47,28 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// One item's features, as the network takes them.
+struct Gathered {
+  std::map<std::string, models::EncoderOutput> encoded;
+  at::Tensor present, quality;  ///< [1, M]
+};
+
+/// Features of the streams `names`. @throws Error kInvalidArgument for two of one stream.
+Gathered gather(const std::vector<std::string>& names, const std::vector<Feature>& features) {
+  const auto streams = static_cast<int64_t>(names.size());
+  Gathered out{{}, at::zeros({1, streams}, at::kBool), at::zeros({1, streams})};
+  for (const Feature& feature : features) {
+    if (!out.encoded.emplace(feature.stream, feature.encoded).second) {
+      fail(ErrorCode::kInvalidArgument, "decode",
+           "expected one feature per stream, got two of \"" + feature.stream + "\"");
+    }
+    const auto m = std::find(names.begin(), names.end(), feature.stream) - names.begin();
+    out.present[0][m] = true;
+    out.quality[0][m] = feature.quality;
+  }
+  return out;
+}
+
 /// Changes whenever one of the tensors is written to or replaced, without reading them.
 std::string stamp_of(const std::vector<at::Tensor>& tensors) {
   std::string out;
@@ -233,9 +255,12 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
     features.push_back(encode(stream, value->second));
     spent += cost;
     if (!options.early_exit) continue;
-    models::FusedOutput seen = fuse(features);
+    // The network's own fusion is not asked on the way.
+    const Gathered seen = gather(names, features);
+    std::map<std::string, at::Tensor> pooled;
+    for (const auto& [name, encoded] : seen.encoded) pooled[name] = encoded.pooled;
     auto verdict =
-        trusted->decide(gather_evidence(*trusted, names, seen.pooled, seen.quality, seen.present));
+        trusted->decide(gather_evidence(*trusted, names, pooled, seen.quality, seen.present));
     sure = verdict.log_probabilities.max().exp().item<double>() >= route.threshold;
   }
   Details details;
@@ -322,21 +347,9 @@ Prediction MultimodalModel::decode(const std::vector<Feature>& features,
 }
 
 models::FusedOutput MultimodalModel::fuse(const std::vector<Feature>& features) {
-  const auto& names = network_->stream_names();
-  std::map<std::string, models::EncoderOutput> encoded;
-  at::Tensor present = at::zeros({1, static_cast<int64_t>(names.size())}, at::kBool);
-  at::Tensor quality = at::zeros({1, static_cast<int64_t>(names.size())});
-  for (const Feature& feature : features) {
-    processor(feature.stream);
-    if (!encoded.emplace(feature.stream, feature.encoded).second) {
-      fail(ErrorCode::kInvalidArgument, "decode",
-           "expected one feature per stream, got two of \"" + feature.stream + "\"");
-    }
-    auto m = std::find(names.begin(), names.end(), feature.stream) - names.begin();
-    present[0][m] = true;
-    quality[0][m] = feature.quality;
-  }
-  return network_->decode(encoded, present.to(device_), quality.to(device_));
+  for (const Feature& feature : features) processor(feature.stream);
+  Gathered all = gather(network_->stream_names(), features);
+  return network_->decode(all.encoded, all.present.to(device_), all.quality.to(device_));
 }
 
 at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& labels,
