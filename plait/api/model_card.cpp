@@ -2,6 +2,8 @@
 
 #include <sstream>
 
+#include "plait/api/size_encoders.h"
+
 namespace plait::api {
 
 std::string make_card(const MultimodalModel& model, const Recipe& recipe,
@@ -37,6 +39,19 @@ std::string make_card(const MultimodalModel& model, const Recipe& recipe,
                       m.at("n").as_double());
         out << line;
       }
+    }
+  }
+  const auto plan = plan_table(model.config());
+  if (!plan.empty()) {
+    out << "\n## Compute\n\nEncoders were sized so that each stream costs its share of the "
+           "multiply-adds";
+    if (model.config().at("compute").contains("importance"))
+      out << ", which follows the errors that it removes";
+    out << ".\n\n| stream | asked % | planned % | realised % | million multiply-adds | before | "
+           "changed |\n|---|---|---|---|---|---|---|\n";
+    for (const auto& row : plan) {
+      for (const std::string& cell : row) out << "| " << cell << " ";
+      out << "|\n";
     }
   }
   return with_trust_section(out.str(), model);

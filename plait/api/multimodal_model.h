@@ -12,6 +12,10 @@
 #include "plait/models/quality/quality.h"
 #include "plait/models/trust/trust_model.h"
 
+namespace plait::runtime {
+class TrustEngine;
+}
+
 namespace plait::api {
 
 /// How to load a model.
@@ -113,9 +117,12 @@ class MultimodalModel {
   /// Markdown, kept as README.md of the folder.
   /// A classification task's trust fusion; null: the network alone answers.
   std::shared_ptr<const models::TrustModel> trust(const std::string& task) const;
+  /// It must not be fitted any further: answers come from its weights as they are now.
   void set_trust(const std::string& task, std::shared_ptr<const models::TrustModel> trust);
   const std::string& card() const { return card_; }
   void set_card(std::string card) { card_ = std::move(card); }
+  /// What its encoders may cost and do (ComputePlan): "compute" of the config.
+  void set_compute_plan(Json plan) { config_["compute"] = std::move(plan); }
   void set_version(const std::string& version) { config_["version"] = version; }
   std::string version() const { return config_.get("version", "0"); }
   /// Marks the weights as trained, so that the folder loads without `untrained`.
@@ -132,6 +139,7 @@ class MultimodalModel {
   std::vector<Prediction> predict_together(const std::vector<Sample>& samples,
                                            const PredictOptions& options);
   Prediction predict_stepwise(const Sample& sample, const PredictOptions& options);
+  const runtime::TrustEngine* engine(const std::string& task) const;
   std::string task_of(const PredictOptions& options) const;
   at::Tensor label_embeddings(const std::vector<std::string>& labels, const std::string& task);
 
@@ -145,6 +153,7 @@ class MultimodalModel {
   std::shared_ptr<models::FusedNetwork> network_;
   std::map<std::string, std::shared_ptr<const data::Processor>> processors_;
   std::map<std::string, std::shared_ptr<const models::TrustModel>> trust_;
+  std::map<std::string, std::shared_ptr<const runtime::TrustEngine>> engines_;  ///< Of trust_
   std::shared_ptr<FeatureStore> cache_;
   mutable std::mutex fingerprints_mutex_;
   mutable std::map<std::string, std::pair<std::string, std::string>>

@@ -4,12 +4,15 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <sstream>
 
 #include "plait/api/auto_model.h"
 #include "plait/api/locate.h"
+#include "plait/api/size_encoders.h"
 #include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
 #include "plait/models/encoders/vector.h"
@@ -96,6 +99,27 @@ std::vector<std::string> ids_of(const std::vector<Sample>& samples) {
   return out;
 }
 
+/// What each stream is worth to a model that is trained by the recipe for a part of its epochs.
+std::map<std::string, double> measure_importance(Recipe recipe, const ComputeOptions& compute,
+                                                 const data::DatasetSplits& splits,
+                                                 const StageProgress& progress,
+                                                 FeatureStore* store) {
+  recipe.compute = Json::object({});
+  const train::TrainingArguments defaults;
+  recipe.training["num_train_epochs"] =
+      compute.pilot * recipe.training.get("num_train_epochs", defaults.num_train_epochs);
+  if (const auto steps = recipe.training.get("max_steps", defaults.max_steps); steps > 0)
+    recipe.training["max_steps"] =
+        std::max<int64_t>(1, std::llround(compute.pilot * double(steps)));
+  data::DatasetSplits seen = splits;
+  seen.test.clear();
+  auto pilot = build_model(recipe, seen, progress, store);
+  recipe.trust = recipe.trust && all_frozen(pilot->network());
+  RecipeData data = prepare_features(*pilot, recipe, seen, store, progress);
+  train_model(*pilot, recipe, data, "", progress);
+  return stream_importance(*pilot, recipe.task, *data.validation);
+}
+
 }  // namespace
 
 void Recipe::visit(ConfigVisitor& v) {
@@ -114,6 +138,7 @@ void Recipe::visit(ConfigVisitor& v) {
   v.field("test_severity", test_severity, "Least severity of the damage at test time",
           {.min = 0, .max = 1});
   v.field("trust", trust, "Fit the trust fusion of every classification task after training");
+  v.field("compute", compute, "How much each stream's encoder may cost (ComputeOptions)");
 }
 
 Recipe Recipe::tiny() { return {}; }
@@ -126,17 +151,20 @@ Recipe Recipe::read(const std::string& path) {
 
 std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
                                              const data::DatasetSplits& splits,
-                                             const StageProgress& progress) {
+                                             const StageProgress& progress, FeatureStore* store) {
+  const auto compute = read_config<ComputeOptions>(recipe.compute, "compute");
   Json config = recipe.model;
   TensorMap weights;
   // Processors look their files up in streams/<name>/ of one folder, so the published ones are
   // gathered there.
   TemporaryFolder staging;
+  std::set<std::string> published;
   const size_t count = config.at("streams").size();
   size_t done = 0;
   for (auto& [name, stream] : config["streams"].members()) {
     if (progress) progress("fetch", static_cast<double>(done++), static_cast<double>(count), name);
     std::string dir = recipe.dir;
+    if (stream.at("encoder").contains("pretrained")) published.insert(name);
     resolve_pretrained(name, stream, weights, dir);
     std::filesystem::path folder = staging.path() / "streams" / name;
     std::filesystem::create_directories(folder);
@@ -151,6 +179,12 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
   for (auto& [name, task] : config["tasks"].members()) {
     if (task.get("type", "") == "classification" && !task.contains("labels"))
       task["labels"] = splits.classes;
+  }
+  if (compute.asked()) {
+    std::map<std::string, double> importance;
+    if (compute.share.is_string())
+      importance = measure_importance(recipe, compute, splits, progress, store);
+    size_encoders(config, compute, importance, published, staging.path().string(), splits.train);
   }
   auto model = MultimodalModel::create(config, staging.path().string());
   model->network().initialize(static_cast<uint64_t>(recipe.seed));

@@ -30,6 +30,7 @@ struct Recipe {
   double wrong = 0.1;          ///< Share of damaged copies that are another item's
   double test_severity = 0.5;  ///< Least severity of the damage at test time (the most is 1)
   bool trust = true;           ///< Fit the trust fusion of every classification task after training
+  Json compute = Json::object({});  ///< ComputeOptions: how much each encoder may cost
 
   std::string dir;  ///< Of the file; holds the tokenizer.json of text encoders trained from nothing
 
@@ -47,10 +48,14 @@ using StageProgress = std::function<void(const std::string& stage, double done, 
                                          const std::string& note)>;
 
 /// A model as the recipe describes it, published encoders loaded and the rest drawn from the seed;
-/// classification tasks without labels get the data set's classes.
+/// classification tasks without labels get the data set's classes. With `compute` the encoders are
+/// sized on the training items first; the plan is "compute" of the model's config. Shares that
+/// follow importance need a first model, trained for a part of the epochs: `store` keeps its frozen
+/// features.
 std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
                                              const data::DatasetSplits& splits,
-                                             const StageProgress& progress = {});
+                                             const StageProgress& progress = {},
+                                             FeatureStore* store = nullptr);
 
 /// Sets mean and deviation of the encoders of type "vector" from the training split, and from it
 /// alone; those that have been set before (by this, or by loaded weights) stay as they are.

@@ -21,6 +21,8 @@ int predict(const PredictArgs& args);
 
 struct TrainArgs {
   std::string recipe, output, resume = "none";
+  std::string compute_share;  ///< "image=0.85,speech=0.15" or "importance"; empty: the recipe's
+  double compute_budget = 0;  ///< Multiply-adds of one item; 0: the recipe's
   std::string backend = "cpu";
   long seed = -1;
   bool json = false;

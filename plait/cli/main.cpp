@@ -97,7 +97,9 @@ int main(int argc, char** argv) {
   CLI::App* train_cmd =
       command(app, "train", "Train, calibrate and save a model by a recipe",
               "  plait train recipes/stamps.json --output out/stamps\n"
-              "  plait train recipes/stamps.json --output out/stamps --resume auto\n",
+              "  plait train recipes/stamps.json --output out/stamps --resume auto\n"
+              "  plait train recipes/plait-base/recipe.json --output out/base "
+              "--compute-share text=0.1,image=0.7,audio=0.2\n",
               json);
   train_cmd->add_option("recipe", train_args.recipe, "JSON file: dataset, model, training, damage")
       ->required();
@@ -108,6 +110,13 @@ int main(int argc, char** argv) {
   train_cmd->add_option("--resume", train_args.resume, "none, auto, or a checkpoint folder")
       ->capture_default_str();
   train_cmd->add_option("--seed", train_args.seed, "Instead of the recipe's");
+  train_cmd->add_option("--compute-share", train_args.compute_share,
+                        "Share of the encoders' multiply-adds by stream (image=0.85,speech=0.15), "
+                        "or importance: as many as errors the stream removes");
+  train_cmd
+      ->add_option("--compute-budget", train_args.compute_budget,
+                   "With shares: most multiply-adds of one item")
+      ->check(CLI::NonNegativeNumber);
   train_cmd->add_option("--backend", train_args.backend, "cpu, cuda, cuda:N")
       ->capture_default_str();
 

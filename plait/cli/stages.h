@@ -22,7 +22,10 @@ class Stages {
       show(title, static_cast<double>(e.done), static_cast<double>(e.total), e.step + " " + e.what);
     };
   }
-  void finish() { bar_.reset(); }
+  void finish() {
+    bar_.reset();
+    title_.clear();
+  }
 
  private:
   static std::string title_of(const std::string& stage) {

@@ -5,6 +5,7 @@
 #include "plait/api/locate.h"
 #include "plait/api/model_card.h"
 #include "plait/api/recipe.h"
+#include "plait/api/size_encoders.h"
 #include "plait/cli/commands.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
@@ -57,6 +58,15 @@ void print_retrieval(const Json& figures) {
   }
 }
 
+void print_plan(const Json& config) {
+  const auto rows = api::plan_table(config);
+  if (rows.empty()) return;
+  print_table(
+      {"stream", "asked %", "planned %", "realised %", "M multiply-adds", "before", "changed"},
+      rows);
+  std::printf("\n");
+}
+
 bool classifies(const api::MultimodalModel& model, const std::string& task) {
   const auto& names = model.network().task_names();
   return std::find(names.begin(), names.end(), task) != names.end() &&
@@ -68,13 +78,21 @@ bool classifies(const api::MultimodalModel& model, const std::string& task) {
 int train(const TrainArgs& args) {
   api::Recipe recipe = api::Recipe::read(args.recipe);
   if (args.seed >= 0) recipe.seed = args.seed;
+  if (!args.compute_share.empty()) recipe.compute["share"] = api::parse_shares(args.compute_share);
+  if (args.compute_budget > 0) recipe.compute["multiply_adds"] = args.compute_budget;
   std::filesystem::create_directories(args.output);
   Stages stages;
   data::DatasetSplits splits =
       data::load_dataset(recipe.dataset, {.streams = recipe.streams, .seed = recipe.split_seed},
                          stages.fetch("Data: " + recipe.dataset));
-  auto model = api::build_model(recipe, splits, stages.callback());
   DiskFeatureStore store(data::cache_dir() + "/features");
+  auto model = api::build_model(recipe, splits, stages.callback(), &store);
+  if (model->config().contains("compute")) {
+    // Items that the plan was not made on.
+    api::note_realised_split(*model, splits.test.empty() ? splits.validation : splits.test);
+    stages.finish();
+    if (!args.json) print_plan(model->config());
+  }
   api::RecipeData prepared =
       api::prepare_features(*model, recipe, splits, &store, stages.callback());
   train::TrainResult result =
@@ -89,6 +107,7 @@ int train(const TrainArgs& args) {
   Json figures = api::to_json(results);
   Json retrieval = retrieval_figures(*model, *prepared.test);
   figures["retrieval"] = retrieval;
+  if (const Json* plan = model->config().find("compute")) figures["compute"] = *plan;
   model->set_version(std::filesystem::path(args.output).filename().string() + "-" +
                      std::to_string(recipe.seed));
   model->set_card(api::make_card(*model, recipe, splits.info, figures));
