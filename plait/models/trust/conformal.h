@@ -4,7 +4,7 @@
 #include <map>
 #include <vector>
 
-#include "plait/core/json.h"
+#include "plait/models/trust/conformal_scores.h"
 
 namespace plait::models {
 
@@ -31,24 +31,21 @@ class ConformalSets {
                   bool class_conditional = false) const;
 
   bool fitted() const { return all_.count > 0; }
+  int64_t classes() const { return static_cast<int64_t>(classes_.size()); }
+  /// The largest score of a class in a set of that group, or of a set by classes: infinite when the
+  /// calibration items are too few.
+  double limit(int64_t group, double coverage) const;
+  double limit_of_class(int64_t k, double coverage) const;
+  /// u of an item in [0, 1) from its `classes` log probabilities.
+  static double draw(const float* log_probabilities, int64_t classes);
   Json to_json() const;
   /// @throws Error kCorruptData for anything that to_json does not write.
   static ConformalSets from_json(const Json& json);
 
  private:
-  /// The scores' order statistics: all of them, or 256 at even ranks.
-  struct Scores {
-    int64_t count = 0;
-    std::vector<double> kept;
-    double quantile(double coverage) const;
-  };
-  static Scores keep(const at::Tensor& scores);
-  static Json write(const Scores& scores);
-  static Scores read(const Json& json);
-
-  Scores all_;
-  std::map<int64_t, Scores> groups_;
-  std::vector<Scores> classes_;
+  ConformalScores all_;
+  std::map<int64_t, ConformalScores> groups_;
+  std::vector<ConformalScores> classes_;
 };
 
 }  // namespace plait::models

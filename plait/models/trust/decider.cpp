@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "plait/core/error.h"
+#include "plait/models/trust/questions.h"
 
 namespace plait::models {
 namespace {
@@ -18,10 +20,12 @@ constexpr std::array<std::pair<Decider, const char*>, 6> kNames{
      {Decider::kMean, "mean"},
      {Decider::kBestSingle, "best_single"}}};
 
-/// Mean of the experts' probabilities over the streams in `here` [B, M].
+/// Mean of the experts' probabilities over the streams in `here` [B, M]; never 0, whose log is no
+/// number.
 at::Tensor mean_of(const Evidence& e, const at::Tensor& here) {
   at::Tensor mask = here.to(at::kFloat).unsqueeze(-1);
-  return (e.log_probabilities.exp() * mask).sum(1) / mask.sum(1).clamp_min(1);
+  at::Tensor mean = (e.log_probabilities.exp() * mask).sum(1) / mask.sum(1).clamp_min(1);
+  return mean.clamp_min(std::numeric_limits<float>::min());
 }
 
 }  // namespace
@@ -43,8 +47,8 @@ Decider decider_from_string(std::string_view name) {
        "expected one of " + known + ", got \"" + std::string(name.substr(0, 40)) + "\"");
 }
 
-StaticFusions::StaticFusions(at::Tensor log_prior, std::vector<int64_t> ranking)
-    : log_prior_(std::move(log_prior)), ranking_(std::move(ranking)) {
+StaticFusions::StaticFusions(at::Tensor log_prior, std::vector<int64_t> ranking, int64_t questions)
+    : log_prior_(std::move(log_prior)), ranking_(std::move(ranking)), questions_(questions) {
   require(!ranking_.empty(), "trust", "expected a ranking of the streams");
 }
 
@@ -90,7 +94,7 @@ at::Tensor StaticFusions::support(Decider decider, const Evidence& e) const {
 
 at::Tensor StaticFusions::decide(Decider decider, const Evidence& e) const {
   if (decider == Decider::kMean) return mean_of(e, e.present).log();
-  return at::log_softmax(support(decider, e).sum(1) + log_prior_, -1);
+  return log_normalise(support(decider, e).sum(1) + log_prior_, questions_);
 }
 
 }  // namespace plait::models

@@ -24,8 +24,9 @@ class StaticFusions {
  public:
   /// ε of the contamination-robust product.
   static constexpr double kFloor = 0.05;
-  /// `log_prior` [K]; `ranking`: the streams, the best alone first.
-  StaticFusions(at::Tensor log_prior, std::vector<int64_t> ranking);
+  /// `log_prior` [K]; `ranking`: the streams, the best alone first; the K numbers answer
+  /// `questions`.
+  StaticFusions(at::Tensor log_prior, std::vector<int64_t> ranking, int64_t questions = 1);
 
   /// [B, K] log probabilities, not tempered:
   ///   best_single     p_m of the first stream of the ranking that the item has
@@ -44,6 +45,7 @@ class StaticFusions {
 
   at::Tensor log_prior_;
   std::vector<int64_t> ranking_;
+  int64_t questions_;
 };
 
 }  // namespace plait::models

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "plait/core/error.h"
+#include "plait/models/trust/questions.h"
 
 namespace plait::models {
 namespace {
@@ -26,8 +27,8 @@ Evidence restrict_to(const Evidence& evidence, const at::Tensor& present) {
 }
 
 at::Tensor share_of_evidence(const at::Tensor& support, const at::Tensor& log_prior,
-                             const at::Tensor& present) {
-  at::Tensor alone = at::log_softmax(support + log_prior, -1);
+                             const at::Tensor& present, int64_t questions) {
+  at::Tensor alone = log_normalise(support + log_prior, questions);
   at::Tensor moved = (alone.exp() * (alone - log_prior)).sum(-1).clamp_min(0) + 1e-6;
   moved = at::where(present, moved, at::zeros_like(moved));
   return moved / moved.sum(1, /*keepdim=*/true);

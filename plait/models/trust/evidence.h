@@ -11,9 +11,10 @@ Evidence select_rows(const Evidence& evidence, const at::Tensor& rows);
 /// The same items with only those streams that `present` [B, M] (or [1, M]) leaves.
 Evidence restrict_to(const Evidence& evidence, const at::Tensor& present);
 /// Each stream's share [B, M] of what moves the prior [K]: the divergence from it, in nats, of the
-/// answer that the stream's support [B, M, K] alone would give; 0 where absent, sums to 1.
+/// answer that the stream's support [B, M, K] alone would give (summed over the questions); 0 where
+/// absent, sums to 1.
 at::Tensor share_of_evidence(const at::Tensor& support, const at::Tensor& log_prior,
-                             const at::Tensor& present);
+                             const at::Tensor& present, int64_t questions = 1);
 /// Items below each other. @throws Error kInvalidArgument for an empty list.
 Evidence stack(const std::vector<Evidence>& parts);
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kByProducts = 1;  ///< at::cdist's mode
 constexpr double kJitter = 1e-6;
+constexpr float kSelf = 1 - 1e-5F;       ///< A kernel above it is a row's with itself
 constexpr double kLeastLeverage = 1e-3;  ///< Of 1 − h: a row alone in its corner
 
 at::Tensor kernel(const at::Tensor& x, const at::Tensor& around, double gamma) {
@@ -40,6 +41,13 @@ at::Tensor RadialRegression::gram(const at::Tensor& x) const {
 
 at::Tensor RadialRegression::operator()(const at::Tensor& x) const {
   return at::addmm(mean_, gram(x), weight_);
+}
+
+at::Tensor RadialRegression::nearness(const at::Tensor& x, bool but_self) const {
+  // Landmarks that were never set have no weight.
+  at::Tensor k = gram(x) * weight_.ne(0).any(1).to(at::kFloat);
+  if (but_self) k = at::where(k > kSelf, at::zeros_like(k), k);
+  return k.amax(1);
 }
 
 at::Tensor RadialRegression::fit(const at::Tensor& x, const at::Tensor& y, const Shape& shape,

@@ -30,6 +30,9 @@ class RadialRegression : public Module {
   at::Tensor fit(const at::Tensor& x, const at::Tensor& y, const Shape& shape, uint64_t seed);
   /// [B, D] → [B, O]
   at::Tensor operator()(const at::Tensor& x) const;
+  /// [B]: the kernel to the nearest landmark, 1 at it and 0 far from all; `but_self` leaves out one
+  /// at no distance.
+  at::Tensor nearness(const at::Tensor& x, bool but_self = false) const;
 
  private:
   at::Tensor gram(const at::Tensor& x) const;

@@ -8,6 +8,7 @@
 
 #include "plait/core/error.h"
 #include "plait/models/trust/evidence.h"
+#include "plait/models/trust/questions.h"
 
 namespace plait::models {
 namespace {
@@ -22,9 +23,11 @@ constexpr double kInitialTrust = 2.5;    ///< Logit of 1 − ε before training
 at::Tensor squash(const at::Tensor& nats) { return (nats / 2).asinh(); }
 
 /// Probabilities of the log-linear pool of all streams but m, for every m: [B, M, K].
-at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior) {
+at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior,
+                         int64_t questions) {
   at::Tensor others = support.sum(1, /*keepdim=*/true) - support;
-  return at::softmax(others + log_prior, -1);
+  if (questions == 1) return at::softmax(others + log_prior, -1);
+  return log_normalise(others + log_prior, questions).exp();
 }
 
 /// The least of `values` [B, M] among the other streams that are there; 0 where there is none.
@@ -42,6 +45,8 @@ void TrustFusion::Config::visit(ConfigVisitor& v) {
   v.field("streams", streams, "Names of the streams");
   v.field("widths", widths, "Width of each stream's features", {.min = 1, .max = 1e6});
   v.field("classes", classes, "Number of classes", {.min = 2, .max = 1e6});
+  v.field("questions", questions, "Labels of two classes each, or values", {.min = 1, .max = 1e5});
+  v.field("values", values, "The classes are bins of values");
   v.field("hidden", hidden, "Hidden width of the experts; 0: linear", {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout of the experts", {.min = 0, .max = 0.95});
   v.field("landmarks", landmarks, "Landmarks of the experts' radial basis functions; 0: none",
@@ -67,11 +72,14 @@ void TrustFusion::Config::validate() const {
           "expected one width per stream");
   require(static_cast<int64_t>(streams.size()) <= kMaxStreams, "trust",
           "expected at most 12 streams");
+  require(questions * classes <= 1000000 && (!values || classes >= 4), "trust",
+          "expected at most 1000000 classes of all questions, and 4 bins of a value or more");
 }
 
 TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
   config_.validate();
   const auto m = static_cast<int64_t>(config_.streams.size());
+  if (config_.values) grid_ = add<ValueGrid>("grid", config_.questions, config_.classes);
   auto experts = std::make_shared<ModuleList<StreamExpert>>();
   std::vector<int64_t> coordinates;
   for (int64_t width : config_.widths)
@@ -84,7 +92,9 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
         .dropout = config_.dropout,
         .components = config_.components,
         .landmarks = config_.landmarks,
-        .told = std::accumulate(coordinates.begin(), coordinates.end(), int64_t{0})}));
+        .told = std::accumulate(coordinates.begin(), coordinates.end(), int64_t{0}),
+        .questions = config_.questions,
+        .grid = grid_}));
   }
   add_child("experts", experts);
   consistency_ = add<CrossConsistency>("consistency", coordinates);
@@ -93,7 +103,7 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
   bias1_ = add_parameter("gate.bias1", at::zeros({m, 1, h}));
   weight2_ = add_parameter("gate.weight2", at::zeros({m, h, 1}));
   bias2_ = add_parameter("gate.bias2", at::full({m, 1, 1}, kInitialTrust));
-  log_prior_ = add_buffer("log_prior", at::full({config_.classes}, -std::log(config_.classes)));
+  log_prior_ = add_buffer("log_prior", at::full({options()}, -std::log(config_.classes)));
   scale_ = add_buffer("scale", at::ones({int64_t{1} << m}));
   strength_ = add_buffer("strength", at::ones({}));
 }
@@ -116,8 +126,29 @@ void TrustFusion::initialize_gates(uint64_t seed) {
   reset_parameters(generator);
 }
 
+void TrustFusion::set_grid(const ValueGrid& grid) {
+  require(grid_ && grid.values() == config_.questions && grid.bins() == config_.classes, "trust",
+          "expected a grid of as many values and bins");
+  grid_->load_state_dict(grid.state_dict());
+}
+
+at::Tensor TrustFusion::normalise(const at::Tensor& scores) const {
+  return log_normalise(scores, config_.questions);
+}
+
+at::Tensor TrustFusion::temper(const at::Tensor& log_probabilities,
+                               const at::Tensor& temperature) const {
+  if (!config_.values && config_.questions == 1) return normalise(log_probabilities / temperature);
+  return normalise(log_prior_ + (log_probabilities - log_prior_) / temperature);
+}
+
 void TrustFusion::set_prior(const at::Tensor& probabilities) {
   at::NoGradGuard no_grad;
+  if (config_.questions > 1) {
+    at::Tensor each = each_question(probabilities, config_.questions);
+    log_prior_.copy_((each / each.sum(-1, /*keepdim=*/true)).clamp_min(1e-6).log().flatten());
+    return;
+  }
   log_prior_.copy_((probabilities / probabilities.sum()).clamp_min(1e-6).log());
 }
 
@@ -183,8 +214,7 @@ Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
   for (size_t m = 0; m < experts_.size(); ++m) {
     const StreamExpert& expert = *experts_[m];
     at::Tensor distance = raw.distance.select(1, static_cast<int64_t>(m));
-    logs.push_back(
-        at::log_softmax(raw.logits.select(1, static_cast<int64_t>(m)) / expert.temperature(), -1));
+    logs.push_back(normalise(raw.logits.select(1, static_cast<int64_t>(m)) / expert.temperature()));
     p_values.push_back(expert.density().p_value(distance));
     unusual.push_back(expert.density().unusual(distance));
     excesses.push_back(expert.density().excess(distance));
@@ -203,12 +233,24 @@ at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) cons
 
 TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& suspicion) const {
   const double classes = std::log(static_cast<double>(config_.classes));
+  const int64_t questions = config_.questions;
+  auto sum = [&](const at::Tensor& x) { return each_question(x, questions).sum(-1); };
+  auto most = [&](const at::Tensor& x) {
+    return over_questions(each_question(x, questions).amax(-1), questions);
+  };
   at::Tensor p = e.log_probabilities.exp();
-  at::Tensor entropy = -(p * e.log_probabilities).sum(-1) / classes;
-  at::Tensor consensus = leave_one_out(pool(e, suspicion), log_prior_);
-  at::Tensor agreed = (p * consensus).sum(-1), by_chance = (p * log_prior_.exp()).sum(-1);
-  at::Tensor agreement = agreed.clamp_min(1e-6).log() / classes;
-  at::Tensor kappa = ((agreed - by_chance) / (1 - by_chance).clamp_min(1e-3)).clamp(0, 1);
+  at::Tensor entropy = over_questions(-sum(p * e.log_probabilities) / classes, questions);
+  at::Tensor consensus = leave_one_out(pool(e, suspicion), log_prior_, questions);
+  at::Tensor agreed = sum(p * consensus), kappa;
+  if (config_.values) {
+    // Densities differ in width: only where they lie counts, from 1 (in one place) to 0.
+    kappa = agreed = agreed / (sum(p.square()) * sum(consensus.square())).sqrt();
+  } else {
+    at::Tensor by_chance = sum(p * log_prior_.exp());
+    kappa = (agreed - by_chance) / (1 - by_chance).clamp_min(1e-3);
+  }
+  at::Tensor agreement = over_questions(agreed.clamp_min(1e-6).log() / classes, questions);
+  kappa = over_questions(kappa.clamp(0, 1), questions);
   // Consistency with the others, in the mean by how far each is trusted, and with the best of them.
   at::Tensor trusted = (1 - suspicion) * e.present.to(at::kFloat);
   at::Tensor others = trusted.unsqueeze(1) * (1 - at::eye(trusted.size(1)));
@@ -220,7 +262,7 @@ TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& susp
   at::Tensor without = both.sum({1, 2}).unsqueeze(1) - both.sum(2) - both.sum(1);
   Look out;
   out.inputs =
-      at::stack({entropy, p.amax(-1), agreement, consensus.amax(-1), e.p_value.log() / 5, e.unusual,
+      at::stack({entropy, most(p), agreement, most(consensus), e.p_value.log() / 5, e.unusual,
                  e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality,
                  least_other(e.unusual, e.present), squash(without)},
                 -1);
@@ -249,8 +291,8 @@ TrustOutput TrustFusion::fuse_with(const Evidence& e, const at::Tensor& breakage
   out.breakage = breakage;
   at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
   out.support = a * pool(e, breakage);
-  out.log_probabilities = at::log_softmax(out.support.sum(1) + log_prior_, -1);
-  out.weights = share_of_evidence(out.support, log_prior_, e.present);
+  out.log_probabilities = normalise(out.support.sum(1) + log_prior_);
+  out.weights = share_of_evidence(out.support, log_prior_, e.present, config_.questions);
   return out;
 }
 

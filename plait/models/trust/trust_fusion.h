@@ -11,8 +11,9 @@
 
 namespace plait::models {
 
-/// What the streams say of B items, and how each looks: M streams, K classes. Rows of absent
-/// streams hold any finite values.
+/// What the streams say of B items, and how each looks: M streams, K classes (of a task with
+/// several questions K = Q · C: the options of one question after those of another, see
+/// questions.h). Rows of absent streams hold any finite values.
 struct Evidence {
   at::Tensor log_probabilities;  ///< [B, M, K] calibrated experts
   at::Tensor p_value;            ///< [B, M] of the density, in (0, 1]
@@ -43,13 +44,19 @@ struct TrustOutput {
 /// as far as they agree beyond chance (κ_m): a change of everything at once is no single stream's
 /// defect. One stream moves no log-odds by more than a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can
 /// outvote the others by being loud. Thread-safe in eval mode.
+///
+/// Q questions at once (labels with the options no and yes, or several values) have log p(y) each
+/// for itself and one ε_m of all: what a gate reads is their mean. Values are densities on the bins
+/// of a ValueGrid: then the experts are Gaussians, and with their ε contaminated ones.
 class TrustFusion : public Module {
  public:
   struct Config {
     std::vector<std::string> streams;
     std::vector<int64_t> widths;  ///< Of each stream's features
-    int64_t classes = 0;
-    int64_t hidden = 64;  ///< Of the experts; 0 = linear
+    int64_t classes = 0;          ///< Of each question
+    int64_t questions = 1;        ///< Labels, or values
+    bool values = false;          ///< The classes are bins of values
+    int64_t hidden = 64;          ///< Of the experts; 0 = linear
     double dropout = 0.2;
     int64_t landmarks = 1024;  ///< Of the experts' radial basis functions; 0: networks alone
     int64_t components = 16;   ///< Principal components of the densities
@@ -66,6 +73,17 @@ class TrustFusion : public Module {
   const Config& config() const { return config_; }
   StreamExpert& expert(size_t m) { return *experts_[m]; }
   const StreamExpert& expert(size_t m) const { return *experts_[m]; }
+  /// K: questions · classes.
+  int64_t options() const { return config_.questions * config_.classes; }
+  /// The bins of values; null for classes.
+  const ValueGrid* grid() const { return grid_.get(); }
+  /// Takes a fitted grid's bins. @throws Error kInvalidArgument for another number of them.
+  void set_grid(const ValueGrid& grid);
+  /// Log probabilities [..., K], each question by itself.
+  at::Tensor normalise(const at::Tensor& scores) const;
+  /// Log probabilities [B, K] made less sure by temperatures [B, 1]: of classes towards all alike,
+  /// of labels and values towards the prior.
+  at::Tensor temper(const at::Tensor& log_probabilities, const at::Tensor& temperature) const;
   CrossConsistency& consistency() { return *consistency_; }
   /// What the experts, densities and the consistency say of features; temperatures not applied.
   struct Raw {
@@ -98,6 +116,7 @@ class TrustFusion : public Module {
   TrustOutput fuse_with(const Evidence& evidence, const at::Tensor& breakage) const;
   at::Tensor breakage(const Evidence& evidence) const;
 
+  /// [K], each question by itself made to sum to 1.
   void set_prior(const at::Tensor& probabilities);
   /// The scalar a_S of a subset, bit m set when stream m is present.
   void set_scale(int64_t subset, double value);
@@ -119,6 +138,7 @@ class TrustFusion : public Module {
   at::Tensor pool(const Evidence& e, const at::Tensor& breakage) const;
 
   Config config_;
+  std::shared_ptr<ValueGrid> grid_;
   std::vector<std::shared_ptr<StreamExpert>> experts_;
   std::shared_ptr<CrossConsistency> consistency_;
   at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_, strength_;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "plait/core/error.h"
+#include "plait/models/trust/answers.h"
 #include "plait/models/trust/evidence.h"
 
 namespace plait::models {
@@ -64,7 +65,8 @@ TrustModel::TrustModel(std::shared_ptr<TrustFusion> fusion) : fusion_(std::move(
 
 void TrustModel::set_ranking(std::vector<int64_t> ranking) {
   check_streams(ranking, fusion_->config().streams.size(), /*all=*/true);
-  statics_ = std::make_shared<StaticFusions>(fusion_->log_prior(), std::move(ranking));
+  statics_ = std::make_shared<StaticFusions>(fusion_->log_prior(), std::move(ranking),
+                                             fusion_->config().questions);
 }
 
 at::Tensor TrustModel::group_of(const at::Tensor& present) {
@@ -108,9 +110,9 @@ at::Tensor TrustModel::decide_as(Decider decider, const Evidence& e,
     case Decider::kTrust: return fusion_->fuse(e).log_probabilities;
     case Decider::kJoint: {
       require(joint.defined() && joint.dim() == 2 && joint.size(0) == e.present.size(0) &&
-                  joint.size(1) == fusion_->config().classes,
+                  joint.size(1) == fusion_->options(),
               "trust", "expected the network's own logits of every class");
-      return at::log_softmax(joint.to(at::kFloat), -1);
+      return fusion_->normalise(joint.to(at::kFloat));
     }
     default: return statics_->decide(decider, e);
   }
@@ -147,16 +149,27 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
         decider == Decider::kJoint ? at::zeros_like(out.support) : statics_->support(decider, e);
     out.support = at::where(rows.unsqueeze(-1), support, out.support);
   }
-  out.weights = share_of_evidence(out.support, fusion_->log_prior(), e.present);
+  out.weights =
+      share_of_evidence(out.support, fusion_->log_prior(), e.present, fusion_->config().questions);
   at::Tensor suspicion = mean_breakage(trust.breakage, e.present);
   at::Tensor temperature =
       at::tensor(temperatures, at::kFloat) * (at::tensor(slopes, at::kFloat) * suspicion).exp();
-  out.log_probabilities = at::log_softmax(out.log_probabilities / temperature.unsqueeze(1), -1);
+  out.log_probabilities = fusion_->temper(out.log_probabilities, temperature.unsqueeze(1));
   // Items whose streams look broken have sets of their own.
   at::Tensor bin = at::zeros_like(groups);
   for (double edge : bins_) bin = bin + (suspicion > edge).to(at::kLong);
   out.group = groups * static_cast<int64_t>(bins_.size() + 1) + bin;
   return out;
+}
+
+at::Tensor TrustModel::confidence(const Verdict& verdict) const {
+  return confidence_of(*fusion_, verdict.log_probabilities);
+}
+
+std::pair<at::Tensor, at::Tensor> TrustModel::prediction_intervals(const Verdict& verdict,
+                                                                   double coverage) const {
+  require(fusion_->grid() != nullptr, "trust", "expected a trust fusion of values");
+  return intervals_.intervals(*fusion_->grid(), verdict.log_probabilities, verdict.group, coverage);
 }
 
 at::Tensor TrustModel::prediction_sets(const Verdict& verdict, double coverage,
@@ -193,6 +206,7 @@ Json TrustModel::to_json() const {
     out["abstain"][name] = threshold;
   }
   if (sets_.fitted()) out["sets"] = sets_.to_json();
+  if (intervals_.fitted()) out["intervals"] = intervals_.to_json();
   if (!route_.order.empty()) out["route"] = write(route_);
   return out;
 }
@@ -215,6 +229,8 @@ void TrustModel::load_json(const Json& json) {
   for (const auto& [risk, threshold] : json.at("abstain").members())
     abstention_[number_of(risk)] = threshold.as_double();
   if (const Json* sets = json.find("sets")) sets_ = ConformalSets::from_json(*sets);
+  if (const Json* intervals = json.find("intervals"))
+    intervals_ = ConformalIntervals::from_json(*intervals);
   if (const Json* route = json.find("route")) {
     route_ = read(*route);
     check_streams(route_.order, streams, /*all=*/true);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plait/models/trust/conformal.h"
+#include "plait/models/trust/conformal_intervals.h"
 #include "plait/models/trust/decider.h"
 
 namespace plait::models {
@@ -23,9 +24,9 @@ struct Route {
   double expected_accuracy = 0, full_accuracy = 0;  ///< On them
 };
 
-/// A classification task's trust fusion with what was calibrated on top of it: who answers for each
-/// subset of the streams (the guard's choice), temperatures, prediction sets, abstention and the
-/// route. Immutable after fitting or loading, then thread-safe.
+/// A task's trust fusion (classes, labels or values) with what was calibrated on top of it: who
+/// answers for each subset of the streams (the guard's choice), temperatures, prediction sets,
+/// abstention and the route. Immutable after fitting or loading, then thread-safe.
 class TrustModel {
  public:
   explicit TrustModel(std::shared_ptr<TrustFusion> fusion);
@@ -40,8 +41,9 @@ class TrustModel {
     std::vector<Decider> deciders;  ///< Who answered, by item
     at::Tensor group;               ///< [B] int64: what the item's prediction set is drawn from
   };
-  /// `joint` [B, K]: the network's own logits. Without them the trust fusion answers for subsets
-  /// that `needs_joint`. @throws Error kInvalidArgument for shapes.
+  /// `joint` [B, K]: the network's own logits (of every option, as the fusion has them). Without
+  /// them the trust fusion answers for subsets that `needs_joint`. @throws Error kInvalidArgument
+  /// for shapes.
   Verdict decide(const Evidence& evidence, const at::Tensor& joint = {}) const;
   /// The same with what the fusion says of the items given.
   Verdict decide(const Evidence& evidence, const at::Tensor& joint, const TrustOutput& fused) const;
@@ -49,7 +51,12 @@ class TrustModel {
   /// [B, K] log probabilities of one decider, not tempered.
   at::Tensor decide_as(Decider decider, const Evidence& evidence, const at::Tensor& joint) const;
 
-  /// [B, K] bool.
+  /// [B]: the probability that the answer is right, see answers.h.
+  at::Tensor confidence(const Verdict& verdict) const;
+  /// Of values: lower and upper ends [B, R].
+  std::pair<at::Tensor, at::Tensor> prediction_intervals(const Verdict& verdict,
+                                                         double coverage) const;
+  /// Of classes: [B, K] bool.
   at::Tensor prediction_sets(const Verdict& verdict, double coverage,
                              bool class_conditional = false) const;
   /// The least confidence at which the model answers when it may be wrong in a share `risk` of its
@@ -81,7 +88,10 @@ class TrustModel {
   const StaticFusions& statics() const { return *statics_; }
   /// Mean breakages at which prediction sets are split, rising.
   void set_suspicion_bins(std::vector<double> edges) { bins_ = std::move(edges); }
+  const std::vector<double>& suspicion_bins() const { return bins_; }
+  const ConformalSets& sets() const { return sets_; }
   void set_sets(ConformalSets sets) { sets_ = std::move(sets); }
+  void set_intervals(ConformalIntervals intervals) { intervals_ = std::move(intervals); }
   /// By risk.
   void set_abstention(std::map<double, double> thresholds) { abstention_ = std::move(thresholds); }
   void set_route(Route route) { route_ = std::move(route); }
@@ -101,6 +111,7 @@ class TrustModel {
   std::map<int64_t, Choice> choices_;
   std::vector<double> bins_;
   ConformalSets sets_;
+  ConformalIntervals intervals_;
   std::map<double, double> abstention_;
   Route route_;
 };

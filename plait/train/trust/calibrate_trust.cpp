@@ -13,7 +13,9 @@
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
+#include "plait/models/trust/answers.h"
 #include "plait/models/trust/evidence.h"
+#include "plait/models/trust/questions.h"
 #include "plait/train/golden_section.h"
 #include "plait/train/trust/risk_control.h"
 
@@ -25,6 +27,7 @@ using models::Evidence;
 using models::TrustModel;
 
 constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3};
+constexpr double kWorst = 1e6;         ///< Loss of a stream that no item has
 constexpr double kMostLogT = 3;        ///< Of temperatures and slopes
 constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
 
@@ -70,12 +73,9 @@ models::TrustOutput fuse(const TrustModel& model, const TrustItems& items) {
   return out;
 }
 
-TrustModel::Verdict decide(const TrustModel& model, const TrustItems& items) {
-  return model.decide(items.evidence, items.joint, fuse(model, items));
-}
-
-/// Streams by their accuracy alone on clean items, then by likelihood, best first.
-std::vector<int64_t> rank_streams(const TrustItems& items) {
+/// Streams by their loss alone (of classes: accuracy) on clean items, then by likelihood, best
+/// first.
+std::vector<int64_t> rank_streams(const TrustModel& model, const TrustItems& items) {
   const int64_t streams = items.evidence.present.size(1);
   std::vector<std::pair<double, double>> score;
   for (int64_t m = 0; m < streams; ++m) {
@@ -86,8 +86,9 @@ std::vector<int64_t> rank_streams(const TrustItems& items) {
     at::Tensor logs = items.evidence.log_probabilities.select(1, m).index_select(0, rows);
     at::Tensor target = items.target.index_select(0, rows);
     const bool any = rows.size(0) > 0;
-    score.emplace_back(any ? (logs.argmax(1) == target).to(at::kDouble).mean().item<double>() : 0,
-                       any ? -at::nll_loss(logs, target).item<double>() : 0);
+    const auto [scores, answers] = models::by_question(logs, target);
+    score.emplace_back(any ? -loss_of(model.fusion(), logs, target).mean().item<double>() : -kWorst,
+                       any ? -at::nll_loss(scores, answers).item<double>() : 0);
   }
   std::vector<int64_t> out(static_cast<size_t>(streams));
   std::iota(out.begin(), out.end(), 0);
@@ -99,7 +100,7 @@ std::vector<int64_t> rank_streams(const TrustItems& items) {
 
 struct Candidate {
   Decider decider;
-  at::Tensor log_probabilities, wrong;  ///< [N, K], [N] as numbers
+  at::Tensor log_probabilities, loss;  ///< [N, K], [N]
 };
 
 /// `trust`: what the fusion says of the items.
@@ -113,7 +114,7 @@ std::vector<Candidate> candidates_of(const TrustModel& model, const TrustItems& 
     at::Tensor logs = decider == Decider::kTrust
                           ? trust.log_probabilities
                           : model.decide_as(decider, items.evidence, items.joint);
-    out.push_back({decider, logs, (logs.argmax(1) != items.target).to(at::kDouble)});
+    out.push_back({decider, logs, loss_of(model.fusion(), logs, items.target)});
   }
   return out;
 }
@@ -125,23 +126,14 @@ at::Tensor answered(Decider decider, const TrustItems& items) {
   return items.joint.isfinite().all(1);
 }
 
-/// Rows that the deciders in charge can answer.
-TrustItems answerable(const TrustModel& model, const TrustItems& items) {
-  at::Tensor keep = at::ones_like(items.kind, at::kBool);
-  at::Tensor groups = TrustModel::group_of(items.evidence.present);
-  for (const auto& [group, own] : model.choices()) {
-    at::Tensor known = at::logical_or(groups != group, answered(own.decider, items));
-    keep = at::logical_and(keep, known);
-  }
-  return select(items, keep.nonzero().squeeze(1));
-}
-
 /// Temperature and slope by likelihood, one after the other until they rest.
-void fit_temperature_of(TrustModel::Choice& choice, const at::Tensor& log_probabilities,
-                        const at::Tensor& suspicion, const at::Tensor& target) {
+void fit_temperature_of(TrustModel::Choice& choice, const models::TrustFusion& fusion,
+                        const at::Tensor& log_probabilities, const at::Tensor& suspicion,
+                        const at::Tensor& target) {
   auto nll = [&](double log_t, double slope) {
     at::Tensor t = (log_t + slope * suspicion).exp().unsqueeze(1);
-    return at::nll_loss(at::log_softmax(log_probabilities / t, -1), target).item<double>();
+    const auto [logs, answers] = models::by_question(fusion.temper(log_probabilities, t), target);
+    return at::nll_loss(logs, answers).item<double>();
   };
   double log_t = 0, slope = 0;
   for (int round = 0; round < 6; ++round) {
@@ -153,8 +145,9 @@ void fit_temperature_of(TrustModel::Choice& choice, const at::Tensor& log_probab
 }
 
 /// The guard's choice in one group; `candidates[0]` is the trust fusion.
-TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustItems& items,
-                          const at::Tensor& suspicion, const TrustCalibrationOptions& options) {
+TrustModel::Choice choose(const TrustModel& model, const std::vector<Candidate>& candidates,
+                          const TrustItems& items, const at::Tensor& suspicion,
+                          const TrustCalibrationOptions& options) {
   TrustModel::Choice out;
   bool stays = true;
   double most = -std::numeric_limits<double>::infinity();
@@ -168,7 +161,7 @@ TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustI
       at::Tensor rows = at::logical_and(known, of_kind(items, kind)).nonzero().squeeze(1);
       if (rows.size(0) == 0) continue;
       auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
-      const PairedBound bound = paired_bound(pick(candidates[0].wrong - candidates[c].wrong),
+      const PairedBound bound = paired_bound(pick(candidates[0].loss - candidates[c].loss),
                                              pick(items.item), options.level);
       // With enough items the whole bound lies within the margin; with few, what was seen does.
       const bool few = bound.half_width > options.margin / 2;
@@ -186,8 +179,10 @@ TrustModel::Choice choose(const std::vector<Candidate>& candidates, const TrustI
   }
   if (stays) best = 0;
   out.decider = candidates[best].decider;
+  // A temperature would draw values to their mean; their intervals are calibrated apart.
+  if (model.fusion().grid()) return out;
   at::Tensor rows = answered(out.decider, items).nonzero().squeeze(1);
-  fit_temperature_of(out, candidates[best].log_probabilities.index_select(0, rows),
+  fit_temperature_of(out, model.fusion(), candidates[best].log_probabilities.index_select(0, rows),
                      suspicion.index_select(0, rows), items.target.index_select(0, rows));
   return out;
 }
@@ -204,11 +199,12 @@ void fit_choices(TrustModel& model, const TrustItems& items,
     const models::TrustOutput trust = fuse(model, own);
     at::Tensor suspicion = TrustModel::mean_breakage(trust.breakage, own.evidence.present);
     model.set_choice(names[g].item<int64_t>(),
-                     choose(candidates_of(model, own, trust), own, suspicion, options));
+                     choose(model, candidates_of(model, own, trust), own, suspicion, options));
   }
 }
 
-void fit_sets(TrustModel& model, const TrustItems& items) {
+/// Edges of suspicion, and (of classes) prediction sets.
+void fit_groups(TrustModel& model, const TrustItems& items) {
   const models::TrustOutput trust = fuse(model, items);
   at::Tensor suspicion = TrustModel::mean_breakage(trust.breakage, items.evidence.present);
   std::vector<double> edges;
@@ -220,6 +216,7 @@ void fit_sets(TrustModel& model, const TrustItems& items) {
     if (edges.empty() || edge > edges.back()) edges.push_back(edge);
   }
   model.set_suspicion_bins(edges);
+  if (model.fusion().options() > model.fusion().config().classes || model.fusion().grid()) return;
   TrustModel::Verdict verdict = model.decide(items.evidence, items.joint, trust);
   model.set_sets(
       models::ConformalSets::fit(verdict.log_probabilities, items.target, verdict.group));
@@ -230,18 +227,19 @@ void fit_abstention(TrustModel& model, const TrustItems& items,
   // Rows of one item are not independent.
   TrustItems single = select(items, one_row_per_item(items, mix_seed(options.seed, 31)));
   TrustModel::Verdict verdict = decide(model, single);
-  auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
+  at::Tensor confidence = model.confidence(verdict);
+  at::Tensor wrong = wrong_of(model.fusion(), verdict.log_probabilities, single.target);
   std::map<double, double> thresholds;
   for (double risk : kRisks) {
-    thresholds[risk] =
-        certify_abstention(confidence, answer != single.target, risk, options.abstention_delta);
+    thresholds[risk] = certify_abstention(confidence, wrong, risk, options.abstention_delta);
   }
   model.set_abstention(std::move(thresholds));
 }
 
-/// Answers and confidences after each of the first streams of an order: [steps][N].
+/// Which answers are wrong, and confidences, after each of the first streams of an order:
+/// [steps][N].
 struct Cascade {
-  std::vector<at::Tensor> answer, confidence;
+  std::vector<at::Tensor> wrong, confidence;
 };
 
 /// The items with only some of their streams, and without the joint path.
@@ -259,19 +257,19 @@ Cascade run_cascade(const TrustModel& model, const TrustItems& items,
   for (int64_t m : order) {
     seen.select(1, m).fill_(true);
     TrustModel::Verdict verdict = decide(model, restricted(items, seen));
-    auto [confidence, answer] = verdict.log_probabilities.exp().max(1);
-    out.answer.push_back(answer);
-    out.confidence.push_back(confidence);
+    out.wrong.push_back(wrong_of(model.fusion(), verdict.log_probabilities, items.target));
+    out.confidence.push_back(model.confidence(verdict));
   }
   return out;
 }
 
-/// Greedily: next the stream that takes away the most errors per cost.
+/// Greedily: next the stream that takes away the most errors (or loss) per cost.
 std::vector<int64_t> order_streams(const TrustModel& model, const TrustItems& items,
                                    const std::vector<double>& costs) {
   const auto streams = static_cast<int64_t>(costs.size());
   std::vector<int64_t> order;
-  double errors = 1 - 1 / static_cast<double>(model.fusion().config().classes);
+  const auto& task = model.fusion().config();
+  double errors = task.values || task.questions > 1 ? 1 : 1 - 1 / static_cast<double>(task.classes);
   while (static_cast<int64_t>(order.size()) < streams) {
     int64_t best = -1;
     double best_gain = 0, best_errors = errors;
@@ -281,8 +279,8 @@ std::vector<int64_t> order_streams(const TrustModel& model, const TrustItems& it
       trial.push_back(m);
       at::Tensor seen = at::zeros({1, streams}, at::kBool);
       for (int64_t s : trial) seen.select(1, s).fill_(true);
-      at::Tensor answer = decide(model, restricted(items, seen)).log_probabilities.argmax(1);
-      const double wrong = (answer != items.target).to(at::kDouble).mean().item<double>();
+      at::Tensor logs = decide(model, restricted(items, seen)).log_probabilities;
+      const double wrong = loss_of(model.fusion(), logs, items.target).mean().item<double>();
       const double gain = (errors - wrong) / costs[static_cast<size_t>(m)];
       if (best < 0 || gain > best_gain) best = m, best_gain = gain, best_errors = wrong;
     }
@@ -292,19 +290,19 @@ std::vector<int64_t> order_streams(const TrustModel& model, const TrustItems& it
   return order;
 }
 
-/// Which answer a cascade gives with a threshold, and how much of the cost it spends.
+/// Which answers of a cascade with a threshold are wrong, and how much of the cost it spends.
 struct Stopped {
-  at::Tensor answer, cost;
+  at::Tensor wrong, cost;
 };
 Stopped stop_at(const Cascade& cascade, const std::vector<int64_t>& order,
                 const std::vector<double>& costs, double threshold) {
-  Stopped out{cascade.answer.back().clone(), at::zeros({cascade.answer[0].size(0)}, at::kDouble)};
-  at::Tensor open = at::ones({cascade.answer[0].size(0)}, at::kBool);
+  Stopped out{cascade.wrong.back().clone(), at::zeros({cascade.wrong[0].size(0)}, at::kDouble)};
+  at::Tensor open = at::ones({cascade.wrong[0].size(0)}, at::kBool);
   const double total = std::accumulate(costs.begin(), costs.end(), 0.0);
   for (size_t k = 0; k < order.size(); ++k) {
     out.cost += open.to(at::kDouble) * (costs[static_cast<size_t>(order[k])] / total);
     at::Tensor sure = at::logical_and(open, cascade.confidence[k] >= threshold);
-    out.answer = at::where(sure, cascade.answer[k], out.answer);
+    out.wrong = at::where(sure, cascade.wrong[k], out.wrong);
     open = at::logical_and(open, sure.logical_not());
   }
   return out;
@@ -313,7 +311,7 @@ Stopped stop_at(const Cascade& cascade, const std::vector<int64_t>& order,
 /// Clean or damaged items: what a route may lose of.
 struct RouteTrial {
   Cascade cascade;
-  at::Tensor target, right;
+  at::Tensor right;
 };
 
 void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibrationOptions& options) {
@@ -339,8 +337,8 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
     if (part.target.size(0) == 0) continue;
     part = select(part,
                   one_row_per_item(part, mix_seed(options.seed, 38, static_cast<uint64_t>(kind))));
-    RouteTrial trial{run_cascade(model, part, route.order), part.target, {}};
-    trial.right = trial.cascade.answer.back() == part.target;
+    RouteTrial trial{run_cascade(model, part, route.order), {}};
+    trial.right = trial.cascade.wrong.back().logical_not();
     trials.push_back(std::move(trial));
   }
   // Fixed-sequence testing from the strictest threshold down; what is expected is of clean items.
@@ -351,8 +349,8 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
     bool holds = true;
     for (const RouteTrial& trial : trials) {
       Stopped stopped = stop_at(trial.cascade, route.order, costs, threshold);
-      const auto lost = at::logical_and(trial.right, stopped.answer != trial.target).sum();
-      holds = holds && binomial_tail(lost.item<int64_t>(), trial.target.size(0),
+      const auto lost = at::logical_and(trial.right, stopped.wrong).sum();
+      holds = holds && binomial_tail(lost.item<int64_t>(), trial.right.size(0),
                                      options.route_loss) <= options.route_delta;
     }
     if (!holds) break;
@@ -360,7 +358,7 @@ void fit_route(TrustModel& model, const TrustItems& items, const TrustCalibratio
     Stopped stopped = stop_at(clean.cascade, route.order, costs, threshold);
     route.threshold = threshold;
     route.expected_cost = mean(stopped.cost);
-    route.expected_accuracy = mean(stopped.answer == clean.target);
+    route.expected_accuracy = mean(stopped.wrong.logical_not());
   }
   model.set_route(std::move(route));
 }
@@ -378,11 +376,25 @@ TrustItems select(const TrustItems& items, const at::Tensor& rows) {
   return out;
 }
 
+TrustModel::Verdict decide(const TrustModel& model, const TrustItems& items) {
+  return model.decide(items.evidence, items.joint, fuse(model, items));
+}
+
+at::Tensor answerable(const TrustModel& model, const TrustItems& items) {
+  at::Tensor keep = at::ones_like(items.kind, at::kBool);
+  at::Tensor groups = TrustModel::group_of(items.evidence.present);
+  for (const auto& [group, own] : model.choices()) {
+    at::Tensor known = at::logical_or(groups != group, answered(own.decider, items));
+    keep = at::logical_and(keep, known);
+  }
+  return keep.nonzero().squeeze(1);
+}
+
 TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed) {
   TrustItems out;
   auto add = [&](ItemKind kind, const Evidence& evidence, const at::Tensor& target,
                  const at::Tensor& item) {
-    TrustItems items{evidence, target, item, at::full_like(target, static_cast<int64_t>(kind)), {}};
+    TrustItems items{evidence, target, item, at::full_like(item, static_cast<int64_t>(kind)), {}};
     items.held_out = fit.held_out;
     items.gates = fit.item_gates.index_select(0, item);
     if (kind == ItemKind::kClean) {
@@ -443,7 +455,7 @@ TrustItems stack(const TrustItems& a, const TrustItems& b) {
             "expected items with the same held-out gates");
     out.held_out = a.held_out.empty() ? b.held_out : a.held_out;
     auto gates = [](const TrustItems& items) {
-      return items.gates.defined() ? items.gates : at::full_like(items.target, -1);
+      return items.gates.defined() ? items.gates : at::full_like(items.item, -1);
     };
     out.gates = at::cat({gates(a), gates(b)});
   }
@@ -463,10 +475,10 @@ void calibrate_trust(TrustModel& model, const TrustItems& items,
   check(items);
   SerialScope serial;
   at::NoGradGuard no_grad;
-  model.set_ranking(rank_streams(items));
+  model.set_ranking(rank_streams(model, items));
   fit_choices(model, items, options);
-  const TrustItems known = answerable(model, items);
-  fit_sets(model, known);
+  const TrustItems known = select(items, answerable(model, items));
+  fit_groups(model, known);
   fit_abstention(model, known, options);
   fit_route(model, known, options);
 }

@@ -13,7 +13,7 @@ enum class ItemKind : int64_t { kClean = 0, kBank = 1, kCopy = 2 };
 /// Items that no expert was trained on: N rows, of which several may be of one item.
 struct TrustItems {
   models::Evidence evidence;
-  at::Tensor target;  ///< [N] int64
+  at::Tensor target;  ///< [N] int64, [N, Q] of several questions
   at::Tensor item;    ///< [N] int64
   at::Tensor kind;    ///< [N] int64 of ItemKind
   /// [N, K] logits of the network's own fusion, NaN in rows where it was not asked; undefined when
@@ -26,6 +26,10 @@ struct TrustItems {
 };
 
 TrustItems select(const TrustItems& items, const at::Tensor& rows);
+/// What the model says of items that its gates were not trained on.
+models::TrustModel::Verdict decide(const models::TrustModel& model, const TrustItems& items);
+/// [N'] int64: the rows that the deciders in charge can answer.
+at::Tensor answerable(const models::TrustModel& model, const TrustItems& items);
 
 /// What the fit's experts said of items that they had not seen: as they are, one row of the bank
 /// and one damaged copy for each. More of the damage would make clean answers look unsure.
@@ -54,7 +58,8 @@ struct TrustCalibrationOptions {
 /// items, the bank's or damaged copies: with m the mean difference per item and h the half width of
 /// its one-sided bound, it stays when m + h ≤ margin, or, where the items are too few to show that
 /// (h > margin / 2), when m ≤ margin. Otherwise the decider that gains the most, every kind of
-/// items counting alike, answers. The joint path is compared on the rows where it was asked.
+/// items counting alike, answers. Of labels and values it is the loss of answers.h, not accuracy.
+/// The joint path is compared on the rows where it was asked.
 /// @throws Error kInvalidArgument for shapes or no items.
 void calibrate_trust(models::TrustModel& model, const TrustItems& items,
                      const TrustCalibrationOptions& options = {});

@@ -12,6 +12,7 @@
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
 #include "plait/models/trust/evidence.h"
+#include "plait/models/trust/questions.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/golden_section.h"
 #include "plait/train/optimizer.h"
@@ -37,6 +38,8 @@ TrustFusion::Config make_config(const TrustData& data, const std::vector<std::st
   config.streams = streams;
   config.widths = data.widths();
   config.classes = classes;
+  config.questions = data.target.dim() == 1 ? 1 : data.target.size(1);
+  config.values = options.grid != nullptr;
   config.hidden = options.hidden;
   config.dropout = options.dropout;
   config.landmarks = std::min(options.landmarks, data.size());
@@ -96,8 +99,9 @@ void set_references(TrustFusion& trust, const Joined& clean, const Joined& bank)
     StreamExpert& expert = trust.expert(static_cast<size_t>(m));
     at::Tensor rows = clean.present.select(1, m).nonzero().squeeze(1);
     at::Tensor damaged = bank.present.select(1, m).nonzero().squeeze(1);
-    expert.set_temperature(fit_temperature(clean.logits.select(1, m).index_select(0, rows),
-                                           clean.target.index_select(0, rows)));
+    const auto [logits, target] = models::by_question(
+        clean.logits.select(1, m).index_select(0, rows), clean.target.index_select(0, rows));
+    expert.set_temperature(fit_temperature(logits, target));
     at::Tensor far = bank.distance.select(1, m).index_select(0, damaged).to(at::kDouble);
     expert.density().set_reference(clean.distance.select(1, m).index_select(0, rows),
                                    at::quantile(far, kLimitQuantile).item<double>());
@@ -108,10 +112,12 @@ void set_references(TrustFusion& trust, const Joined& clean, const Joined& bank)
 /// fused loss alone hardly tells the gates apart when the others outvote a broken stream anyway.
 at::Tensor own_loss(const TrustFusion& trust, const Evidence& e, const at::Tensor& breakage,
                     const at::Tensor& target) {
-  at::Tensor index = target.view({-1, 1, 1}).expand({-1, e.present.size(1), 1});
-  at::Tensor p = e.log_probabilities.gather(2, index).squeeze(2).exp();
-  at::Tensor prior = trust.log_prior().index_select(0, target).exp().unsqueeze(1);
-  at::Tensor loss = -((1 - breakage) * p + breakage * prior).log();
+  at::Tensor places = models::places_of(target, trust.config().classes).unsqueeze(1);
+  at::Tensor index = places.expand({-1, e.present.size(1), -1});
+  at::Tensor p = e.log_probabilities.gather(2, index).exp();
+  at::Tensor prior = trust.log_prior().index_select(0, places.flatten()).exp().view_as(places);
+  at::Tensor eps = breakage.unsqueeze(2);
+  at::Tensor loss = -((1 - eps) * p + eps * prior).log().mean(2);
   at::Tensor here = e.present.to(at::kFloat);
   return (loss * here).sum() / here.sum();
 }
@@ -134,8 +140,9 @@ void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor&
       Evidence part = models::select_rows(evidence, rows);
       at::Tensor y = target.index_select(0, rows);
       models::TrustOutput out = trust.fuse(part);
-      at::Tensor loss = at::nll_loss(out.log_probabilities, y) +
-                        options.own_loss * own_loss(trust, part, out.breakage, y);
+      const auto [logs, answers] = models::by_question(out.log_probabilities, y);
+      at::Tensor loss =
+          at::nll_loss(logs, answers) + options.own_loss * own_loss(trust, part, out.breakage, y);
       optimizer.zero_grad();
       loss.backward();
       optimizer.clip_grad_norm(1.0);
@@ -151,8 +158,9 @@ void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor&
 /// The a that minimises the NLL of softmax(a · support + log prior): convex, by golden section.
 double fit_scale(const at::Tensor& support, const at::Tensor& log_prior, const at::Tensor& target) {
   auto nll = [&](double log_a) {
-    return at::nll_loss(at::log_softmax(support * std::exp(log_a) + log_prior, -1), target)
-        .item<double>();
+    const auto [scores, answers] =
+        models::by_question(support * std::exp(log_a) + log_prior, target);
+    return at::nll_loss(at::log_softmax(scores, -1), answers).item<double>();
   };
   return std::exp(golden_section(nll, std::log(kLeastScale), std::log(kLargestScale), 1e-4));
 }
@@ -251,8 +259,10 @@ double held_out_loss(const TrustFit& fit, double strength, uint64_t seed) {
   auto loss = [&](double log_a) {
     double total = 0;
     for (size_t k = 0; k < kinds.size(); ++k) {
-      at::Tensor logs = at::log_softmax(supports[k] * std::exp(log_a) + log_prior, -1);
-      total += at::nll_loss(logs, targets[k]).item<double>() / static_cast<double>(kinds.size());
+      const auto [scores, answers] =
+          models::by_question(supports[k] * std::exp(log_a) + log_prior, targets[k]);
+      total += at::nll_loss(at::log_softmax(scores, -1), answers).item<double>() /
+               static_cast<double>(kinds.size());
     }
     return total;
   };
@@ -325,7 +335,9 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   }
   Joined clean_items = join(clean), bank_items = join(bank);
   set_references(*trust, clean_items, bank_items);
-  at::Tensor count = at::bincount(train.target, {}, classes).to(at::kFloat);
+  at::Tensor count =
+      at::bincount(models::places_of(train.target, classes).flatten(), {}, trust->options())
+          .to(at::kFloat);
   trust->set_prior(count + 1);
   trust->initialize_gates(mix_seed(options.seed, 13));
   TrustFit out;

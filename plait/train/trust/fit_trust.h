@@ -29,6 +29,8 @@ struct TrustOptions {
   double own_loss = 1.0;     ///< Weight of each stream's own likelihood beside the fused one
   int64_t gate_batch = 256;
   uint64_t seed = 0;
+  /// Of values: the classes are its bins.
+  std::shared_ptr<const models::ValueGrid> grid = nullptr;
   /// Called with what is being done and its share in [0, 1].
   std::function<void(const std::string& stage, double share)> progress;
 };
@@ -48,6 +50,9 @@ struct TrustFit {
   at::Tensor item_gates;
 };
 
+/// Several questions at once (targets [N, Q], `classes` options each) share all but the answers:
+/// see TrustFusion. Of values `classes` is the number of bins, the targets are bins_of the values.
+///
 /// Fits experts (each on its own, so that no stream crowds another out), what share of each is its
 /// network's, temperatures and densities on logits that no expert was trained on (out of fold),
 /// then the gates on a bank of damaged items, last the scale of every subset, clean and damaged,

@@ -28,7 +28,8 @@ void check(const TrustData& data, int64_t classes, const std::string& what) {
   expect(streams > 0 && data.present.defined() && data.present.dim() == 2 &&
              data.present.size(1) == streams && data.present.scalar_type() == at::kBool,
          "expected features and bool presence [N, M] of every stream");
-  expect(data.size() > 0 && data.target.defined() && data.target.dim() == 1 &&
+  expect(data.size() > 0 && data.target.defined() &&
+             (data.target.dim() == 1 || (data.target.dim() == 2 && data.target.size(1) > 1)) &&
              data.target.size(0) == data.size() && data.target.scalar_type() == at::kLong &&
              data.target.min().item<int64_t>() >= 0 && data.target.max().item<int64_t>() < classes,
          "expected an int64 class for every item");

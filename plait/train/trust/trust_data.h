@@ -13,7 +13,7 @@ struct TrustData {
   std::vector<std::vector<at::Tensor>> features;  ///< [M][variants] of [N, D_m]
   std::vector<std::vector<at::Tensor>> quality;   ///< [M][variants] of [N]; empty: 1 everywhere
   at::Tensor present;                             ///< [N, M] bool
-  at::Tensor target;                              ///< [N] int64
+  at::Tensor target;  ///< [N] int64 classes; [N, Q] of several questions (see questions.h)
   /// [N] int64: items of one group (copies, recordings of one thing) are learnt from together or
   /// not at all; undefined: every item is its own.
   at::Tensor group = {};
@@ -25,7 +25,8 @@ struct TrustData {
 };
 
 /// @throws Error kInvalidArgument, beginning with `what`, for shapes that do not match, no item, a
-/// target outside of [0, classes), or features that are not finite where present.
+/// target outside of [0, classes), targets of one question that are not [N], or features that are
+/// not finite where present.
 void check(const TrustData& data, int64_t classes, const std::string& what);
 
 /// One stream's features for an epoch: clean for half of the items, for the others one of the

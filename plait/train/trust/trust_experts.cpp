@@ -10,6 +10,7 @@
 
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
+#include "plait/models/trust/questions.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/optimizer.h"
 
@@ -40,9 +41,10 @@ void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
   for (int64_t epoch = 0; epoch < options.expert_epochs; ++epoch) {
     at::Tensor x = draw_copies(variants, generator);
     for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
-      at::Tensor loss = at::cross_entropy_loss(expert.network(x.index_select(0, rows)),
-                                               target.index_select(0, rows), {},
-                                               at::Reduction::Mean, -1, options.label_smoothing);
+      const auto [logits, answers] = models::by_question(expert.network(x.index_select(0, rows)),
+                                                         target.index_select(0, rows));
+      at::Tensor loss = at::cross_entropy_loss(logits, answers, {}, at::Reduction::Mean, -1,
+                                               options.label_smoothing);
       optimizer.zero_grad();
       loss.backward();
       const double done = static_cast<double>(step++) / static_cast<double>(steps);
@@ -54,7 +56,8 @@ void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
 }
 
 /// NLL of logits at the temperature that is best for them.
-double tempered_loss(const at::Tensor& logits, const at::Tensor& target) {
+double tempered_loss(const at::Tensor& all_logits, const at::Tensor& all_targets) {
+  const auto [logits, target] = models::by_question(all_logits, all_targets);
   return at::nll_loss(at::log_softmax(logits / fit_temperature(logits, target), -1), target)
       .item<double>();
 }
@@ -98,12 +101,14 @@ void fit_radial(TrustFusion& trust, const TrustData& data,
     if (variants.size() > 1) {
       auto generator = at::detail::createCPUGenerator(mix_seed(seed, m, 4));
       x = at::cat({x, draw_copies(variants, generator)});
-      labels = labels.repeat({2});
+      labels = at::cat({labels, labels});
       aim = aim.repeat({2, 1});
     }
     at::Tensor left = expert.fit_radial(
-        x, labels, aim, shapes[m], mix_seed(seed, m, 5),
-        [&](const at::Tensor& logits) { return fit_temperature(logits, labels); });
+        x, labels, aim, shapes[m], mix_seed(seed, m, 5), [&](const at::Tensor& logits) {
+          const auto [scores, answers] = models::by_question(logits, labels);
+          return fit_temperature(scores, answers);
+        });
     told.push_back(at::zeros_like(all).index_copy(0, rows, left.narrow(0, 0, rows.size(0))));
   }
   trust.consistency().fit(told, coordinates, data.present);
@@ -138,6 +143,7 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
                                            std::vector<RadialRegression::Shape>& shapes,
                                            uint64_t seed) {
   auto trust = std::make_shared<TrustFusion>(config);
+  if (options.grid) trust->set_grid(*options.grid);
   for (size_t m = 0; m < data.features.size(); ++m) {
     at::Tensor rows = rows_with(data, m);
     require(rows.size(0) >= 2, "trust",
@@ -148,7 +154,7 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
     at::Tensor target = data.target.index_select(0, rows);
     StreamExpert& expert = trust->expert(m);
     train_expert(expert, variants, target, options, mix_seed(seed, m));
-    expert.density().fit(expert.standardise(variants[0]), target);
+    expert.density().fit(expert.standardise(variants[0]), expert.density_target(target));
   }
   if (config.landmarks > 0) fit_radial(*trust, data, shapes, seed);
   return trust;
