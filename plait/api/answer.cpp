@@ -27,19 +27,38 @@ struct Said {
   at::Tensor probabilities, sets;  ///< [B, K]; undefined for tasks without classes
   at::Tensor weights;              ///< [B, M]
   double abstain_below = 0;
-  models::Evidence evidence;  ///< Of the trust model alone
+  models::Evidence evidence;  ///< Where it is to be explained
   std::vector<Decider> deciders;
 };
+
+/// Undefined for streams that nobody has.
+std::vector<at::Tensor> in_order(const std::vector<std::string>& names,
+                                 const std::map<std::string, at::Tensor>& pooled) {
+  std::vector<at::Tensor> out;
+  for (const std::string& name : names) {
+    auto given = pooled.find(name);
+    out.push_back(given == pooled.end() ? at::Tensor() : given->second);
+  }
+  return out;
+}
 
 Said ask_trust(const models::FusedOutput& output, const AnswerContext& context,
                const PredictOptions& options) {
   Said out;
   const TrustModel& trust = *context.trust;
-  out.evidence = gather_evidence(trust, context.network.stream_names(), output.pooled,
-                                 output.quality, output.present);
-  TrustModel::Verdict verdict = trust.decide(out.evidence, context.logits);
+  const auto& names = context.network.stream_names();
+  TrustModel::Verdict verdict;
+  if (context.engine && !options.explain) {
+    verdict = context.engine->decide(in_order(names, output.pooled), output.quality, output.present,
+                                     context.logits);
+    out.sets =
+        context.engine->prediction_sets(verdict, options.coverage, options.class_conditional);
+  } else {
+    out.evidence = gather_evidence(trust, names, output.pooled, output.quality, output.present);
+    verdict = trust.decide(out.evidence, context.logits);
+    out.sets = trust.prediction_sets(verdict, options.coverage, options.class_conditional);
+  }
   out.probabilities = verdict.log_probabilities.to(at::kDouble).exp();
-  out.sets = trust.prediction_sets(verdict, options.coverage, options.class_conditional);
   out.abstain_below = trust.abstain_below(options.risk);
   out.deciders = verdict.deciders;
   // The joint path's weights are the network's.

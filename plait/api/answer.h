@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "plait/api/multimodal_model.h"
+#include "plait/runtime/trust_engine.h"
 
 namespace plait::api {
 
@@ -15,6 +16,8 @@ struct AnswerContext {
   at::Tensor logits;                          ///< [B, K]; undefined for tasks without classes
   const Json* calibration = nullptr;          ///< The task's; null: none
   const models::TrustModel* trust = nullptr;  ///< Null: the network alone answers
+  const runtime::TrustEngine* engine =
+      nullptr;  ///< The same for answers without explanation, if any
   std::string version;
 };
 

@@ -17,6 +17,7 @@
 #include "plait/core/parallel.h"
 #include "plait/models/quality/quality.h"
 #include "plait/models/tasks/retrieval.h"
+#include "plait/runtime/trust_engine.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/trainable.h"
 
@@ -101,8 +102,14 @@ std::shared_ptr<const models::TrustModel> MultimodalModel::trust(const std::stri
   return found == trust_.end() ? nullptr : found->second;
 }
 
+const runtime::TrustEngine* MultimodalModel::engine(const std::string& task) const {
+  auto found = engines_.find(task);
+  return found == engines_.end() ? nullptr : found->second.get();
+}
+
 void MultimodalModel::set_trust(const std::string& task,
                                 std::shared_ptr<const models::TrustModel> trust) {
+  engines_.erase(task);
   if (!trust) {
     trust_.erase(task);
     return;
@@ -113,6 +120,8 @@ void MultimodalModel::set_trust(const std::string& task,
     fail(ErrorCode::kInvalidArgument, "model",
          "expected a trust fusion of this model's streams and of the classes of " + task);
   }
+  if (runtime::TrustEngine::covers(*trust))
+    engines_[task] = std::make_shared<runtime::TrustEngine>(trust);
   trust_[task] = std::move(trust);
 }
 
@@ -238,6 +247,23 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
     return route.cost.empty() ? 1.0 : route.cost[static_cast<size_t>(m)];
   };
   std::vector<Feature> features;
+  // How sure the answer is with what was seen; the network's own fusion is not asked on the way.
+  const runtime::TrustEngine* fast = engine(task_of(options));
+  std::vector<runtime::TrustEngine::Look> looks(names.size());
+  auto confidence = [&] {
+    const Gathered seen = gather(names, features);
+    if (fast) {
+      const Feature& last = features.back();
+      const auto m = std::find(names.begin(), names.end(), last.stream) - names.begin();
+      looks[static_cast<size_t>(m)] = fast->look(static_cast<size_t>(m), last.encoded.pooled);
+      return fast->decide(looks, seen.quality).log_probabilities.max().exp().item<double>();
+    }
+    std::map<std::string, at::Tensor> pooled;
+    for (const auto& [name, encoded] : seen.encoded) pooled[name] = encoded.pooled;
+    auto verdict =
+        trusted->decide(gather_evidence(*trusted, names, pooled, seen.quality, seen.present));
+    return verdict.log_probabilities.max().exp().item<double>();
+  };
   std::vector<std::string> skipped;
   double spent = 0, all = 0;
   bool sure = false;
@@ -254,14 +280,7 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
     }
     features.push_back(encode(stream, value->second));
     spent += cost;
-    if (!options.early_exit) continue;
-    // The network's own fusion is not asked on the way.
-    const Gathered seen = gather(names, features);
-    std::map<std::string, at::Tensor> pooled;
-    for (const auto& [name, encoded] : seen.encoded) pooled[name] = encoded.pooled;
-    auto verdict =
-        trusted->decide(gather_evidence(*trusted, names, pooled, seen.quality, seen.present));
-    sure = verdict.log_probabilities.max().exp().item<double>() >= route.threshold;
+    if (options.early_exit) sure = confidence() >= route.threshold;
   }
   Details details;
   if (options.explain) {
@@ -391,7 +410,7 @@ std::string MultimodalModel::task_of(const PredictOptions& options) const {
 std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& output,
                                                 const PredictOptions& options,
                                                 const Details& details) {
-  AnswerContext context{*network_, task_of(options), {}, {}, nullptr, nullptr, version()};
+  AnswerContext context{*network_, task_of(options), {}, {}, nullptr, nullptr, nullptr, version()};
   const Json& task = network_->task_config(context.task);
   const TensorMap& raw = output.tasks.at(context.task);
   context.calibration = calibration_.find(context.task);
@@ -399,6 +418,7 @@ std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& outpu
     context.logits = raw.at("logits").to(at::kCPU, at::kFloat);
     context.labels = labels_of(task, context.logits.size(1));
     context.trust = trust(context.task).get();
+    context.engine = engine(context.task);
   } else if (raw.count("embedding") && !options.labels.empty()) {
     at::Tensor against = label_embeddings(options.labels, context.task);
     context.logits = models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale"))

@@ -110,4 +110,6 @@ int64_t count_multiply_adds(const std::function<void()>& work) {
   return counted;
 }
 
+void add_multiply_adds(int64_t count) { counted += count; }
+
 }  // namespace plait::runtime

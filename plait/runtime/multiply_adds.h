@@ -10,4 +10,7 @@ namespace plait::runtime {
 /// nested use.
 int64_t count_multiply_adds(const std::function<void()>& work);
 
+/// Counts what is done without tensor operators, on this thread.
+void add_multiply_adds(int64_t count);
+
 }  // namespace plait::runtime
