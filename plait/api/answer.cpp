@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "plait/api/question_answers.h"
 #include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
 #include "plait/models/trust/evidence.h"
@@ -102,18 +103,10 @@ void add_classes(Prediction& p, const Said& said, int64_t item,
   p.abstain = p.confidence < said.abstain_below;
 }
 
-void add_tensors(Prediction& p, const TensorMap& raw, int64_t item) {
+void add_embedding(Prediction& p, const TensorMap& raw, int64_t item) {
   if (raw.count("embedding")) {
     at::Tensor e = raw.at("embedding")[item].to(at::kCPU, at::kFloat).contiguous();
     p.embedding.assign(e.data_ptr<float>(), e.data_ptr<float>() + e.numel());
-  }
-  if (raw.count("mean")) {
-    at::Tensor mean = raw.at("mean")[item].to(at::kCPU, at::kDouble);
-    at::Tensor std = (raw.at("log_variance")[item].to(at::kCPU, at::kDouble) * 0.5).exp();
-    for (int64_t r = 0; r < mean.numel(); ++r) {
-      p.value.push_back(mean[r].item<double>());
-      p.value_std.push_back(std[r].item<double>());
-    }
   }
 }
 
@@ -133,8 +126,22 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
   const auto& names = context.network.stream_names();
   at::Tensor present = output.present.to(at::kCPU);
   at::Tensor quality = output.quality.to(at::kCPU, at::kDouble);
-  const Said said =
-      context.trust ? ask_trust(output, context, options) : ask_network(output, context, options);
+  const TaskKind kind = kind_of(context.network.task_config(context.task));
+  const bool questions = kind == TaskKind::kLabels || kind == TaskKind::kValues;
+  if (options.explain && questions) {
+    fail(ErrorCode::kInvalidArgument, "predict",
+         "expected a classification task to explain, got \"" + context.task + "\"");
+  }
+  QuestionAnswers answers;
+  Said said;
+  if (questions) {
+    answers = answer_questions(output, context, options);
+    said.weights = answers.weights;
+    said.deciders = answers.deciders;
+  } else {
+    said =
+        context.trust ? ask_trust(output, context, options) : ask_network(output, context, options);
+  }
   std::vector<Prediction> out;
   for (int64_t i = 0; i < present.size(0); ++i) {
     Prediction p;
@@ -149,10 +156,11 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
         p.missing.push_back(names[m]);
       }
     }
+    if (questions) answers.add_to(p, i, context.labels);
     if (said.probabilities.defined()) add_classes(p, said, i, context.labels);
     if (!said.deciders.empty())
       p.decided_by = models::to_string(said.deciders[static_cast<size_t>(i)]);
-    add_tensors(p, output.tasks.at(context.task), i);
+    add_embedding(p, output.tasks.at(context.task), i);
     if (options.explain) {
       at::Tensor row = at::full({1}, i, at::kLong);
       at::Tensor joint =

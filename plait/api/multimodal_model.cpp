@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "plait/api/answer.h"
+#include "plait/api/task_targets.h"
 #include "plait/api/trust_fitting.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
@@ -115,10 +116,9 @@ void MultimodalModel::set_trust(const std::string& task,
     return;
   }
   if (trust->fusion().config().streams != network_->stream_names() ||
-      trust->fusion().config().classes !=
-          static_cast<int64_t>(network_->task_config(task).at("labels").size())) {
+      !answers(trust->fusion(), network_->task_config(task))) {
     fail(ErrorCode::kInvalidArgument, "model",
-         "expected a trust fusion of this model's streams and of the classes of " + task);
+         "expected a trust fusion of this model's streams and of the answers of " + task);
   }
   if (runtime::TrustEngine::covers(*trust))
     engines_[task] = std::make_shared<runtime::TrustEngine>(trust);
@@ -262,7 +262,7 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
     for (const auto& [name, encoded] : seen.encoded) pooled[name] = encoded.pooled;
     auto verdict =
         trusted->decide(gather_evidence(*trusted, names, pooled, seen.quality, seen.present));
-    return verdict.log_probabilities.max().exp().item<double>();
+    return trusted->confidence(verdict).item<double>();
   };
   std::vector<std::string> skipped;
   double spent = 0, all = 0;
@@ -414,11 +414,13 @@ std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& outpu
   const Json& task = network_->task_config(context.task);
   const TensorMap& raw = output.tasks.at(context.task);
   context.calibration = calibration_.find(context.task);
+  context.trust = trust(context.task).get();
   if (raw.count("logits")) {
     context.logits = raw.at("logits").to(at::kCPU, at::kFloat);
     context.labels = labels_of(task, context.logits.size(1));
-    context.trust = trust(context.task).get();
     context.engine = engine(context.task);
+  } else if (kind_of(task) == TaskKind::kLabels) {
+    context.labels = labels_of(task, raw.at("label_logits").size(1));
   } else if (raw.count("embedding") && !options.labels.empty()) {
     at::Tensor against = label_embeddings(options.labels, context.task);
     context.logits = models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale"))

@@ -1,5 +1,7 @@
 #include "plait/api/prediction.h"
 
+#include <cmath>
+
 #include "plait/core/error.h"
 
 namespace plait::api {
@@ -9,6 +11,13 @@ Json numbers(const std::map<std::string, double>& values) {
   Json::Object out;
   for (const auto& [name, value] : values) out.emplace_back(name, value);
   return Json(std::move(out));
+}
+
+/// An end that is not finite is null: there is no bound.
+Json ends(const std::vector<double>& values) {
+  Json out = Json::array();
+  for (double value : values) out.push_back(std::isfinite(value) ? Json(value) : Json());
+  return out;
 }
 
 }  // namespace
@@ -38,6 +47,9 @@ Json Prediction::to_json() const {
                            {"model_version", model_version}});
   out["value"] = value.empty() ? Json() : Json(value);
   out["value_std"] = value_std.empty() ? Json() : Json(value_std);
+  out["value_low"] = value_low.empty() ? Json() : ends(value_low);
+  out["value_high"] = value_high.empty() ? Json() : ends(value_high);
+  out["labels"] = labels ? Json(*labels) : Json();
   out["embedding"] =
       embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));
   out["explanation"] = explanation ? explanation->to_json() : Json();

@@ -17,7 +17,9 @@ struct Prediction {
       modality_weights;                   ///< By stream of the model; 0 where missing, sums to 1
   std::map<std::string, double> quality;  ///< By present stream, in [0, 1]
   std::vector<std::string> missing;       ///< Streams of the model that the input lacks
-  double confidence = 0;                  ///< Calibrated probability that the answer is right
+  /// Calibrated probability that the answer is right: the class; all labels; every value within
+  /// half a standard deviation of the training values (0 without a trust fusion).
+  double confidence = 0;
   std::vector<std::string>
       prediction_set;    ///< Fewest labels whose probabilities reach the coverage asked for
   bool abstain = false;  ///< The confidence lies below what the risk asked for allows
@@ -27,13 +29,18 @@ struct Prediction {
   double latency_ms = 0;
   std::string model_version;
 
-  std::string task;                      ///< The task that answered
-  std::string decided_by;                ///< "trust", or what the guard lets answer; "" without one
-  std::string label;                     ///< "class" in JSON: the most probable label
-  std::map<std::string, double> scores;  ///< Probability by label (classification, zero-shot)
-  std::vector<double> value;             ///< Regression: the mean
-  std::vector<double> value_std;         ///< Regression: its standard deviation
-  std::vector<float> embedding;          ///< Retrieval: the item in the shared space, length 1
+  std::string task;        ///< The task that answered
+  std::string decided_by;  ///< "trust", or what the guard lets answer; "" without one
+  std::string label;       ///< "class" in JSON: the most probable label
+  std::map<std::string, double>
+      scores;  ///< Probability by label (classification, labels, zero-shot)
+  std::optional<std::vector<std::string>> labels;  ///< Multi-label tasks: those that are likely
+  std::vector<double> value;                       ///< Regression: the mean
+  std::vector<double> value_std;                   ///< Regression: its standard deviation
+  /// Regression: the interval that holds the true value as often as the coverage asked for; empty
+  /// without a trust fusion, infinite where it was fitted on too few items for the coverage.
+  std::vector<double> value_low, value_high;
+  std::vector<float> embedding;  ///< Retrieval: the item in the shared space, length 1
 
   /// When it was asked for.
   std::optional<Explanation> explanation;

@@ -13,6 +13,7 @@
 #include "plait/api/auto_model.h"
 #include "plait/api/locate.h"
 #include "plait/api/size_encoders.h"
+#include "plait/api/task_targets.h"
 #include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
 #include "plait/models/encoders/vector.h"
@@ -79,9 +80,8 @@ void resolve_pretrained(const std::string& stream, Json& config, TensorMap& weig
 TensorMap label_targets(const std::vector<Sample>& samples, const MultimodalModel& model) {
   TensorMap out;
   for (const std::string& task : model.network().task_names()) {
-    const Json& config = model.network().task_config(task);
-    if (config.get("type", "") != "classification") continue;
-    out[task] = class_targets(samples, task, config.at("labels").as_strings());
+    at::Tensor target = targets_of(samples, task, model.network().task_config(task));
+    if (target.defined()) out[task] = target;
   }
   return out;
 }
@@ -145,7 +145,8 @@ Recipe Recipe::tiny() { return {}; }
 
 Recipe Recipe::read(const std::string& path) {
   auto recipe = read_config<Recipe>(Json::read(path), path);
-  recipe.dir = std::filesystem::path(path).parent_path().string();
+  const std::string dir = std::filesystem::path(path).parent_path().string();
+  recipe.dir = dir.empty() ? "." : dir;
   return recipe;
 }
 
@@ -177,8 +178,7 @@ std::shared_ptr<MultimodalModel> build_model(const Recipe& recipe,
     }
   }
   for (auto& [name, task] : config["tasks"].members()) {
-    if (task.get("type", "") == "classification" && !task.contains("labels"))
-      task["labels"] = splits.classes;
+    complete_task(task, name, splits.train, splits.classes);
   }
   if (compute.asked()) {
     std::map<std::string, double> importance;
@@ -328,6 +328,14 @@ train::TrainResult train_model(MultimodalModel& model, const Recipe& recipe, con
   settings["output_dir"] = output_dir;
   settings["seed"] = recipe.seed;
   settings["resume"] = resume;
+  if (const Json* ratio = settings.find("modality_ratio");
+      ratio && ratio->is_string() && ratio->as_string() == "default") {
+    // Texts and pictures alike, sound half as often: 1 : 1 : 0.5.
+    Json by_stream = Json::object({});
+    for (const std::string& stream : model.network().stream_names())
+      by_stream[stream] = model.network().modality(stream) == Modality::kAudio ? 0.5 : 1.0;
+    settings["modality_ratio"] = by_stream;
+  }
   auto args = read_config<train::TrainingArguments>(settings, "training");
   train::Trainer trainer(std::make_shared<FusedTrainable>(model.shared_network()), args, data.train,
                          data.validation);
@@ -352,8 +360,10 @@ void calibrate_model(MultimodalModel& model, const Recipe& recipe, const RecipeD
                      const StageProgress& progress) {
   Json calibration = Json::object({});
   for (const std::string& task : model.network().task_names()) {
-    if (model.network().task_config(task).get("type", "") != "classification") continue;
-    calibration[task] = fit_calibration(model.network(), task, *data.validation);
+    const TaskKind kind = kind_of(model.network().task_config(task));
+    if (kind == TaskKind::kOther) continue;
+    if (kind == TaskKind::kClasses)
+      calibration[task] = fit_calibration(model.network(), task, *data.validation);
     model.set_trust(task, nullptr);
     if (!recipe.trust) continue;
     TrustFitting options;

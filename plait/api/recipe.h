@@ -29,7 +29,7 @@ struct Recipe {
   double damage = 0.5;         ///< Probability that a stream of a training item is a damaged copy
   double wrong = 0.1;          ///< Share of damaged copies that are another item's
   double test_severity = 0.5;  ///< Least severity of the damage at test time (the most is 1)
-  bool trust = true;           ///< Fit the trust fusion of every classification task after training
+  bool trust = true;  ///< Fit the trust fusion of every task of classes, labels or values
   Json compute = Json::object({});  ///< ComputeOptions: how much each encoder may cost
 
   std::string dir;  ///< Of the file; holds the tokenizer.json of text encoders trained from nothing

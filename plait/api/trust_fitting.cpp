@@ -7,14 +7,17 @@
 #include <limits>
 
 #include "plait/api/fused_trainable.h"
+#include "plait/api/task_targets.h"
 #include "plait/core/error.h"
 #include "plait/core/log.h"
 #include "plait/models/trust/evidence.h"
+#include "plait/train/trust/trust_values.h"
 
 namespace plait::api {
 namespace {
 
 constexpr int64_t kItemsPerClassAndFold = 8;
+constexpr int64_t kLeastItems = 40;                ///< With labels or values
 constexpr int64_t kValidation = int64_t{1} << 32;  ///< Sets their items apart from training items
 
 int64_t most_variants(const models::FusedNetwork& network, const train::FeatureDataset& data) {
@@ -59,26 +62,26 @@ train::TrustItems validation_items(models::FusedNetwork& network, const std::str
       train::TrustItems part;
       part.evidence =
           gather_evidence(trust, names, answers.pooled, answers.quality, answers.present);
-      part.target = get(answers.targets, task, "trust");
+      at::Tensor target = get(answers.targets, task, "trust");
+      part.target = fusion_target(trust.fusion(), target);
       part.item = answers.rows + kValidation;
       const auto kind = damage.empty() ? train::ItemKind::kClean : train::ItemKind::kCopy;
-      part.kind = at::full_like(part.target, static_cast<int64_t>(kind));
-      part.joint = get(answers.tasks.at(task), "logits", "trust");
-      parts.push_back(std::move(part));
+      part.kind = at::full_like(part.item, static_cast<int64_t>(kind));
+      part.joint = joint_scores(trust.fusion(), answers.tasks.at(task));
+      parts.push_back(train::select(part, is_known(target).nonzero().squeeze(1)));
     }
   }
   require(!parts.empty(), "trust", "expected validation items");
   train::TrustItems out = parts.front();
   for (size_t i = 1; i < parts.size(); ++i) out = train::stack(out, parts[i]);
-  at::Tensor labelled = (out.target >= 0).nonzero().squeeze(1);
-  return train::select(out, labelled);
+  return out;
 }
 
 /// Out-of-fold items with what the network itself says of the clean ones, for every subset of the
 /// streams; `rows` [N] says which item of `data` an item of the fit is.
 train::TrustItems with_joint(models::FusedNetwork& network, const std::string& task,
-                             const train::FeatureDataset& data, const at::Tensor& rows,
-                             const train::TrustItems& items) {
+                             const models::TrustFusion& fusion, const train::FeatureDataset& data,
+                             const at::Tensor& rows, const train::TrustItems& items) {
   const auto& names = network.stream_names();
   train::TrustItems out = items;
   at::Tensor bits = models::TrustFusion::subset_of(items.evidence.present);
@@ -95,7 +98,7 @@ train::TrustItems with_joint(models::FusedNetwork& network, const std::string& t
     if (!answers.weights.defined()) continue;
     at::Tensor table =
         at::full({data.size(), out.joint.size(1)}, std::numeric_limits<float>::quiet_NaN());
-    table.index_copy_(0, answers.rows, get(answers.tasks.at(task), "logits", "trust"));
+    table.index_copy_(0, answers.rows, joint_scores(fusion, answers.tasks.at(task)));
     at::Tensor here = at::logical_and(bits == seen[i],
                                       items.kind == static_cast<int64_t>(train::ItemKind::kClean))
                           .nonzero()
@@ -104,6 +107,16 @@ train::TrustItems with_joint(models::FusedNetwork& network, const std::string& t
     out.joint.index_copy_(0, here, table.index_select(0, source));
   }
   return out;
+}
+
+/// [N, R] values of items: of the fit's own (`fitted` [n, R]) and of the validation set.
+at::Tensor values_of(const train::TrustItems& items, const at::Tensor& fitted,
+                     const at::Tensor& validation) {
+  at::Tensor own = items.item < kValidation;
+  at::Tensor rows = items.item.clamp_max(fitted.size(0) - 1);
+  at::Tensor others = (items.item - kValidation).clamp(0, validation.size(0) - 1);
+  return at::where(own.unsqueeze(1), fitted.index_select(0, rows),
+                   validation.index_select(0, others));
 }
 
 }  // namespace
@@ -128,7 +141,7 @@ TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
     require(answers.weights.defined(), "trust", "expected items with at least one stream");
     if (v == 0) {
       at::Tensor target = get(answers.targets, task, "trust");
-      labelled = (target >= 0).nonzero().squeeze(1);
+      labelled = is_known(target).nonzero().squeeze(1);
       out.target = target.index_select(0, labelled);
       out.present = answers.present.index_select(0, labelled);
       all.rows = answers.rows.index_select(0, labelled);
@@ -164,25 +177,37 @@ std::shared_ptr<models::TrustModel> fit_trust_model(models::FusedNetwork& networ
                                                     const TrustFitting& options) {
   at::NoGradGuard no_grad;
   const bool frozen = all_frozen(network);
+  const Json& config = network.task_config(task);
+  const TaskKind kind = kind_of(config);
+  require(kind != TaskKind::kOther, "trust", "expected a task of classes, labels or values");
   const auto classes =
-      static_cast<int64_t>(network.task_config(task).at("labels").as_strings().size());
+      kind == TaskKind::kClasses ? static_cast<int64_t>(config.at("labels").size()) : int64_t{2};
   const train::FeatureDataset& source = frozen ? train : validation;
-  const auto [data, rows] = trust_data(network, task, source);
-  if (data.size() < kItemsPerClassAndFold * classes) {
+  auto [data, rows] = trust_data(network, task, source);
+  const int64_t least = kind == TaskKind::kClasses ? kItemsPerClassAndFold * classes : kLeastItems;
+  if (data.size() < least) {
     log_warning("trust", "too few items to fit the trust fusion: expected at least " +
-                             std::to_string(kItemsPerClassAndFold * classes) + ", got " +
-                             std::to_string(data.size()));
+                             std::to_string(least) + ", got " + std::to_string(data.size()));
     return nullptr;
   }
-  train::TrustFit fit = train::fit_trust(data, network.stream_names(), classes, options.fit);
+  const at::Tensor target = data.target;
+  if (kind == TaskKind::kLabels && target.size(1) == 1) data.target = target.squeeze(1);
+  train::TrustFit fit =
+      kind == TaskKind::kValues
+          ? train::fit_trust_values(data, target, network.stream_names(), options.fit)
+          : train::fit_trust(data, network.stream_names(), classes, options.fit);
   auto model = std::make_shared<models::TrustModel>(fit.trust);
   train::TrustItems items = train::every_subset(
       train::out_of_fold_items(fit, options.calibration.seed), options.calibration.seed);
   // In the second case the experts were fitted on the validation items: only what they said of
   // them out of fold counts.
   items = frozen ? train::stack(items, validation_items(network, task, *model, validation))
-                 : with_joint(network, task, source, rows, items);
+                 : with_joint(network, task, model->fusion(), source, rows, items);
   train::calibrate_trust(*model, items, options.calibration);
+  if (kind == TaskKind::kValues) {
+    at::Tensor others = get(validation.targets(), task, "trust");
+    train::fit_intervals(*model, items, values_of(items, target, others));
+  }
   return model;
 }
 

@@ -20,8 +20,9 @@ struct TrustDataset {
   at::Tensor rows;  ///< [N] int64 which items of the data set they are
 };
 /// A data set's pooled features, as the network's encoders give them: variants of all streams side
-/// by side (a stream with fewer repeats its clean one). Items without a label or any stream are
-/// left out.
+/// by side (a stream with fewer repeats its clean one). Items without a label (of several labels or
+/// values: any of them) or any stream are left out. Of labels and values the target is as
+/// targets_of gives it.
 TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
                         const train::FeatureDataset& data);
 
@@ -30,13 +31,15 @@ struct TrustFitting {
   train::TrustCalibrationOptions calibration;
 };
 
-/// Fits experts, gates, guard, prediction sets, abstention and route of a classification task.
+/// Fits experts, gates, guard, prediction sets (of values: intervals), abstention and route of a
+/// task of classes, labels or values.
 ///
 /// Frozen encoders have not seen the training items' labels: experts are fitted on `train` and
 /// everything else is calibrated on what they say of items out of fold, and of `validation`. Where
 /// an encoder was trained, its features of `train` are too good to be true: then all is fitted, out
 /// of fold, on `validation` alone. The network's own fusion is compared on `validation` only.
-/// @return null when there are too few items (fewer than 8 a class and fold) to fit anything.
+/// @return null when there are too few items (fewer than 8 a class and fold, or 40 with labels or
+/// values) to fit anything.
 std::shared_ptr<models::TrustModel> fit_trust_model(models::FusedNetwork& network,
                                                     const std::string& task,
                                                     const train::FeatureDataset& train,

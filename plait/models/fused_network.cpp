@@ -113,7 +113,7 @@ void FusedNetwork::build_task(const std::string& name, const Json& config,
   task.weight = config.get("weight", 1.0);
   Json head = config;
   for (const char* key : {"weight", "labels", "description", "templates"}) head.erase(key);
-  if (task.classification && config.contains("labels"))
+  if ((task.classification || config.get("type", "") == "multi_label") && config.contains("labels"))
     head["classes"] = static_cast<int64_t>(config.at("labels").size());
   head["width"] = width_;
   task.head = create_as<Head>(head, where);

@@ -28,6 +28,7 @@
 #include "plait/models/fusion/progressive.h"
 #include "plait/models/tasks/classification.h"
 #include "plait/models/tasks/head.h"
+#include "plait/models/tasks/multi_label.h"
 #include "plait/models/tasks/regression.h"
 #include "plait/models/tasks/retrieval.h"
 
@@ -86,6 +87,7 @@ Registry<Model> build() {
   add<CrossModalAttention>(r, "cross_modal_attention");
   // Heads.
   add<Classification>(r, "classification");
+  add<MultiLabel>(r, "multi_label");
   add<Regression>(r, "regression");
   add<Retrieval>(r, "retrieval");
   (void)&r;

@@ -34,3 +34,7 @@ with torch.no_grad():
     write("retrieval", dict(width=D, embedding=6, objective="sigmoid"), net.state_dict(), {"features": features},
           {"embedding": F.normalize(net.output(net.norm(features)), dim=1), "logit_scale": net.logit_scale.expand(3),
            "logit_bias": net.logit_bias.expand(3)}, REFERENCE)
+
+    net = mlp(4)
+    write("multi_label", dict(width=D, classes=4, hidden=6, dropout=0.0), net.state_dict(), {"features": features},
+          {"label_logits": net.output(F.gelu(net.hidden(net.norm(features))))}, REFERENCE)

@@ -12,6 +12,14 @@ void Regression::Config::visit(ConfigVisitor& v) {
   v.field("outputs", outputs, "Number of values", {.min = 1, .max = 1000000});
   v.field("hidden", hidden, "Width of a hidden layer; 0: none", {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout before the last layer", {.min = 0, .max = 0.95});
+  v.field("location", location, "Of the targets; empty: 0");
+  v.field("scale", scale, "Of the targets; empty: 1", {.min = 1e-12});
+}
+
+void Regression::Config::validate() const {
+  require(location.size() == scale.size() &&
+              (scale.empty() || static_cast<int64_t>(scale.size()) == outputs),
+          "regression", "expected a location and a scale of every value, or none");
 }
 
 Regression::Config Regression::Config::tiny() {
@@ -24,6 +32,10 @@ Regression::Config Regression::Config::tiny() {
 }
 
 Regression::Regression(const Config& config) : config_(config) {
+  if (!config.scale.empty()) {
+    location_ = add_buffer("location", at::tensor(config.location, at::kFloat), false);
+    scale_ = add_buffer("scale", at::tensor(config.scale, at::kFloat), false);
+  }
   norm_ = add<LayerNorm>("norm", config.width);
   if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
   dropout_ = add<Dropout>("dropout", config.dropout);
@@ -35,7 +47,10 @@ TensorMap Regression::forward(const TensorMap& inputs) {
   at::Tensor x = (*norm_)(head_features(inputs, config_.width, "regression"));
   if (hidden_) x = at::gelu((*hidden_)(x));
   auto halves = (*output_)((*dropout_)(x)).chunk(2, -1);
-  return {{"mean", halves[0]}, {"log_variance", halves[1].clamp(-10, 10)}};
+  at::Tensor log_variance = halves[1].clamp(-10, 10);
+  if (!scale_.defined()) return {{"mean", halves[0]}, {"log_variance", log_variance}};
+  return {{"mean", halves[0] * scale_ + location_},
+          {"log_variance", log_variance + 2 * scale_.log()}};
 }
 
 at::Tensor Regression::loss(const TensorMap& outputs, const at::Tensor& target) const {

@@ -1,4 +1,6 @@
 #pragma once
+#include <vector>
+
 #include "plait/core/config.h"
 #include "plait/models/layers/layers.h"
 #include "plait/models/tasks/head.h"
@@ -8,7 +10,8 @@ namespace plait::models {
 /// Layer norm, dropout and a linear layer or MLP: features [B, D] → mean [B, R] and log_variance
 /// [B, R] (within ±10). Loss: Gaussian negative log-likelihood without its constant, ½(log σ² + (y
 /// − μ)²/σ²), mean over the target values that are not NaN (0 when there is none). Targets [B, R],
-/// or [B] when R is 1.
+/// or [B] when R is 1. With a location and scale the layers work in such units, and outputs are in
+/// the targets' own.
 class Regression : public Head {
  public:
   struct Config {
@@ -16,9 +19,10 @@ class Regression : public Head {
     int64_t outputs = 1;
     int64_t hidden = 0;
     double dropout = 0.1;
+    std::vector<double> location, scale;  ///< [R] of the targets; empty: 0 and 1
     void visit(ConfigVisitor& v);
     static Config tiny();
-    void validate() const {}
+    void validate() const;
   };
   explicit Regression(const Config& config);
   TensorMap forward(const TensorMap& inputs) override;
@@ -27,6 +31,7 @@ class Regression : public Head {
 
  private:
   Config config_;
+  at::Tensor location_, scale_;  ///< [R] or undefined
   std::shared_ptr<LayerNorm> norm_;
   std::shared_ptr<Linear> hidden_, output_;
   std::shared_ptr<Dropout> dropout_;

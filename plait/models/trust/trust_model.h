@@ -53,6 +53,7 @@ class TrustModel {
 
   /// [B]: the probability that the answer is right, see answers.h.
   at::Tensor confidence(const Verdict& verdict) const;
+  bool has_intervals() const { return intervals_.fitted(); }
   /// Of values: lower and upper ends [B, R].
   std::pair<at::Tensor, at::Tensor> prediction_intervals(const Verdict& verdict,
                                                          double coverage) const;
