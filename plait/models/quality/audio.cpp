@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -23,29 +24,58 @@ struct Spectrum {
 
 /// Bands of equal width in octaves from 120 Hz.
 struct Bands {
-  at::Tensor matrix;        ///< [bins, bands] of zeros and ones.
-  std::vector<double> top;  ///< Hz
+  std::vector<int64_t> of_bin;  ///< -1: none
+  std::vector<double> top;      ///< Hz
 };
+
+// Judging comes before every answer: what follows avoids operators on little tensors, and the
+// sorting that at::quantile does, whose numbers it gives.
+float quantile(std::vector<float>& values, float q) {
+  const float rank = q * static_cast<float>(values.size() - 1), below = std::floor(rank);
+  auto at = values.begin() + static_cast<int64_t>(below);
+  std::nth_element(values.begin(), at, values.end());
+  if (at + 1 == values.end()) return *at;
+  return std::lerp(*at, *std::min_element(at + 1, values.end()), rank - below);
+}
+
+/// Of every column of x [N, B]: [B].
+at::Tensor column_quantiles(const at::Tensor& x, float q) {
+  const at::Tensor rows = x.contiguous();
+  const int64_t n = rows.size(0), columns = rows.size(1);
+  at::Tensor out = at::empty({columns});
+  std::vector<float> column(static_cast<size_t>(n));
+  for (int64_t b = 0; b < columns; ++b) {
+    for (int64_t i = 0; i < n; ++i)
+      column[static_cast<size_t>(i)] = rows.const_data_ptr<float>()[i * columns + b];
+    out.mutable_data_ptr<float>()[b] = quantile(column, q);
+  }
+  return out;
+}
 
 Bands make_bands(int64_t bins, int64_t size, int64_t rate) {
   constexpr int64_t kBands = 16;
   double low = 120, high = std::min(7600.0, 0.475 * static_cast<double>(rate));
-  at::Tensor matrix = at::zeros({bins, kBands});
-  auto entry = matrix.accessor<float, 2>();
+  Bands out;
+  out.of_bin.assign(static_cast<size_t>(bins), -1);
+  std::array<int64_t, kBands> held{};
   for (int64_t k = 1; k < bins; ++k) {
     double hz = static_cast<double>(k * rate) / static_cast<double>(size);
     if (hz < low || hz >= high) continue;
     auto band = static_cast<int64_t>(kBands * std::log(hz / low) / std::log(high / low));
-    entry[k][std::min(band, kBands - 1)] = 1;
+    band = std::min(band, kBands - 1);
+    out.of_bin[static_cast<size_t>(k)] = band;
+    ++held[static_cast<size_t>(band)];
   }
-  Bands out;
-  std::vector<int64_t> used;
+  // Low bands of few bins may hold none.
+  std::array<int64_t, kBands> number{};
   for (int64_t b = 0; b < kBands; ++b) {
-    if (matrix.select(1, b).sum().item<float>() == 0) continue;
-    used.push_back(b);
+    if (held[static_cast<size_t>(b)] == 0) continue;
+    number[static_cast<size_t>(b)] = static_cast<int64_t>(out.top.size());
     out.top.push_back(low * std::pow(high / low, static_cast<double>(b + 1) / kBands));
   }
-  out.matrix = matrix.index_select(1, at::tensor(used, at::kLong));
+  for (int64_t& band : out.of_bin) {
+    if (band >= 0) band = number[static_cast<size_t>(band)];
+  }
   return out;
 }
 
@@ -55,7 +85,7 @@ void judge_floor(const at::Tensor& bands, const std::vector<double>& top, Spectr
   // Five frames together: single ones of pure noise scatter too far.
   at::Tensor smooth = bands.unfold(0, 5, 1).mean(-1);
   double least = 1e-9 * smooth.mean().item<double>() + 1e-12;
-  at::Tensor mean = smooth.mean(0) + least, floor = at::quantile(smooth, 0.05, 0) + least;
+  at::Tensor mean = smooth.mean(0) + least, floor = column_quantiles(smooth, 0.05F) + least;
   at::Tensor snr = 10 * at::log10(mean / floor), weight = mean.pow(0.6);
   out->snr_db =
       0.4 * snr.mean().item<double>() + 0.6 * ((snr * weight).sum() / weight.sum()).item<double>();
@@ -80,61 +110,103 @@ void judge_endings(const at::Tensor& bands, const std::vector<int64_t>& frames, 
   at::Tensor level = 10 * at::log10(bands + 1e-6 * std::get<0>(bands.max(0)) + 1e-12);
   at::Tensor start = at::tensor(starts, at::kLong);
   at::Tensor fall = level.index_select(0, start) - level.index_select(0, start + lag);
-  out->fall_db = at::quantile(fall, 0.97, 0).mean().item<double>();
+  out->fall_db = column_quantiles(fall, 0.97F).mean().item<double>();
 }
 
-/// `keep` marks samples outside dropouts: a moment of zeros says nothing about the noise floor.
-Spectrum analyse(const std::vector<float>& x, const std::vector<bool>& keep, int64_t rate) {
+/// Of the frames numbered `whole`: power in each band [F, B], and in all [F].
+struct Powers {
+  at::Tensor bands;
+  std::vector<float> all;
+};
+
+Powers powers_of(const std::vector<float>& x, const std::vector<int64_t>& whole, int64_t size,
+                 int64_t hop, const Bands& bands) {
+  const auto count = static_cast<int64_t>(whole.size()),
+             width = static_cast<int64_t>(bands.top.size());
+  const at::Tensor window = at::hann_window(size);
+  at::Tensor frames = at::empty({count, size});
+  for (int64_t f = 0; f < count; ++f) {
+    const float *from = x.data() + whole[static_cast<size_t>(f)] * hop,
+                *weight = window.const_data_ptr<float>();
+    float* to = frames.mutable_data_ptr<float>() + f * size;
+    for (int64_t i = 0; i < size; ++i) to[i] = from[i] * weight[i];
+  }
+  const at::Tensor spectrum = at::view_as_real(at::fft_rfft(frames)).contiguous();  // [F, K, 2]
+  Powers out{at::zeros({count, width}), std::vector<float>(whole.size())};
+  for (int64_t f = 0; f < count; ++f) {
+    const float* bin = spectrum.const_data_ptr<float>() + f * spectrum.size(1) * 2;
+    float *band = out.bands.mutable_data_ptr<float>() + f * width, all = 0;
+    for (const int64_t own : bands.of_bin) {
+      const float power = bin[0] * bin[0] + bin[1] * bin[1];
+      bin += 2;
+      all += power;
+      if (own >= 0) band[own] += power;
+    }
+    out.all[static_cast<size_t>(f)] = all;
+  }
+  return out;
+}
+
+/// Samples outside dropouts: a moment of zeros says nothing about the noise floor.
+using Kept = std::vector<char>;
+
+Spectrum analyse(const std::vector<float>& x, const Kept& keep, int64_t rate) {
   int64_t size = std::clamp<int64_t>(rate / 31, 64, 2048), hop = size / 4,
           n = static_cast<int64_t>(x.size());
   Spectrum out;
   if (n < 2 * size) return out;
-  at::Tensor wave = at::from_blob(const_cast<float*>(x.data()), {n}, at::kFloat);
-  at::Tensor frames = wave.unfold(0, size, hop);
   std::vector<int64_t> whole;
+  const int64_t count = (n - size) / hop + 1;
   int64_t good = 0;
-  for (int64_t i = 0, f = 0; i < n && f < frames.size(0); ++i) {
-    good = keep[i] ? good + 1 : 0;
+  for (int64_t i = 0, f = 0; i < n && f < count; ++i) {
+    good = keep[static_cast<size_t>(i)] ? good + 1 : 0;
     if (i + 1 == f * hop + size) {
       if (good >= size) whole.push_back(f);
       ++f;
     }
   }
   if (whole.size() < 3) return out;
-  frames = frames.index_select(0, at::tensor(whole, at::kLong));
-  at::Tensor power = at::fft_rfft(frames * at::hann_window(size)).abs().square();  // [F, K]
-  Bands bands = make_bands(power.size(1), size, rate);
-  if (power.size(0) >= 8 && bands.top.size() >= 4) {
-    at::Tensor energy = at::matmul(power, bands.matrix);  // [F, B]
-    judge_floor(energy, bands.top, &out);
-    judge_endings(energy, whole, std::max<int64_t>(1, std::llround(0.048 * rate / hop)), &out);
+  Bands bands = make_bands(size / 2 + 1, size, rate);
+  Powers power = powers_of(x, whole, size, hop, bands);
+  if (whole.size() >= 8 && bands.top.size() >= 4) {
+    judge_floor(power.bands, bands.top, &out);
+    judge_endings(power.bands, whole, std::max<int64_t>(1, std::llround(0.048 * rate / hop)), &out);
   }
 
-  at::Tensor frame_db = 10 * at::log10(power.sum(1) + 1e-12);
-  double loud = at::quantile(frame_db, 0.95).item<double>();
-  out.active = frame_db.gt(loud - 35).to(at::kFloat).mean().item<double>();
+  std::vector<float>& db = power.all;
+  for (float& level : db) level = 10 * std::log10(level + 1e-12F);
+  const std::vector<float> levels = db;
+  const double loud = quantile(db, 0.95F);
+  int64_t active = 0;
+  for (float level : levels) active += level > static_cast<float>(loud - 35);
+  out.active = static_cast<double>(active) / static_cast<double>(levels.size());
   return out;
 }
 
 /// How far the amplitudes of the sound (its differences, so that hum counts little) are from those
 /// of Gaussian noise, which gives 0.41: log E|x| - E log|x| (Kim and Stern 2008, WADA-SNR).
-double amplitude_spread(const std::vector<float>& x, const std::vector<bool>& keep) {
-  double sum = 0, logs = 0;
+double amplitude_spread(const std::vector<float>& x, const Kept& keep) {
+  // One logarithm for many: their product neither over- nor underflows.
+  constexpr int kTogether = 16;
+  double sum = 0, logs = 0, product = 1;
   int64_t n = 0;
   for (size_t i = 1; i < x.size(); ++i) {
     if (!keep[i] || !keep[i - 1]) continue;
     double v = std::fabs(x[i] - 0.97 * x[i - 1]);
     sum += v;
-    logs += std::log(v + 1e-6);
-    ++n;
+    product *= v + 1e-6;
+    if (++n % kTogether == 0) {
+      logs += std::log(product);
+      product = 1;
+    }
   }
+  logs += std::log(product);
   return n ? std::log(sum / static_cast<double>(n) + 1e-12) - logs / static_cast<double>(n) : 0;
 }
 
 /// Marks runs of zeros (8 ms and more) that sound breaks into or out of; returns their share of the
 /// time.
-double find_dropouts(const std::vector<float>& x, int64_t rate, double rms,
-                     std::vector<bool>* keep) {
+double find_dropouts(const std::vector<float>& x, int64_t rate, double rms, Kept* keep) {
   int64_t n = static_cast<int64_t>(x.size()), least = std::max<int64_t>(rate / 125, 4), lost = 0;
   auto loud_near = [&](int64_t from, int64_t to) {
     double peak = 0;
@@ -152,7 +224,7 @@ double find_dropouts(const std::vector<float>& x, int64_t rate, double rms,
     int64_t near = std::max<int64_t>(rate / 2000, 2);
     if (j - i >= least && (loud_near(i - near, i) || loud_near(j, j + near))) {
       lost += j - i;
-      for (int64_t k = i; k < j; ++k) (*keep)[k] = false;
+      for (int64_t k = i; k < j; ++k) (*keep)[k] = 0;
     }
     i = j;
   }
@@ -200,7 +272,7 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate) {
   }
   double rms = std::sqrt(power / static_cast<double>(x.size()));
 
-  std::vector<bool> keep(x.size(), true);
+  Kept keep(x.size(), 1);
   double lost = std::min(
       1.0, find_dropouts(x, sample_rate, rms, &keep) + unusable / static_cast<double>(x.size()));
   Spectrum s = analyse(x, keep, sample_rate);

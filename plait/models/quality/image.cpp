@@ -48,11 +48,15 @@ at::Tensor grey(const at::Tensor& x) {
 
 /// Whether the thing shown lies on white paper: a third of the border is white.
 bool on_paper(const at::Tensor& x) {
-  at::Tensor white = x.amin(-1).ge(250).to(at::kFloat);
-  int64_t h = white.size(0), w = white.size(1);
-  at::Tensor border = at::cat(
-      {white.select(0, 0), white.select(0, h - 1), white.select(1, 0), white.select(1, w - 1)});
-  return border.mean().item<double>() >= 1.0 / 3;
+  int64_t h = x.size(0), w = x.size(1), channels = x.size(2), white = 0;
+  const float* p = x.const_data_ptr<float>();
+  auto count = [&](int64_t row, int64_t column) {
+    const float* q = p + (row * w + column) * channels;
+    white += *std::min_element(q, q + channels) >= 250;
+  };
+  for (int64_t column = 0; column < w; ++column) count(0, column), count(h - 1, column);
+  for (int64_t row = 0; row < h; ++row) count(row, 0), count(row, w - 1);
+  return 3 * white >= 2 * (h + w);
 }
 
 /// How much light was lost at either end.
@@ -63,27 +67,32 @@ struct Light {
   double lost = 0;
 };
 
-Light judge_light(const at::Tensor& x) {
-  int64_t h = x.size(0), w = x.size(1), channels = x.size(2), n = h * w, colours = 0, shaded = 0;
+template <int kChannels>
+Light judge_light_of(const at::Tensor& x) {
+  int64_t h = x.size(0), w = x.size(1), n = h * w, colours = 0, shaded = 0;
   std::array<int64_t, 256> highest{}, coloured{};
   // White paper is white in good light too: on it, what counts is colour that ran into its end.
   bool paper = on_paper(x);
-  const float* p = x.data_ptr<float>();
+  const float* p = x.const_data_ptr<float>();
   for (int64_t y = 0; y < h; ++y) {
     bool before = false;
-    for (int64_t column = 0; column < w; ++column, p += channels) {
-      auto [low, high] = std::minmax_element(p, p + channels);
-      auto bin = static_cast<size_t>(*high + 0.5f) & 255;
+    for (int64_t column = 0; column < w; ++column, p += kChannels) {
+      float low = p[0], high = p[0];
+      for (int c = 1; c < kChannels; ++c) {
+        low = std::min(low, p[c]);
+        high = std::max(high, p[c]);
+      }
+      auto bin = static_cast<size_t>(static_cast<int>(high + 0.5f)) & 255;
       ++highest[bin];
-      bool colour = !paper || *low < 250;
+      bool colour = !paper || low < 250;
       colours += colour;
       coloured[bin] += colour;
       bool end = colour && bin >= 254;
       if (end && before) {
         // A flat colour with a channel at its end was painted so; a shade was cut off.
         float step = 0;
-        for (int64_t c = 0; c < channels; ++c)
-          step = std::max(step, std::fabs(p[c] - p[c - channels]));
+        for (int c = 0; c < kChannels; ++c)
+          step = std::max(step, std::fabs(p[c] - p[c - kChannels]));
         shaded += step >= 1 && step <= 24;
       }
       before = end;
@@ -101,6 +110,10 @@ Light judge_light(const at::Tensor& x) {
   out.lost = (static_cast<double>(shaded) + 0.2 * std::max(0.0, end - 2 * near)) /
              static_cast<double>(colours);
   return out;
+}
+
+Light judge_light(const at::Tensor& x) {
+  return x.size(2) == 1 ? judge_light_of<1>(x) : judge_light_of<3>(x);
 }
 
 /// Blocks of one colour and the corners of the rectangle around them.
@@ -159,22 +172,33 @@ double hidden_share(const at::Tensor& x) {
 /// How much steeper steps are from one block of 8 x 8 to the next than within (Wang and others
 /// 2002), at the grid's best position: 0 without a grid.
 double blockiness(const float* p, int64_t h, int64_t w) {
+  if (h < 32 || w < 32) return 0;
   double worst = 0;
+  std::vector<float> slopes(static_cast<size_t>(h * w));
   for (bool rows : {false, true}) {
-    int64_t length = rows ? h : w, lines = rows ? w : h, step = rows ? w : 1, across = rows ? 1 : w;
-    if (length < 32) return 0;
+    // slopes[i] between neighbours i and i + 1, line by line; extra[i] over all lines.
+    const int64_t length = rows ? h : w, lines = rows ? w : h, step = rows ? w : 1;
+    for (int64_t i = 0; i + step < h * w; ++i)
+      slopes[static_cast<size_t>(i)] = std::min(32.f, std::fabs(p[i + step] - p[i]));
+    std::vector<double> extra(static_cast<size_t>(length));
+    auto add = [&](int64_t line, int64_t i) {
+      const float* q = slopes.data() + (rows ? line + i * w : line * w + i);
+      extra[static_cast<size_t>(i)] += q[0] - 0.5 * (q[-step] + q[step]);
+    };
+    if (rows) {
+      for (int64_t i = 1; i + 2 < length; ++i) {
+        for (int64_t k = 0; k < lines; ++k) add(k, i);
+      }
+    } else {
+      for (int64_t k = 0; k < lines; ++k) {
+        for (int64_t i = 1; i + 2 < length; ++i) add(k, i);
+      }
+    }
     std::array<double, 8> sum{}, count{};
     for (int64_t i = 1; i + 2 < length; ++i) {
-      double extra = 0;
-      for (int64_t k = 0; k < lines; ++k) {
-        const float* q = p + k * across + i * step;
-        auto slope = [&](int64_t at) {
-          return std::min(32.f, std::fabs(q[(at + 1) * step] - q[at * step]));
-        };
-        extra += slope(0) - 0.5 * (slope(-1) + slope(1));
-      }
-      sum[static_cast<size_t>(i % 8)] += extra / static_cast<double>(lines);
-      count[static_cast<size_t>(i % 8)] += 1;
+      const auto at = static_cast<size_t>(i % 8);
+      sum[at] += extra[static_cast<size_t>(i)] / static_cast<double>(lines);
+      count[at] += 1;
     }
     for (size_t i = 0; i < 8; ++i) sum[i] /= count[i];
     std::sort(sum.begin(), sum.end());
@@ -215,19 +239,33 @@ double noise_level(const float* p, int64_t h, int64_t w) {
 double edge_slope(const float* p, int64_t h, int64_t w, double noise) {
   std::vector<float> slopes;
   constexpr int64_t kBlock = 16;
+  // Of every column of a row of blocks.
+  const auto columns = static_cast<size_t>(w);
+  std::vector<float> low(columns), high(columns), along(columns), down(columns);
   for (int64_t y0 = 0; y0 + kBlock <= h; y0 += 8) {
-    for (int64_t x0 = 0; x0 + kBlock <= w; x0 += 8) {
-      float low = 255, high = 0, steep = 0;
-      for (int64_t y = y0; y < y0 + kBlock; ++y) {
-        const float* row = p + y * w;
-        for (int64_t x = x0; x < x0 + kBlock; ++x) {
-          low = std::min(low, row[x]);
-          high = std::max(high, row[x]);
-          if (x + 1 < x0 + kBlock) steep = std::max(steep, std::fabs(row[x + 1] - row[x]));
-          if (y + 1 < y0 + kBlock) steep = std::max(steep, std::fabs(row[x + w] - row[x]));
-        }
+    std::fill(low.begin(), low.end(), 255.f);
+    for (auto* most : {&high, &along, &down}) std::fill(most->begin(), most->end(), 0.f);
+    for (int64_t y = y0; y < y0 + kBlock; ++y) {
+      const float* row = p + y * w;
+      for (size_t x = 0; x < columns; ++x) {
+        low[x] = std::min(low[x], row[x]);
+        high[x] = std::max(high[x], row[x]);
       }
-      double range = high - low - 4 * noise;
+      for (size_t x = 0; x + 1 < columns; ++x)
+        along[x] = std::max(along[x], std::fabs(row[x + 1] - row[x]));
+      if (y + 1 == y0 + kBlock) continue;
+      const float* next = row + w;
+      for (size_t x = 0; x < columns; ++x) down[x] = std::max(down[x], std::fabs(next[x] - row[x]));
+    }
+    for (int64_t x0 = 0; x0 + kBlock <= w; x0 += 8) {
+      float least = 255, most = 0, steep = 0;
+      for (auto x = static_cast<size_t>(x0); x < static_cast<size_t>(x0 + kBlock); ++x) {
+        least = std::min(least, low[x]);
+        most = std::max(most, high[x]);
+        steep = std::max(steep, down[x]);
+        if (x + 1 < static_cast<size_t>(x0 + kBlock)) steep = std::max(steep, along[x]);
+      }
+      double range = most - least - 4 * noise;
       if (range >= 24)
         slopes.push_back(static_cast<float>(std::clamp((steep - 4 * noise) / range, 0.0, 1.0)));
     }
