@@ -191,6 +191,16 @@ Batch FeatureDataset::batch(const std::vector<int64_t>& indices, uint64_t epoch_
   return out;
 }
 
+TensorMap FeatureDataset::presence() {
+  at::Tensor rows = at::tensor(rows_, at::kLong);
+  TensorMap out;
+  for (const auto& [name, s] : streams_) {
+    // The clean variant where training draws one.
+    out[name] = s.table.present.index_select(0, rows + s.fixed * base_);
+  }
+  return out;
+}
+
 int64_t FeatureDataset::variant_of(const Stream& s, int64_t index, uint64_t epoch_seed) const {
   if (epoch_seed == kEvaluationSeed) return s.fixed;
   uint64_t draw = mix_seed(epoch_seed, static_cast<uint64_t>(index), s.salt);

@@ -39,6 +39,7 @@ class FeatureDataset : public BatchSource {
 
   int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
   Batch batch(const std::vector<int64_t>& indices, uint64_t epoch_seed) override;
+  TensorMap presence() override;
   /// Number of variants of a stream; 0 when there is no such stream.
   int64_t variants(const std::string& stream) const;
   /// Of this view's items, in order.

@@ -8,12 +8,13 @@
 namespace plait::train {
 
 void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t seed,
-                     const std::function<double(const std::string&)>& of) {
+                     const std::function<double(const std::string&)>& of,
+                     const std::function<double(const std::string&)>& staying) {
   struct Column {
     StreamBatch* stream;
     bool* present;
     float* quality;
-    double probability;
+    double probability, staying;
     uint64_t salt;
   };
   require(static_cast<int64_t>(indices.size()) == batch.size, "train",
@@ -26,7 +27,7 @@ void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t
     for (unsigned char c : name) salt = mix_seed(salt, c);
     columns.push_back({&stream, stream.present.data_ptr<bool>(),
                        stream.quality.defined() ? stream.quality.data_ptr<float>() : nullptr,
-                       of(name), salt});
+                       of(name), staying ? staying(name) : 1, salt});
   }
   for (int64_t row = 0; row < batch.size; ++row) {
     uint64_t item = mix_seed(seed, static_cast<uint64_t>(indices[row]));
@@ -37,8 +38,20 @@ void drop_modalities(Batch& batch, const std::vector<int64_t>& indices, uint64_t
       if (unit_interval(mix_seed(item, c.salt)) < c.probability) dropped.push_back(&c);
     }
     if (dropped.empty()) continue;
-    const Column* kept =
-        dropped.size() == here.size() ? here[mix_seed(item, 0, 1) % here.size()] : nullptr;
+    const Column* kept = nullptr;
+    if (dropped.size() == here.size()) {
+      kept = here[mix_seed(item, 0, 1) % here.size()];
+      if (staying) {
+        double sum = 0, drawn = unit_interval(mix_seed(item, 0, 1));
+        for (const Column* c : here) sum += c->staying;
+        kept = here.back();
+        for (const Column* c : here) {
+          if ((drawn -= c->staying / sum) >= 0) continue;
+          kept = c;
+          break;
+        }
+      }
+    }
     for (Column* c : dropped) {
       if (c == kept) continue;
       c->present[row] = false;

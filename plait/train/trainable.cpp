@@ -9,6 +9,21 @@
 
 namespace plait::train {
 
+TensorMap BatchSource::presence() {
+  constexpr int64_t kRows = 64;
+  TensorMap out;
+  for (int64_t start = 0; start < size(); start += kRows) {
+    std::vector<int64_t> indices(static_cast<size_t>(std::min(kRows, size() - start)));
+    std::iota(indices.begin(), indices.end(), start);
+    for (const auto& [name, stream] : batch(indices, kEvaluationSeed).streams) {
+      auto [known, fresh] = out.try_emplace(name);
+      if (fresh) known->second = at::zeros({size()}, at::kBool);
+      known->second.narrow(0, start, static_cast<int64_t>(indices.size())).copy_(stream.present);
+    }
+  }
+  return out;
+}
+
 Scalars Trainable::evaluate(BatchSource& source, int64_t batch_size) {
   int64_t n = source.size();
   require(n > 0, "train", "expected at least one item to evaluate");

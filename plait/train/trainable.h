@@ -22,6 +22,8 @@ class BatchSource {
   /// mix_seed(epoch_seed, index) alone; evaluation passes kEvaluationSeed, for which nothing is
   /// random.
   virtual Batch batch(const std::vector<int64_t>& indices, uint64_t epoch_seed) = 0;
+  /// By stream [N] bool: which items have it. By default all batches are made to find out.
+  virtual TensorMap presence();
 };
 
 /// The seed that asks a source for its items as they are.

@@ -16,6 +16,7 @@
 #include "plait/core/weights/safetensors.h"
 #include "plait/train/autocast.h"
 #include "plait/train/checkpoint.h"
+#include "plait/train/modality_balance.h"
 #include "plait/train/modality_dropout.h"
 #include "plait/train/optimizer.h"
 #include "plait/train/run_log.h"
@@ -120,6 +121,12 @@ class Run {
             ? args.warmup_steps
             : static_cast<int64_t>(std::ceil(args.warmup_ratio * static_cast<double>(total_)));
     drop_ = args.modality_dropout.is_object() || args.dropout_of("") > 0;
+    if (args.modality_ratio.is_object()) {
+      drop_ = true;
+      balance_ = balancing_dropout(train.presence(), args.ratio(), [&](const std::string& stream) {
+        return args.dropout_of(stream);
+      });
+    }
   }
 
   TrainResult operator()() {
@@ -148,6 +155,7 @@ class Run {
   void start_anew();
   void restore(const Checkpoint& checkpoint, const std::string& where);
   void one_step();
+  Scalars shown() const;
   double accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorMap* scalars);
   void evaluate(Progress& progress);
   void save();
@@ -174,6 +182,8 @@ class Run {
 
   int64_t items_ = 0, steps_per_epoch_ = 0, total_ = 0, warmup_ = 0;
   bool drop_ = false;
+  std::map<std::string, double> balance_;  ///< Probability of hiding each stream; empty: not asked
+  std::map<std::string, int64_t> shows_;
   int64_t step_ = 0, first_step_ = 0, saved_step_ = -1;
   int64_t bad_evaluations_ = 0;
   bool stopped_ = false;
@@ -357,6 +367,7 @@ void Run::one_step() {
                   static_cast<double>(total_ - step_);
   if (log_line) {
     p.scalars = read_scalars(scalars);
+    for (const auto& [stream, share] : shown()) p.scalars["shown/" + stream] = share;
     write_log(Json::object(
         {{"step", step_},
          {"epoch", p.epoch},
@@ -382,6 +393,15 @@ void Run::one_step() {
   }
 }
 
+Scalars Run::shown() const {
+  int64_t most = 1;
+  for (const auto& [stream, count] : shows_) most = std::max(most, count);
+  Scalars out;
+  for (const auto& [stream, count] : shows_)
+    out[stream] = static_cast<double>(count) / static_cast<double>(most);
+  return out;
+}
+
 double Run::accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorMap* scalars) {
   auto total = static_cast<double>(items.size());
   double sum = 0;
@@ -393,8 +413,16 @@ double Run::accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorM
         items.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, items.size())));
     Batch batch = train_.batch(part, item_seed);
     if (drop_) {
-      drop_modalities(batch, part, mix_seed(args_.seed, kModalitySalt, epoch),
-                      [&](const std::string& stream) { return args_.dropout_of(stream); });
+      auto hidden = [&](const std::string& stream) {
+        auto balanced = balance_.find(stream);
+        return balanced == balance_.end() ? args_.dropout_of(stream) : balanced->second;
+      };
+      std::function<double(const std::string&)> staying;
+      if (!balance_.empty())
+        staying = [&](const std::string& stream) { return args_.ratio_of(stream); };
+      drop_modalities(batch, part, mix_seed(args_.seed, kModalitySalt, epoch), hidden, staying);
+      for (const auto& [name, stream] : batch.streams)
+        shows_[name] += stream.present.sum().item<int64_t>();
     }
     batch = to(batch, device_);
     // Seeding per forward pass makes dropout a function of the step, so a resumed run needs no
@@ -514,6 +542,7 @@ void Run::finish() {
   trainable_.set_training(false);
   result_.steps = step_;
   result_.epochs = epoch_of(step_);
+  result_.shown = shown();
   result_.train_loss = loss_sum_ / static_cast<double>(std::max<int64_t>(step_ - first_step_, 1));
   result_.seconds = seconds_since(start_);
   result_.items_per_second = static_cast<double>(seen_items_) / std::max(result_.seconds, 1e-9);
@@ -542,6 +571,7 @@ Json TrainResult::to_json() const {
                        {"early_stopped", early_stopped},
                        {"resumed_from", resumed_from},
                        {"skipped_steps", skipped_steps},
+                       {"shown", plait::train::to_json(shown)},
                        {"seconds", seconds},
                        {"items_per_second", items_per_second},
                        {"warnings", Json(warnings)}});

@@ -41,6 +41,9 @@ struct TrainResult {
   bool early_stopped = false;
   int64_t resumed_from = -1;  ///< Step of the checkpoint, -1 for a fresh start.
   int64_t skipped_steps = 0;
+  /// How often each stream was shown by this call, against the one that was shown most; with
+  /// balanced sampling or modality dropout.
+  Scalars shown;
   double seconds = 0;
   double items_per_second = 0;
   std::vector<std::string> warnings;

@@ -58,6 +58,10 @@ void TrainingArguments::visit(ConfigVisitor& v) {
   v.field("modality_dropout", modality_dropout,
           "Probability of hiding a stream of an item: a number, or an object by stream; one stream "
           "always remains");
+  v.field("modality_ratio", modality_ratio,
+          "Balanced sampling: how often each stream is shown against the others, an object by "
+          "stream (those without have 1), whatever the items have; null: as they come; \"default\" "
+          "(in recipes): 1, and 0.5 for sound");
   v.field("logging_steps", logging_steps, "Steps between lines of log.jsonl; 0: none",
           {.min = 0, .max = 1e12});
   v.field("eval_steps", eval_steps, "Steps between evaluations; 0: after each epoch",
@@ -101,6 +105,15 @@ void TrainingArguments::validate() const {
   } else if (!modality_dropout.is_null()) {
     check_probability(modality_dropout, "modality_dropout");
   }
+  if (!modality_ratio.is_null()) {
+    require(modality_ratio.is_object(), "train",
+            "expected modality_ratio to be an object by stream");
+    for (const auto& [stream, value] : modality_ratio.members()) {
+      if (value.is_number() && value.as_double() > 0 && std::isfinite(value.as_double())) continue;
+      fail(ErrorCode::kInvalidArgument, "train",
+           "modality_ratio." + stream + ": expected a number above 0, got " + value.dump());
+    }
+  }
   require(parameter_groups.is_null() || parameter_groups.is_object(), "train",
           "expected parameter_groups to be an object");
   for (const auto& [prefix, factor] :
@@ -118,6 +131,17 @@ bool TrainingArguments::maximize() const {
     if (metric_for_best_model.find(name) != std::string::npos) return false;
   }
   return true;
+}
+
+std::map<std::string, double> TrainingArguments::ratio() const {
+  std::map<std::string, double> out;
+  if (!modality_ratio.is_object()) return out;
+  for (const auto& [stream, value] : modality_ratio.members()) out[stream] = value.as_double();
+  return out;
+}
+
+double TrainingArguments::ratio_of(const std::string& stream) const {
+  return modality_ratio.is_object() ? modality_ratio.get(stream, 1.0) : 1.0;
 }
 
 double TrainingArguments::dropout_of(const std::string& stream) const {

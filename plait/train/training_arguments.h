@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct TrainingArguments {
   int64_t seed = 42;
   bool bf16 = false;
   Json modality_dropout = 0.0;
+  Json modality_ratio = Json();
   int64_t logging_steps = 50;
   int64_t eval_steps = 0;
   int64_t save_steps = 0;
@@ -48,6 +50,9 @@ struct TrainingArguments {
   bool maximize() const;
   /// The probability of dropping that stream of an item.
   double dropout_of(const std::string& stream) const;
+  /// How often each stream is to be shown against the others; empty: as they come.
+  std::map<std::string, double> ratio() const;
+  double ratio_of(const std::string& stream) const;
 };
 
 }  // namespace plait::train

@@ -15,7 +15,8 @@ class TrainingArguments:
 
     output_dir: folder of log.jsonl and the checkpoints (empty: nothing is written); max_steps: 0 = as num_train_epochs
     says; lr_scheduler: "cosine", "linear" or "constant"; modality_dropout: probability of hiding a stream of an item, one
-    number or one per stream; eval_steps and save_steps: 0 = after each epoch; early_stopping_patience: 0 = never;
+    number or one per stream; modality_ratio: balanced sampling, how often each stream is shown against the others, whatever
+    the items have ({"image": 1, "speech": 0.5}, or "default": 1, and 0.5 for sound); eval_steps and save_steps: 0 = after each epoch; early_stopping_patience: 0 = never;
     resume_from_checkpoint: True (the newest of output_dir) or a checkpoint's folder; damaged_copies: damaged variants of
     every training item; damage: probability that a stream of a training item is one of them.
     """
@@ -34,6 +35,7 @@ class TrainingArguments:
     seed: int = 42
     bf16: bool = False
     modality_dropout: Union[float, dict[str, float]] = 0.0
+    modality_ratio: Union[None, str, dict[str, float]] = None
     logging_steps: int = 50
     eval_steps: int = 0
     save_steps: int = 0
