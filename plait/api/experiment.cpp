@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "plait/api/question_answers.h"
 #include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
 #include "plait/train/calibrate.h"
@@ -37,6 +38,36 @@ double abstention_threshold(const at::Tensor& probabilities, const at::Tensor& t
   return confidence.index_select(0, order)[good[good.size(0) - 1].item<int64_t>()].item<double>();
 }
 
+/// A task of labels or values under one condition; fills metrics, answers and weights.
+void evaluate_questions(const models::FusedNetwork& network, const std::string& task,
+                        const models::TrustModel* trust, const Answers& answers,
+                        ConditionResult& result) {
+  PredictOptions options;
+  models::FusedOutput output;
+  output.tasks = answers.tasks;
+  output.weights = answers.weights;
+  output.present = answers.present;
+  output.quality = answers.quality;
+  output.pooled = answers.pooled;
+  AnswerContext context{network, task, {}, {}, nullptr, trust, nullptr, ""};
+  QuestionAnswers said = answer_questions(output, context, options);
+  at::Tensor target = get(answers.targets, task, "experiment");
+  result.item_weights = said.weights;
+  if (said.kind == TaskKind::kLabels) {
+    result.probabilities = said.probabilities;
+    result.metrics = train::multi_label_metrics(said.probabilities, target);
+    return;
+  }
+  result.probabilities = said.mean;
+  result.metrics = train::regression_metrics(said.mean, target);
+  if (!said.low.defined()) return;
+  at::Tensor y = target.to(at::kDouble), known = y.isfinite();
+  at::Tensor inside = at::logical_and(y >= said.low, y <= said.high).masked_select(known);
+  at::Tensor unit = trust->fusion().grid()->scale().to(at::kDouble);
+  result.metrics["coverage"] = inside.to(at::kDouble).mean().item<double>();
+  result.metrics["interval_width"] = ((said.high - said.low) / unit).mean().item<double>();
+}
+
 }  // namespace
 
 std::vector<Condition> standard_conditions(const std::vector<std::string>& streams,
@@ -63,9 +94,20 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
     auto view = data.fix(condition.variant, condition.without, condition.only);
     Answers answers = answer_all(network, *view);
     if (!answers.weights.defined()) continue;
-    at::Tensor logits = get(answers.tasks.at(task), "logits", "experiment");
     ConditionResult result;
     result.name = condition.name;
+    auto add_weights = [&] {
+      at::Tensor mean = result.item_weights.to(at::kDouble).mean(0);
+      for (size_t m = 0; m < names.size(); ++m)
+        result.weights[names[m]] = mean[static_cast<int64_t>(m)].item<double>();
+    };
+    if (kind_of(network.task_config(task)) != TaskKind::kClasses) {
+      evaluate_questions(network, task, trust, answers, result);
+      add_weights();
+      out.push_back(std::move(result));
+      continue;
+    }
+    at::Tensor logits = get(answers.tasks.at(task), "logits", "experiment");
     if (trust) {
       models::TrustModel::Verdict verdict = trust->decide(
           gather_evidence(*trust, names, answers.pooled, answers.quality, answers.present), logits);
@@ -79,9 +121,7 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
     result.metrics = train::classification_metrics(result.probabilities,
                                                    get(answers.targets, task, "experiment"));
     result.item_weights = answers.weights;
-    at::Tensor mean = answers.weights.to(at::kDouble).mean(0);
-    for (size_t m = 0; m < names.size(); ++m)
-      result.weights[names[m]] = mean[static_cast<int64_t>(m)].item<double>();
+    add_weights();
     out.push_back(std::move(result));
   }
   return out;
@@ -115,7 +155,8 @@ std::map<std::string, train::Scalars> evaluate_retrieval(models::FusedNetwork& n
 Json to_json(const std::vector<ConditionResult>& results) {
   Json out = Json::object({});
   for (const ConditionResult& r : results) {
-    for (const char* metric : {"accuracy", "ece", "nll", "brier", "aurc"}) {
+    for (const char* metric : {"accuracy", "ece", "nll", "brier", "aurc", "micro_f1", "exact_match",
+                               "rmse", "mae", "r2", "coverage", "interval_width"}) {
       auto it = r.metrics.find(metric);
       if (it != r.metrics.end()) out[metric][r.name] = it->second;
     }

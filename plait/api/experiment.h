@@ -25,12 +25,14 @@ struct ConditionResult {
   std::string name;
   train::Scalars metrics;  ///< accuracy, ece, nll, brier, aurc ... of calibrated probabilities
   std::map<std::string, double> weights;  ///< Mean weight by stream
-  at::Tensor probabilities;               ///< [N, K]
+  at::Tensor probabilities;               ///< [N, K]; of values their means [N, R]
   at::Tensor item_weights;                ///< [N, M]
 };
 
-/// Evaluates the classification task under each condition; `calibration` is the task's part of
-/// calibration.json or null; with `trust` it is the trust fusion that answers.
+/// Evaluates a task of classes, labels or values under each condition; `calibration` is the task's
+/// part of calibration.json or null; with `trust` it is the trust fusion that answers. Of labels
+/// the metrics are multi_label_metrics, of values regression_metrics and (with `trust`) "coverage"
+/// and "interval_width" of the intervals for 90 %, the width in deviations of the values.
 std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
                                                  const std::string& task,
                                                  const train::FeatureDataset& data,
@@ -38,7 +40,8 @@ std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
                                                  const Json& calibration,
                                                  const models::TrustModel* trust = nullptr);
 
-/// {"accuracy": {"all", "only_<stream>", ...}, "ece": {...}, "weights": {condition: {stream: w}},
+/// For every metric {"accuracy": {"all", "only_<stream>", ...}, "ece": {...}, "weights":
+/// {condition: {stream: w}},
 /// ...}
 Json to_json(const std::vector<ConditionResult>& results);
 

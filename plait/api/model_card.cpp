@@ -3,8 +3,36 @@
 #include <sstream>
 
 #include "plait/api/size_encoders.h"
+#include "plait/api/task_targets.h"
 
 namespace plait::api {
+namespace {
+
+/// A table of a task of values or labels: what was measured, by condition.
+std::string question_figures(const Recipe& recipe, const Json& figures) {
+  const bool values = figures.contains("rmse");
+  const std::vector<std::string> metrics =
+      values ? std::vector<std::string>{"rmse", "r2", "coverage", "interval_width"}
+             : std::vector<std::string>{"micro_f1", "exact_match", "brier"};
+  std::string head = "| condition |", line = "|---|", rows;
+  for (const std::string& metric : metrics) head += " " + metric + " |", line += "---|";
+  for (const auto& [condition, first] : figures.at(metrics.front()).members()) {
+    rows += "| " + condition + " |";
+    for (const std::string& metric : metrics) {
+      const Json* found = figures.find(metric);
+      const Json* value = found ? found->find(condition) : nullptr;
+      char text[32] = " – |";
+      if (value) std::snprintf(text, sizeof text, " %.4g |", value->as_double());
+      rows += text;
+    }
+    rows += "\n";
+  }
+  return "Held-out items, seed " + std::to_string(recipe.seed) +
+         (values ? " (intervals for 90 %, their width in deviations of the values)" : "") +
+         ":\n\n" + head + "\n" + line + "\n" + rows;
+}
+
+}  // namespace
 
 std::string make_card(const MultimodalModel& model, const Recipe& recipe,
                       const data::DatasetInfo& info, const Json& figures) {
@@ -17,7 +45,7 @@ std::string make_card(const MultimodalModel& model, const Recipe& recipe,
   }
   out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name
       << " (" << info.description << "). Licence of the data: " << info.licence << ".\n\n";
-  if (figures.contains("accuracy")) {
+  if (figures.contains("accuracy") && figures.contains("ece")) {
     out << "Held-out items, seed " << recipe.seed
         << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
     for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
@@ -27,6 +55,8 @@ std::string make_card(const MultimodalModel& model, const Recipe& recipe,
       out << line;
     }
   }
+  if (figures.contains("rmse") || figures.contains("micro_f1"))
+    out << question_figures(recipe, figures);
   if (const Json* retrieval = figures.find("retrieval")) {
     for (const auto& [task, pairs] : retrieval->members()) {
       out << "\nRetrieval in the shared space (`" << task
@@ -65,10 +95,14 @@ std::string with_trust_section(const std::string& card, const MultimodalModel& m
   for (const std::string& task : model.network().task_names()) {
     auto trust = model.trust(task);
     if (!trust) continue;
+    const bool classes = kind_of(model.network().task_config(task)) == TaskKind::kClasses;
     section += "\nTask `" + task +
-               "`: the trust fusion answers, but for the streams below. There its accuracy, on "
-               "clean or damaged calibration items, was not shown to be as good as another's (the "
-               "difference is in points of errors, with its one-sided 95 % bound).\n\n"
+               "`: the trust fusion answers, but for the streams below. There its " +
+               (classes ? "accuracy" : "ranked probability score") +
+               ", on clean or damaged calibration items, was not shown to be as good as another's "
+               "(the difference is in " +
+               (classes ? "points of errors" : "hundredths of what the prior loses") +
+               ", with its one-sided 95 % bound).\n\n"
                "| streams | answered by | compared with | clean | bank | copies "
                "|\n|---|---|---|---|---|---|\n";
     bool any = false;

@@ -291,7 +291,8 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
   for (const std::string& stream : skipped)
     out.missing.erase(std::find(out.missing.begin(), out.missing.end(), stream));
   out.skipped = std::move(skipped);
-  out.compute_share = spent / all;
+  // Encoders that only pass features on cost nothing.
+  out.compute_share = all > 0 ? spent / all : 1;
   out.latency_ms = watch.milliseconds();
   return out;
 }

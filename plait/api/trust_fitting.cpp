@@ -17,7 +17,8 @@ namespace plait::api {
 namespace {
 
 constexpr int64_t kItemsPerClassAndFold = 8;
-constexpr int64_t kLeastItems = 40;                ///< With labels or values
+constexpr int64_t kLeastItems = 40;  ///< With labels or values
+constexpr int64_t kValueBank = 5000;
 constexpr int64_t kValidation = int64_t{1} << 32;  ///< Sets their items apart from training items
 
 int64_t most_variants(const models::FusedNetwork& network, const train::FeatureDataset& data) {
@@ -191,11 +192,13 @@ std::shared_ptr<models::TrustModel> fit_trust_model(models::FusedNetwork& networ
     return nullptr;
   }
   const at::Tensor target = data.target;
+  train::TrustOptions fitting = options.fit;
+  // A density says more of an item than a class: gates need fewer of them, which cost more each.
+  if (kind == TaskKind::kValues) fitting.min_bank = std::min(fitting.min_bank, kValueBank);
   if (kind == TaskKind::kLabels && target.size(1) == 1) data.target = target.squeeze(1);
-  train::TrustFit fit =
-      kind == TaskKind::kValues
-          ? train::fit_trust_values(data, target, network.stream_names(), options.fit)
-          : train::fit_trust(data, network.stream_names(), classes, options.fit);
+  train::TrustFit fit = kind == TaskKind::kValues
+                            ? train::fit_trust_values(data, target, network.stream_names(), fitting)
+                            : train::fit_trust(data, network.stream_names(), classes, fitting);
   auto model = std::make_shared<models::TrustModel>(fit.trust);
   train::TrustItems items = train::every_subset(
       train::out_of_fold_items(fit, options.calibration.seed), options.calibration.seed);

@@ -101,8 +101,20 @@ int predict(const PredictArgs& args) {
     for (const std::string& label : p.prediction_set) set += (set.empty() ? "" : ", ") + label;
     std::printf("%.0f %% set  {%s}\n", 100 * args.coverage, set.c_str());
   }
-  for (size_t i = 0; i < p.value.size(); ++i)
-    std::printf("value      %.4g ± %.2g\n", p.value[i], p.value_std[i]);
+  if (p.labels) {
+    std::string all;
+    for (const std::string& label : *p.labels)
+      all += (all.empty() ? "" : ", ") + label + format(" (%.0f %%)", 100 * p.scores.at(label));
+    std::printf("%s   (all right with %.1f %%%s)\n", all.empty() ? "no label" : all.c_str(),
+                100 * p.confidence, p.abstain ? ", abstains" : "");
+  }
+  for (size_t i = 0; i < p.value.size(); ++i) {
+    std::printf("value      %.5g ± %.2g", p.value[i], p.value_std[i]);
+    if (!p.value_low.empty())
+      std::printf("   %.0f %% in [%.5g, %.5g]", 100 * args.coverage, p.value_low[i],
+                  p.value_high[i]);
+    std::printf("%s\n", p.abstain ? "   (abstains)" : "");
+  }
   if (p.label.empty() && !p.embedding.empty())
     std::printf("embedding  %zu numbers (--json prints them)\n", p.embedding.size());
   std::printf("\n");

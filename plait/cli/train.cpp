@@ -6,6 +6,7 @@
 #include "plait/api/model_card.h"
 #include "plait/api/recipe.h"
 #include "plait/api/size_encoders.h"
+#include "plait/api/task_targets.h"
 #include "plait/cli/commands.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
@@ -15,7 +16,28 @@
 namespace plait::cli {
 namespace {
 
+/// A task of values or labels.
+void print_metrics(const std::vector<api::ConditionResult>& results) {
+  std::vector<std::string> head = {"condition"};
+  for (const char* metric :
+       {"rmse", "mae", "r2", "coverage", "interval_width", "micro_f1", "exact_match", "brier"}) {
+    if (results.front().metrics.count(metric)) head.emplace_back(metric);
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& r : results) {
+    std::vector<std::string> row = {r.name};
+    for (size_t i = 1; i < head.size(); ++i) row.push_back(format("%.4g", r.metrics.at(head[i])));
+    std::string weights;
+    for (const auto& [stream, w] : r.weights) weights += stream + format(" %.0f %%  ", 100 * w);
+    row.push_back(weights);
+    rows.push_back(std::move(row));
+  }
+  head.emplace_back("mean weights");
+  print_table(head, rows);
+}
+
 void print_conditions(const std::vector<api::ConditionResult>& results) {
+  if (!results.front().metrics.count("ece")) return print_metrics(results);
   std::vector<std::vector<std::string>> rows;
   for (const auto& r : results) {
     std::vector<std::string> row = {r.name, format("%.1f", 100 * r.metrics.at("accuracy")),
@@ -67,10 +89,10 @@ void print_plan(const Json& config) {
   std::printf("\n");
 }
 
-bool classifies(const api::MultimodalModel& model, const std::string& task) {
+bool has_targets(const api::MultimodalModel& model, const std::string& task) {
   const auto& names = model.network().task_names();
   return std::find(names.begin(), names.end(), task) != names.end() &&
-         model.network().task_config(task).get("type", "") == "classification";
+         api::kind_of(model.network().task_config(task)) != api::TaskKind::kOther;
 }
 
 }  // namespace
@@ -98,11 +120,11 @@ int train(const TrainArgs& args) {
   train::TrainResult result =
       api::train_model(*model, recipe, prepared, args.output, stages.callback(), args.resume);
   std::vector<api::ConditionResult> results;
-  if (classifies(*model, recipe.task)) {
+  if (has_targets(*model, recipe.task)) {
+    const Json* known = model->calibration().find(recipe.task);
     results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
                                        api::standard_conditions(model->network().stream_names()),
-                                       model->calibration().at(recipe.task),
-                                       model->trust(recipe.task).get());
+                                       known ? *known : Json(), model->trust(recipe.task).get());
   }
   Json figures = api::to_json(results);
   Json retrieval = retrieval_figures(*model, *prepared.test);
@@ -171,7 +193,7 @@ int eval(const EvalArgs& args) {
       api::prepare_split(*model, *samples, api::test_damage(recipe), &store, stages.callback());
   const Json* calibration = model->calibration().find(task);
   std::vector<api::ConditionResult> results;
-  if (classifies(*model, task)) {
+  if (has_targets(*model, task)) {
     results = api::evaluate_conditions(
         model->network(), task, *dataset, api::standard_conditions(model->network().stream_names()),
         calibration ? *calibration : Json(), model->trust(task).get());

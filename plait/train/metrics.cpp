@@ -383,6 +383,24 @@ Metrics retrieval_metrics(const at::Tensor& similarity, const at::Tensor& target
           {"n", static_cast<double>(target.numel())}};
 }
 
+Metrics multi_label_metrics(const at::Tensor& probabilities, const at::Tensor& target) {
+  if (probabilities.dim() != 2 || probabilities.sizes() != target.sizes())
+    mismatch("probabilities and targets [N, L]", probabilities, target);
+  at::Tensor rows = (target >= 0).all(1).nonzero().squeeze(1);
+  require(rows.size(0) > 0, "metrics", "expected an item with known labels");
+  at::Tensor p = probabilities.detach().to(at::kCPU, at::kDouble).index_select(0, rows);
+  at::Tensor y = target.to(at::kCPU, at::kDouble).index_select(0, rows);
+  require_finite(doubles(p));
+  at::Tensor given = (p >= 0.5).to(at::kDouble);
+  auto mean = [](const at::Tensor& x) { return x.to(at::kDouble).mean().item<double>(); };
+  const auto hits = (given * y).sum().item<double>(), all = (given + y).sum().item<double>();
+  return {{"micro_f1", all > 0 ? 2 * hits / all : 1},
+          {"exact_match", mean((given == y).all(1))},
+          {"accuracy", mean(given == y)},
+          {"brier", mean((p - y).square())},
+          {"n", static_cast<double>(rows.size(0))}};
+}
+
 double mean_squared_error(const at::Tensor& prediction, const at::Tensor& target) {
   Pairs p = pairs(prediction, target);
   double sum = 0;

@@ -76,6 +76,15 @@ double mean_reciprocal_rank(const at::Tensor& similarity, const at::Tensor& targ
 std::map<std::string, double> retrieval_metrics(const at::Tensor& similarity,
                                                 const at::Tensor& target);
 
+// --- Labels
+// ----------------------------------------------------------------------------------------------------------
+/// Of any number of labels at once, `probabilities` [N, L] of each, `target` [N, L] of 0 and 1
+/// (items with a negative one do not count), given from one half on: micro_f1 (1 when there is none
+/// and none is given), exact_match (all labels right), accuracy (of single labels), brier (mean
+/// over labels, 0 to 1), n.
+std::map<std::string, double> multi_label_metrics(const at::Tensor& probabilities,
+                                                  const at::Tensor& target);
+
 // --- Regression: any equal shapes; entries whose target is NaN do not count
 // ------------------------------------------
 double mean_squared_error(const at::Tensor& prediction, const at::Tensor& target);

@@ -16,6 +16,8 @@ class Prediction(dict):
     """A model's answer: keys and attributes. Keys of tasks that the model does not have are None.
 
     Always: modality_weights, quality, missing, confidence, prediction_set, abstain, latency_ms, model_version.
+    Values (regression): value, value_std, value_low and value_high (hold the true value as often as coverage says).
+    Labels (multi-label tasks): labels (those that are likely), scores by label.
     """
 
     def __getattr__(self, name: str) -> Any:

@@ -7,6 +7,7 @@
 
 #include "plait/core/error.h"
 #include "plait/models/tasks/classification.h"
+#include "plait/models/tasks/multi_label.h"
 #include "plait/models/tasks/regression.h"
 #include "plait/models/tasks/retrieval.h"
 #include "tests/golden.h"
@@ -49,6 +50,41 @@ TEST(RegressionHead, LossIgnoresMissingValues) {
   EXPECT_EQ(mean.grad()[0][1].item<double>(), 0);
   at::Tensor none = at::full({2, 2}, kNaN);
   EXPECT_EQ(head.loss({{"mean", mean}, {"log_variance", log_variance}}, none).item<double>(), 0);
+}
+
+TEST(RegressionHead, AnswersInTheTargetsOwnUnit) {
+  Regression::Config config = Regression::Config::tiny();
+  Regression plain(config);
+  config.location = {1000, -3};
+  config.scale = {250, 0.1};
+  Regression scaled(config);
+  plain.initialize(3);
+  scaled.load_state_dict(plain.state_dict());
+  at::Tensor x = at::randn({5, 8});
+  TensorMap a = plain.forward({{"features", x}}), b = scaled.forward({{"features", x}});
+  at::Tensor scale = at::tensor(config.scale, at::kFloat);
+  EXPECT_TRUE(close(b.at("mean"), a.at("mean") * scale + at::tensor(config.location, at::kFloat),
+                    {1e-4, 1e-4}));
+  EXPECT_TRUE(b.at("log_variance").allclose(a.at("log_variance") + 2 * scale.log(), 1e-4, 1e-4));
+  config.scale = {1};
+  EXPECT_THROW(config.validate(), Error);
+}
+
+TEST(MultiLabelHead, LossIsTheMeanOverKnownLabels) {
+  MultiLabel head(MultiLabel::Config::tiny());
+  at::Tensor logits = at::tensor({1.0, -2.0, 0.5, 3.0}).view({1, 4}).requires_grad_(true);
+  at::Tensor target = at::tensor({1, 0, -1, 0}, at::kLong).view({1, 4});
+  at::Tensor loss = head.loss({{"label_logits", logits}}, target);
+  EXPECT_NEAR(
+      loss.item<double>(),
+      (std::log1p(std::exp(-1.0)) + std::log1p(std::exp(-2.0)) + std::log1p(std::exp(3.0))) / 3,
+      1e-6);
+  loss.backward();
+  EXPECT_EQ(logits.grad()[0][2].item<double>(), 0);
+  at::Tensor none = at::full({1, 4}, -1, at::kLong);
+  EXPECT_EQ(head.loss({{"label_logits", logits}}, none).item<double>(), 0);
+  EXPECT_THROW(head.loss({{"label_logits", logits}}, at::full({1, 4}, 2, at::kLong)), Error);
+  EXPECT_THROW(head.loss({{"label_logits", logits}}, at::ones({1, 3}, at::kLong)), Error);
 }
 
 TEST(RetrievalHead, LossesEqualTheirFormulas) {

@@ -93,5 +93,20 @@ TEST(Metrics, RefuseBadInput) {
   EXPECT_EQ(spearman(at::ones({3}), at::arange(3)), 0);
 }
 
+TEST(Metrics, OfManyLabels) {
+  at::Tensor p = at::tensor({0.9, 0.2, 0.6, 0.1, 0.4, 0.5}).view({2, 3});
+  at::Tensor y = at::tensor({1, 0, 1, 0, 1, 1}, at::kLong).view({2, 3});
+  auto m = multi_label_metrics(p, y);
+  EXPECT_NEAR(m.at("micro_f1"), 2 * 3.0 / (3 + 4), 1e-12);
+  EXPECT_NEAR(m.at("exact_match"), 0.5, 1e-12);
+  EXPECT_NEAR(m.at("accuracy"), 5.0 / 6, 1e-12);
+  EXPECT_NEAR(m.at("brier"), (0.01 + 0.04 + 0.16 + 0.01 + 0.36 + 0.25) / 6, 1e-7);
+  // Items with unknown labels do not count.
+  EXPECT_EQ(
+      multi_label_metrics(p, at::tensor({1, 0, 1, -1, -1, -1}, at::kLong).view({2, 3})).at("n"), 1);
+  EXPECT_EQ(multi_label_metrics(at::zeros({2, 3}), at::zeros({2, 3}, at::kLong)).at("micro_f1"), 1);
+  EXPECT_THROW(multi_label_metrics(p, at::zeros({2, 2}, at::kLong)), Error);
+}
+
 }  // namespace
 }  // namespace plait::train

@@ -1,0 +1,249 @@
+// Tasks of values and of labels in one model: fitted by train_model, saved, damaged, refused.
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "plait/api/experiment.h"
+#include "plait/api/model_card.h"
+#include "plait/api/recipe.h"
+#include "plait/api/task_targets.h"
+#include "plait/core/error.h"
+
+namespace plait::api {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+constexpr int kWidth = 5;
+const std::vector<std::string> kStreams = {"left", "middle", "right"};
+const std::vector<std::string> kTags = {"hot", "loud", "wet"};
+
+/// Three views of three hidden numbers: the load follows the first, each tag says that one is high.
+std::vector<Sample> samples(int count, uint64_t seed) {
+  auto fixed = at::detail::createCPUGenerator(7), generator = at::detail::createCPUGenerator(seed);
+  std::vector<at::Tensor> mix;
+  for (size_t m = 0; m < kStreams.size(); ++m)
+    mix.push_back(at::randn({3, kWidth}, fixed, at::kDouble));
+  std::vector<Sample> out(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    Sample& s = out[static_cast<size_t>(i)];
+    s.id = std::to_string(seed) + "-" + std::to_string(i);
+    at::Tensor z = at::randn({3}, generator, at::kDouble);
+    for (size_t m = 0; m < kStreams.size(); ++m) {
+      const double noise = 0.2 + 0.2 * static_cast<double>(m);
+      s.streams[kStreams[m]] =
+          at::matmul(z, mix[m]) + noise * at::randn({kWidth}, generator, at::kDouble);
+    }
+    s.labels["load"] = 1000 + 250 * z[0].item<double>();
+    Json tags = Json::array();
+    for (int64_t k = 0; k < 3; ++k) {
+      if (z[k].item<double>() > 0.3) tags.push_back(kTags[static_cast<size_t>(k)]);
+    }
+    s.labels["tags"] = tags;
+  }
+  return out;
+}
+
+Recipe recipe() {
+  Recipe r;
+  r.damage = 0.3;
+  r.damaged_copies = 1;
+  r.task = "load";
+  r.model = Json::parse(R"({"width": 16, "fusion": {"type": "concatenation"},
+    "tasks": {"load": {"type": "regression"}, "tags": {"type": "multi_label"}}})");
+  for (const std::string& name : kStreams) {
+    Json part = Json::object({{"type", "vector"}, {"features", kWidth}});
+    r.model["streams"][name] =
+        Json::object({{"encoder", part}, {"processor", part}, {"frozen", true}});
+  }
+  r.training = Json::object(
+      {{"num_train_epochs", 10}, {"learning_rate", 0.01}, {"per_device_train_batch_size", 32}});
+  return r;
+}
+
+data::DatasetSplits splits() {
+  data::DatasetSplits out;
+  out.train = samples(160, 1);
+  out.validation = samples(80, 2);
+  out.test = samples(150, 3);
+  return out;
+}
+
+struct Trained {
+  std::shared_ptr<MultimodalModel> model;
+  RecipeData data;
+};
+
+const Trained& trained() {
+  static const Trained kTrained = [] {
+    Trained out;
+    out.model = build_model(recipe(), splits());
+    out.data = prepare_features(*out.model, recipe(), splits(), nullptr);
+    train_model(*out.model, recipe(), out.data, "");
+    out.model->set_card(make_card(*out.model, recipe(), {}, Json::object({})));
+    return out;
+  }();
+  return kTrained;
+}
+
+MultimodalModel& model() { return *trained().model; }
+
+/// The test items, with the clearest stream drowned in noise.
+std::vector<Sample> broken() {
+  std::vector<Sample> out = splits().test;
+  auto generator = at::detail::createCPUGenerator(5);
+  for (Sample& s : out) s.streams["left"] = 30 * at::randn({kWidth}, generator, at::kDouble);
+  return out;
+}
+
+struct Figures {
+  double error = 0, covered = 0, width = 0, right = 0;
+};
+
+Figures figures(const std::vector<Sample>& items) {
+  PredictOptions options;
+  options.task = "load";
+  options.coverage = 0.8;
+  std::vector<Prediction> answers = model().predict_batch(items, options);
+  options.task = "tags";
+  std::vector<Prediction> tags = model().predict_batch(items, options);
+  Figures out;
+  const auto n = static_cast<double>(items.size());
+  for (size_t i = 0; i < items.size(); ++i) {
+    const double y = items[i].labels.at("load").as_double();
+    const Prediction& p = answers[i];
+    EXPECT_EQ(p.value.size(), 1u);
+    EXPECT_EQ(p.value_low.size(), 1u);
+    out.error += std::pow((p.value[0] - y) / 250, 2) / n;
+    out.covered += (y >= p.value_low[0] && y <= p.value_high[0]) / n;
+    out.width += (p.value_high[0] - p.value_low[0]) / 250 / n;
+    const auto truth = items[i].labels.at("tags").as_strings();
+    for (const std::string& tag : kTags) {
+      const bool said = std::count(tags[i].labels->begin(), tags[i].labels->end(), tag) > 0;
+      out.right += (said == (std::count(truth.begin(), truth.end(), tag) > 0)) / (3 * n);
+    }
+  }
+  out.error = std::sqrt(out.error);
+  return out;
+}
+
+TEST(TaskKinds, ValuesAndLabelsAreAnsweredWithTrust) {
+  ASSERT_TRUE(model().trust("load"));
+  ASSERT_TRUE(model().trust("tags"));
+  const Figures clean = figures(splits().test);
+  EXPECT_LT(clean.error, 0.45);
+  EXPECT_GT(clean.covered, 0.72);
+  EXPECT_GT(clean.right, 0.88);
+  Prediction p = model().predict(splits().test.front().streams);
+  EXPECT_EQ(p.task, "load");
+  EXPECT_FALSE(p.decided_by.empty());
+  EXPECT_GT(p.confidence, 0);
+  EXPECT_GT(p.value_std[0], 0);
+  EXPECT_LE(p.value_low[0], p.value_high[0]);
+  const Json json = p.to_json();
+  EXPECT_TRUE(json.at("labels").is_null() && json.at("class").is_null());
+  EXPECT_NEAR(json.at("value_low").as_doubles()[0], p.value_low[0], 1e-9);
+  EXPECT_THAT(model().card(), HasSubstr("Task `load`"));
+}
+
+TEST(TaskKinds, ABrokenStreamWidensIntervalsAndCostsLittle) {
+  std::vector<Sample> test = splits().test, without = test;
+  for (Sample& s : without) s.streams.erase("left");
+  const Figures clean = figures(test), hurt = figures(broken()), known = figures(without);
+  EXPECT_LT(hurt.error, known.error + 0.15);
+  EXPECT_GT(hurt.right, known.right - 0.05);
+  EXPECT_GT(hurt.covered, 0.72);
+  EXPECT_GT(hurt.width, clean.width);
+  for (const Prediction& p : model().predict_batch(broken()))
+    EXPECT_LT(p.modality_weights.at("left"), 0.6);
+}
+
+TEST(TaskKinds, EvaluatesEveryCondition) {
+  const auto& network = trained().model->network();
+  const auto conditions = standard_conditions(network.stream_names());
+  auto values = evaluate_conditions(trained().model->network(), "load", *trained().data.test,
+                                    conditions, Json(), model().trust("load").get());
+  ASSERT_EQ(values.size(), conditions.size());
+  for (const ConditionResult& r : values) {
+    EXPECT_GT(r.metrics.at("coverage"), 0.75) << r.name;
+    EXPECT_LT(r.metrics.at("rmse"), 260) << r.name;
+  }
+  auto labels = evaluate_conditions(trained().model->network(), "tags", *trained().data.test,
+                                    conditions, Json(), model().trust("tags").get());
+  EXPECT_GT(labels.front().metrics.at("micro_f1"), 0.8);
+  EXPECT_GT(labels.front().metrics.at("micro_f1"), labels.back().metrics.at("micro_f1") - 0.02);
+  EXPECT_TRUE(to_json(values).contains("rmse"));
+}
+
+TEST(TaskKinds, ABudgetAndAnEarlyExitWorkForValues) {
+  PredictOptions options;
+  options.early_exit = true;
+  for (int i = 0; i < 5; ++i) {
+    Prediction p = model().predict(splits().test[static_cast<size_t>(i)].streams, options);
+    EXPECT_EQ(p.value.size(), 1u);
+    EXPECT_LE(p.compute_share, 1);
+  }
+}
+
+TEST(TaskKinds, LoadsWhole) {
+  const auto dir =
+      std::filesystem::temp_directory_path() / ("plait-kinds-" + std::to_string(::getpid()));
+  model().save_pretrained(dir.string());
+  auto back = MultimodalModel::from_pretrained(dir.string());
+  std::filesystem::remove_all(dir);
+  for (const char* task : {"load", "tags"}) {
+    PredictOptions options;
+    options.task = task;
+    Prediction a = model().predict(broken().front().streams, options),
+               b = back->predict(broken().front().streams, options);
+    EXPECT_EQ(a.labels, b.labels);
+    EXPECT_EQ(a.value.size(), b.value.size());
+    for (size_t r = 0; r < a.value.size(); ++r) {
+      EXPECT_NEAR(a.value[r], b.value[r], 1e-3);
+      EXPECT_NEAR(a.value_high[r], b.value_high[r], 1e-3);
+    }
+    EXPECT_NEAR(a.confidence, b.confidence, 1e-6);
+  }
+}
+
+TEST(TaskKinds, RefusesWhatDoesNotFit) {
+  EXPECT_THROW(model().set_trust("load", model().trust("tags")), Error);
+  EXPECT_THROW(model().set_trust("tags", model().trust("load")), Error);
+  PredictOptions options;
+  options.explain = true;
+  EXPECT_THROW(model().predict(splits().test.front().streams, options), Error);
+  const Json values = model().network().task_config("load");
+  const Json labels = model().network().task_config("tags");
+  std::vector<Sample> one(1);
+  one[0].id = "item 7";
+  EXPECT_TRUE(targets_of(one, "load", values).isnan().all().item<bool>());
+  EXPECT_FALSE(is_known(targets_of(one, "tags", labels)).any().item<bool>());
+  one[0].labels["tags"] = Json::parse(R"(["hot", "dry"])");
+  try {
+    targets_of(one, "tags", labels);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("item 7"));
+  }
+  one[0].labels["load"] = Json("heavy");
+  EXPECT_THROW(targets_of(one, "load", values), Error);
+  one[0].labels["load"] = Json::parse("[1, 2]");
+  EXPECT_THROW(targets_of(one, "load", values), Error);
+}
+
+TEST(TaskKinds, ATaskLearnsItsScaleAndLabelsFromTraining) {
+  const Json values = model().network().task_config("load");
+  EXPECT_EQ(values.at("outputs").as_int(), 1);
+  EXPECT_NEAR(values.at("location").as_doubles()[0], 1000, 50);
+  EXPECT_NEAR(values.at("scale").as_doubles()[0], 250, 40);
+  EXPECT_EQ(model().network().task_config("tags").at("labels").as_strings(), kTags);
+}
+
+}  // namespace
+}  // namespace plait::api
