@@ -3,6 +3,7 @@
 #include "plait/api/auto_model.h"
 #include "plait/api/multimodal_model.h"
 #include "plait/api/recipe.h"
+#include "plait/api/size_encoders.h"
 #include "plait/core/error.h"
 #include "plait/runtime/feature_cache.h"
 #include "python/bindings/common.h"
@@ -29,7 +30,14 @@ api::ModelOptions model_options(const py::dict& given) {
 
 api::PredictOptions predict_options(const py::dict& given) {
   api::PredictOptions out;
-  Json json = to_json(given);
+  py::dict plain;
+  for (auto [key, value] : given) {
+    if (py::str(key).cast<std::string>() != "gallery")
+      plain[key] = value;
+    else if (!value.is_none())
+      out.gallery = value.cast<at::Tensor>().detach().to(at::kCPU, at::kFloat);
+  }
+  Json json = to_json(plain);
   out.task = json.get("task", out.task);
   out.coverage = json.get("coverage", out.coverage);
   out.class_conditional = json.get("class_conditional", out.class_conditional);
@@ -157,15 +165,27 @@ void bind_api(py::module_& m) {
       .def_static(
           "build",
           [](const py::dict& recipe, const std::vector<std::string>& classes,
-             const std::string& dir) {
+             const std::string& dir, const py::list& train, const py::list& validation) {
             data::DatasetSplits splits;
             splits.classes = classes;
             auto parsed = read_config<api::Recipe>(to_json(recipe), "recipe");
             parsed.dir = dir;
+            if (!train.empty()) {
+              // The kinds of the streams are those of the model as it is before it is sized.
+              api::Recipe plain = parsed;
+              plain.compute = Json::object({});
+              auto model = api::build_model(plain, splits);
+              splits.train = to_samples(*model, train);
+              splits.validation = to_samples(*model, validation);
+            }
             py::gil_scoped_release release;
-            return api::build_model(parsed, splits);
+            auto model = api::build_model(parsed, splits);
+            api::note_realised_split(*model,
+                                     splits.validation.empty() ? splits.train : splits.validation);
+            return model;
           },
-          py::arg("recipe"), py::arg("classes"), py::arg("dir") = "")
+          py::arg("recipe"), py::arg("classes"), py::arg("dir") = "", py::arg("train") = py::list(),
+          py::arg("validation") = py::list())
       .def("predict",
            [](MultimodalModel& self, const py::dict& streams, const py::dict& options) {
              Sample sample = to_sample(self, streams);

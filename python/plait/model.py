@@ -3,6 +3,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union, overload
 
+import torch
 from torch import Tensor
 
 from . import _C
@@ -18,6 +19,7 @@ class Prediction(dict):
     Always: modality_weights, quality, missing, confidence, prediction_set, abstain, latency_ms, model_version.
     Values (regression): value, value_std, value_low and value_high (hold the true value as often as coverage says).
     Labels (multi-label tasks): labels (those that are likely), scores by label.
+    Search (retrieval tasks with a gallery): ranking (rows of the gallery, best first), ranking_scores.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -93,12 +95,23 @@ class MultimodalModel:
 
     @classmethod
     def from_config(cls, model: Mapping[str, Any], classes: Sequence[str] = (), seed: int = 0,
-                    directory: Union[str, os.PathLike, None] = None) -> "MultimodalModel":
+                    directory: Union[str, os.PathLike, None] = None, compute: Optional[Mapping[str, Any]] = None,
+                    train_dataset: Optional[Iterable[Mapping[str, Any]]] = None,
+                    eval_dataset: Optional[Iterable[Mapping[str, Any]]] = None,
+                    task: str = "category") -> "MultimodalModel":
         """An untrained model from its config: streams, fusion, tasks; {"encoder": {"pretrained": "minilm"}} loads a
         published encoder (a name, or a folder of yours). `classes` are the labels of classification tasks that name none;
-        `directory` holds the tokenizer.json of text encoders that are trained from nothing."""
-        recipe = {"dataset": "", "model": dict(model), "seed": seed}
-        return cls(_handle=_C.MultimodalModel.build(recipe, list(classes), os.fspath(directory or "")))
+        `directory` holds the tokenizer.json of text encoders that are trained from nothing.
+
+        compute={"share": {"image": 0.85, "speech": 0.15}} sizes the encoders so that each stream costs that share of the
+        multiply-adds, counted on items of train_dataset; {"share": "importance"} follows the errors in `task` that each
+        stream removes on eval_dataset, read from a first, shorter training; "multiply_adds" bounds the total. The plan is
+        config["compute"]."""
+        recipe = {"dataset": "", "model": dict(model), "seed": seed, "task": task, "compute": dict(compute or {})}
+        if compute and train_dataset is None:
+            raise ValueError("compute: expected train_dataset, the multiply-adds are counted on its items")
+        items = [list(part) if compute and part is not None else [] for part in (train_dataset, eval_dataset)]
+        return cls(_handle=_C.MultimodalModel.build(recipe, list(classes), os.fspath(directory or ""), *items))
 
     def save_pretrained(self, directory: Union[str, os.PathLike], half: bool = False) -> None:
         """config.json, model.safetensors, streams/, calibration.json and the model card; half stores float16."""
@@ -108,25 +121,27 @@ class MultimodalModel:
     def predict(self, inputs: Sequence[Mapping[str, Any]], *, task: Optional[str] = None, coverage: float = 0.9,
                 labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
                 explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
-                max_latency_ms: Optional[float] = None) -> list[Prediction]: ...
+                max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None) -> list[Prediction]: ...
 
     @overload
     def predict(self, inputs: Optional[Mapping[str, Any]] = None, *, task: Optional[str] = None, coverage: float = 0.9,
                 labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
                 explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
-                max_latency_ms: Optional[float] = None, **streams: Any) -> Prediction: ...
+                max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None, **streams: Any) -> Prediction: ...
 
     def predict(self, inputs: Union[Mapping[str, Any], Sequence[Mapping[str, Any]], None] = None, *, task: Optional[str] = None,
                 coverage: float = 0.9, labels: Optional[Sequence[str]] = None, class_conditional: bool = False,
                 risk: float = 0.1, explain: bool = False, early_exit: bool = False,
                 max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None,
-                **streams: Any) -> Union[Prediction, list[Prediction]]:
+                gallery: Optional[Tensor] = None, **streams: Any) -> Union[Prediction, list[Prediction]]:
         """Answers from any non-empty subset of the streams: predict(text=..., image=...) or predict({stream: value}).
 
         A value is text, a path, encoded bytes, an array, a tensor, a PIL picture or, for sound, (samples, rate): pictures
         [H, W, 3] uint8 or [3, H, W] float in [0, 1], sound [N], series [T, C], a table row as a dict. None: the stream is
         missing.
         labels: choose among these texts instead of the trained classes (needs a retrieval task and a text stream).
+        gallery: search these embeddings [K, E] (of items that have the retrieval task's gallery stream) and give `ranking`
+        and `ranking_scores`.
         coverage: of the prediction set, between 0 and 1; class_conditional: for every class by itself. risk: share of
         wrong answers (at least 0.01) from which on `abstain` is set. explain: fills what Prediction.explain() gives.
         early_exit: encode stream after stream, the most useful per multiply-add first, and stop once the answer is sure;
@@ -135,6 +150,7 @@ class MultimodalModel:
         """
         options = _options(task, coverage, labels, class_conditional, risk, explain, early_exit, max_multiply_adds,
                            max_latency_ms)
+        options["gallery"] = None if gallery is None else torch.as_tensor(gallery, dtype=torch.float32)
         if inputs is not None and not isinstance(inputs, Mapping):
             if not isinstance(inputs, (list, tuple)) or not all(isinstance(item, Mapping) for item in inputs):
                 raise ValueError("expected streams by name, a dict or a list of dicts, e.g. predict(text=...)")

@@ -474,3 +474,31 @@ def test_config_errors_name_the_path(every_stream):
         change(config)
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             plait.MultimodalModel.from_config(config, classes=DIGITS)
+
+
+def test_compute_follows_the_shares_asked_for(text_encoder, digits):
+    config = digits_config(text_encoder)
+    config["streams"]["image"]["encoder"] = {"type": "picture_net", "channels": [8, 16, 32], "stem_channels": 8}
+    plain = plait.MultimodalModel.from_config(config, classes=DIGITS)
+    assert "compute" not in plain.config
+    model = plait.MultimodalModel.from_config(config, classes=DIGITS, compute={"share": {"image": 85, "text": 15}},
+                                              train_dataset=digits[0], eval_dataset=digits[1])
+    plan = model.config["compute"]
+    assert plan["realised"]["image"] == pytest.approx(0.85, abs=0.02)
+    assert sum(plan["realised"].values()) == pytest.approx(1)
+    assert model.config["streams"]["text"]["encoder"] == plain.config["streams"]["text"]["encoder"]
+    with pytest.raises(ValueError, match="reachable alone"):
+        plait.MultimodalModel.from_config(config, classes=DIGITS, train_dataset=digits[0],
+                                          compute={"share": {"image": 0.85, "text": 0.15}, "multiply_adds": 1000})
+    with pytest.raises(ValueError, match="train_dataset"):
+        plait.MultimodalModel.from_config(config, classes=DIGITS, compute={"share": "importance"})
+
+
+def test_streams_are_shown_in_the_ratio_asked_for(text_encoder, digits):
+    model = plait.MultimodalModel.from_config(digits_config(text_encoder), classes=DIGITS)
+    args = plait.TrainingArguments(num_train_epochs=2, damaged_copies=0, modality_ratio={"text": 0.5})
+    result = plait.Trainer(model, args=args, train_dataset=digits[0], eval_dataset=digits[1]).train()
+    assert result["shown"]["image"] == 1 and result["shown"]["text"] == pytest.approx(0.5, abs=0.05)
+    args = plait.TrainingArguments(modality_ratio={"smell": 1})
+    with pytest.raises(ValueError, match="smell"):
+        plait.Trainer(model, args=args, train_dataset=digits[0], eval_dataset=digits[1]).train()
