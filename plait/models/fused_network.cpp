@@ -112,7 +112,8 @@ void FusedNetwork::build_task(const std::string& name, const Json& config,
   task.retrieval = config.get("type", "") == "retrieval";
   task.weight = config.get("weight", 1.0);
   Json head = config;
-  for (const char* key : {"weight", "labels", "description", "templates"}) head.erase(key);
+  for (const char* key : {"weight", "labels", "description", "templates", "gallery"})
+    head.erase(key);
   if ((task.classification || config.get("type", "") == "multi_label") && config.contains("labels"))
     head["classes"] = static_cast<int64_t>(config.at("labels").size());
   head["width"] = width_;

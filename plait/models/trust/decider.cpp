@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <array>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -52,6 +53,12 @@ StaticFusions::StaticFusions(at::Tensor log_prior, std::vector<int64_t> ranking,
   require(!ranking_.empty(), "trust", "expected a ranking of the streams");
 }
 
+at::Tensor StaticFusions::prior_of(const Evidence& e) const {
+  const int64_t count = e.log_probabilities.size(2);
+  if (log_prior_.size(0) == count) return log_prior_;
+  return at::full({count}, -std::log(static_cast<double>(count)));
+}
+
 /// [B, M] bool: the one stream that best_single asks.
 at::Tensor StaticFusions::chosen(const Evidence& e) const {
   require(e.present.size(1) == static_cast<int64_t>(ranking_.size()), "trust",
@@ -66,7 +73,7 @@ at::Tensor StaticFusions::chosen(const Evidence& e) const {
 }
 
 at::Tensor StaticFusions::support(Decider decider, const Evidence& e) const {
-  at::Tensor each = e.log_probabilities - log_prior_;
+  at::Tensor each = e.log_probabilities - prior_of(e);
   at::Tensor here = e.present;
   switch (decider) {
     case Decider::kBestSingle: here = chosen(e); break;
@@ -79,7 +86,7 @@ at::Tensor StaticFusions::support(Decider decider, const Evidence& e) const {
         at::Tensor others = e.present.clone();
         others.select(1, m).fill_(false);
         at::Tensor without = at::where(others.any(1, /*keepdim=*/true), mean_of(e, others),
-                                       log_prior_.exp().unsqueeze(0));
+                                       prior_of(e).exp().unsqueeze(0));
         ratios.push_back(all - without.log());
       }
       each = at::stack(ratios, 1);
@@ -94,7 +101,7 @@ at::Tensor StaticFusions::support(Decider decider, const Evidence& e) const {
 
 at::Tensor StaticFusions::decide(Decider decider, const Evidence& e) const {
   if (decider == Decider::kMean) return mean_of(e, e.present).log();
-  return log_normalise(support(decider, e).sum(1) + log_prior_, questions_);
+  return log_normalise(support(decider, e).sum(1) + prior_of(e), questions_);
 }
 
 }  // namespace plait::models

@@ -42,6 +42,8 @@ class StaticFusions {
 
  private:
   at::Tensor chosen(const Evidence& evidence) const;
+  /// [K]; all alike where there are other candidates than in the fit.
+  at::Tensor prior_of(const Evidence& evidence) const;
 
   at::Tensor log_prior_;
   std::vector<int64_t> ranking_;

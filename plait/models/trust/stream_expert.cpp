@@ -11,20 +11,26 @@ namespace {
 constexpr int64_t kCoarse = 5;  ///< Ranges of a value by which a density is conditioned
 
 int64_t density_classes(const StreamExpert::Shape& shape) {
-  if (shape.questions > 1) return 1;
+  if (shape.questions > 1 || shape.candidates) return 1;
   return shape.grid ? kCoarse : shape.classes;
 }
 
 }  // namespace
 
 StreamExpert::StreamExpert(const Shape& shape)
-    : questions_(shape.questions), classes_(shape.classes), told_(shape.told), grid_(shape.grid) {
+    : questions_(shape.questions),
+      classes_(shape.classes),
+      told_(shape.told),
+      grid_(shape.grid),
+      candidates_(shape.candidates) {
   const int64_t numbers = grid_ ? 2 * questions_ : questions_ * classes_;
   scale_ = add<FeatureScale>("scale", shape.width);
   temperature_ = add_buffer("temperature", at::ones({}));
   dropout_ = add<Dropout>("dropout", shape.dropout);
-  if (shape.hidden > 0) hidden_ = add<Linear>("hidden", shape.width, shape.hidden);
-  output_ = add<Linear>("output", shape.hidden > 0 ? shape.hidden : shape.width, numbers);
+  if (!candidates_) {
+    if (shape.hidden > 0) hidden_ = add<Linear>("hidden", shape.width, shape.hidden);
+    output_ = add<Linear>("output", shape.hidden > 0 ? shape.hidden : shape.width, numbers);
+  }
   density_ = add<ClassDensity>("density", shape.width, shape.components, density_classes(shape));
   if (shape.landmarks == 0) return;
   share_ = add_buffer("share", at::full({}, 0.5));
@@ -34,7 +40,7 @@ StreamExpert::StreamExpert(const Shape& shape)
     radial_ = add<RadialRegression>("radial", shape.width, questions_ + told_, shape.landmarks);
     return;
   }
-  const int64_t outputs = questions_ * classes_;
+  const int64_t outputs = candidates_ ? 0 : questions_ * classes_;
   radial_temperature_ = add_buffer("radial_temperature", at::ones({}));
   frequency_ = add_buffer("frequency", at::full({outputs}, 1.0 / static_cast<double>(classes_)));
   radial_ = add<RadialRegression>("radial", shape.width, outputs + told_, shape.landmarks);
@@ -45,6 +51,7 @@ void StreamExpert::fit_scale(const at::Tensor& x) { scale_->fit(x); }
 at::Tensor StreamExpert::standardise(const at::Tensor& x) const { return (*scale_)(x); }
 
 at::Tensor StreamExpert::network(const at::Tensor& x) const {
+  if (candidates_) return at::empty({x.size(0), 0});
   at::Tensor h = (*dropout_)(scale_->bounded(x));
   if (hidden_) h = (*dropout_)(at::gelu((*hidden_)(h)));
   h = (*output_)(h);
@@ -64,12 +71,13 @@ at::Tensor StreamExpert::radial_densities(const at::Tensor& mean,
 
 at::Tensor StreamExpert::aims_of(const at::Tensor& target) const {
   if (grid_) return grid_->middles_of(target);
+  if (candidates_) return target;
   at::Tensor member = at::one_hot(target, classes_);
   return target.dim() == 1 ? member : member.flatten(1);
 }
 
 at::Tensor StreamExpert::density_target(const at::Tensor& target) const {
-  if (target.dim() == 2) return at::zeros({target.size(0)}, at::kLong);
+  if (target.dim() == 2 || candidates_) return at::zeros({target.size(0)}, at::kLong);
   return grid_ ? at::floor_divide(target * kCoarse, classes_) : target;
 }
 
@@ -98,7 +106,9 @@ at::Tensor StreamExpert::fit_radial(
     const RadialRegression::Shape& shape, uint64_t seed,
     const std::function<double(const at::Tensor& logits)>& temperature) {
   at::NoGradGuard no_grad;
-  at::Tensor aims = aims_of(target).to(at::kFloat), bounded = scale_->bounded(x);
+  at::Tensor bounded = scale_->bounded(x);
+  if (candidates_) return radial_->fit(bounded, told.to(at::kFloat), shape, seed);
+  at::Tensor aims = aims_of(target).to(at::kFloat);
   const int64_t own = aims.size(1);
   if (!grid_) {
     // One item more of every class: a class that is absent here must stay possible.

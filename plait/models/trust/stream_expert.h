@@ -36,6 +36,7 @@ class StreamExpert : public Module {
     int64_t told = 0;        ///< Coordinates of all streams
     int64_t questions = 1;   ///< Of `classes` options each
     std::shared_ptr<const ValueGrid> grid = nullptr;  ///< Of values: its bins are the classes
+    bool candidates = false;  ///< No classifier: scores of candidates come from elsewhere
   };
   explicit StreamExpert(const Shape& shape);
 
@@ -58,7 +59,8 @@ class StreamExpert : public Module {
   at::Tensor fit_radial(const at::Tensor& x, const at::Tensor& target, const at::Tensor& told,
                         const RadialRegression::Shape& shape, uint64_t seed,
                         const std::function<double(const at::Tensor& logits)>& temperature);
-  /// The kernel and ridge whose left-one-out scores [N, K] `loss` likes best.
+  /// The kernel and ridge whose left-one-out scores [N, K] `loss` likes best; without a classifier
+  /// those of any targets [N, T].
   RadialRegression::Shape choose_radial(
       const at::Tensor& x, const at::Tensor& target,
       const std::function<double(const at::Tensor& scores)>& loss) const;
@@ -83,6 +85,7 @@ class StreamExpert : public Module {
 
   int64_t questions_, classes_, told_;
   std::shared_ptr<const ValueGrid> grid_;
+  bool candidates_;
   at::Tensor temperature_, share_, radial_temperature_, frequency_;
   at::Tensor radial_variance_, nearness_;  ///< Of values
   std::shared_ptr<FeatureScale> scale_;

@@ -47,6 +47,7 @@ void TrustFusion::Config::visit(ConfigVisitor& v) {
   v.field("classes", classes, "Number of classes", {.min = 2, .max = 1e6});
   v.field("questions", questions, "Labels of two classes each, or values", {.min = 1, .max = 1e5});
   v.field("values", values, "The classes are bins of values");
+  v.field("candidates", candidates, "The classes are candidates, others for every item");
   v.field("hidden", hidden, "Hidden width of the experts; 0: linear", {.min = 0, .max = 65536});
   v.field("dropout", dropout, "Dropout of the experts", {.min = 0, .max = 0.95});
   v.field("landmarks", landmarks, "Landmarks of the experts' radial basis functions; 0: none",
@@ -72,6 +73,8 @@ void TrustFusion::Config::validate() const {
           "expected one width per stream");
   require(static_cast<int64_t>(streams.size()) <= kMaxStreams, "trust",
           "expected at most 12 streams");
+  require(!candidates || (questions == 1 && !values), "trust",
+          "expected candidates of one question");
   require(questions * classes <= 1000000 && (!values || classes >= 4), "trust",
           "expected at most 1000000 classes of all questions, and 4 bins of a value or more");
 }
@@ -94,7 +97,8 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
         .landmarks = config_.landmarks,
         .told = std::accumulate(coordinates.begin(), coordinates.end(), int64_t{0}),
         .questions = config_.questions,
-        .grid = grid_}));
+        .grid = grid_,
+        .candidates = config_.candidates}));
   }
   add_child("experts", experts);
   consistency_ = add<CrossConsistency>("consistency", coordinates);
@@ -180,6 +184,27 @@ Evidence TrustFusion::gather(const std::vector<at::Tensor>& pooled, const at::Te
   return weigh(look(pooled, present), quality, present);
 }
 
+Evidence TrustFusion::gather_candidates(const std::vector<at::Tensor>& pooled,
+                                        const at::Tensor& scores, const at::Tensor& quality,
+                                        const at::Tensor& present) const {
+  require(config_.candidates && pooled.size() == experts_.size() && present.dim() == 2 &&
+              present.size(1) == static_cast<int64_t>(experts_.size()) &&
+              quality.sizes() == present.sizes() && scores.dim() == 3 &&
+              scores.size(0) == present.size(0) && scores.size(1) == present.size(1) &&
+              scores.size(2) >= 2 && scores.isfinite().all().item<bool>(),
+          "trust", "expected finite scores [B, M, K] of at least two candidates by every stream");
+  require(present.any(1).all().item<bool>(), "trust", "expected at least one stream per item");
+  Raw raw = look(pooled, present);
+  raw.logits = scores.to(at::kFloat);
+  return weigh(raw, quality, present);
+}
+
+at::Tensor TrustFusion::prior_of(const Evidence& e) const {
+  if (!config_.candidates) return log_prior_;
+  const int64_t count = e.log_probabilities.size(2);
+  return at::full({count}, -std::log(static_cast<double>(count)));
+}
+
 at::Tensor TrustFusion::features_of(const std::vector<at::Tensor>& pooled,
                                     const at::Tensor& present, size_t m) const {
   return pooled[m].defined() ? where_present(pooled[m], present, m)
@@ -226,13 +251,14 @@ Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
 /// Nats that each stream adds to each class, before the scale: [B, M, K].
 at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) const {
   at::Tensor eps = breakage.unsqueeze(-1);
-  at::Tensor mixed = (1 - eps) * (e.log_probabilities - log_prior_).exp() + eps;
+  at::Tensor mixed = (1 - eps) * (e.log_probabilities - prior_of(e)).exp() + eps;
   at::Tensor here = e.present.unsqueeze(-1);
   return at::where(here, mixed.log(), at::zeros_like(mixed));
 }
 
 TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& suspicion) const {
-  const double classes = std::log(static_cast<double>(config_.classes));
+  const double classes = std::log(
+      static_cast<double>(config_.candidates ? e.log_probabilities.size(2) : config_.classes));
   const int64_t questions = config_.questions;
   auto sum = [&](const at::Tensor& x) { return each_question(x, questions).sum(-1); };
   auto most = [&](const at::Tensor& x) {
@@ -240,13 +266,13 @@ TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& susp
   };
   at::Tensor p = e.log_probabilities.exp();
   at::Tensor entropy = over_questions(-sum(p * e.log_probabilities) / classes, questions);
-  at::Tensor consensus = leave_one_out(pool(e, suspicion), log_prior_, questions);
+  at::Tensor consensus = leave_one_out(pool(e, suspicion), prior_of(e), questions);
   at::Tensor agreed = sum(p * consensus), kappa;
   if (config_.values) {
     // Densities differ in width: only where they lie counts, from 1 (in one place) to 0.
     kappa = agreed = agreed / (sum(p.square()) * sum(consensus.square())).sqrt();
   } else {
-    at::Tensor by_chance = sum(p * log_prior_.exp());
+    at::Tensor by_chance = sum(p * prior_of(e).exp());
     kappa = (agreed - by_chance) / (1 - by_chance).clamp_min(1e-3);
   }
   at::Tensor agreement = over_questions(agreed.clamp_min(1e-6).log() / classes, questions);
@@ -291,8 +317,8 @@ TrustOutput TrustFusion::fuse_with(const Evidence& e, const at::Tensor& breakage
   out.breakage = breakage;
   at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
   out.support = a * pool(e, breakage);
-  out.log_probabilities = normalise(out.support.sum(1) + log_prior_);
-  out.weights = share_of_evidence(out.support, log_prior_, e.present, config_.questions);
+  out.log_probabilities = normalise(out.support.sum(1) + prior_of(e));
+  out.weights = share_of_evidence(out.support, prior_of(e), e.present, config_.questions);
   return out;
 }
 

@@ -56,6 +56,7 @@ class TrustFusion : public Module {
     int64_t classes = 0;          ///< Of each question
     int64_t questions = 1;        ///< Labels, or values
     bool values = false;          ///< The classes are bins of values
+    bool candidates = false;      ///< The classes are candidates, others for every item
     int64_t hidden = 64;          ///< Of the experts; 0 = linear
     double dropout = 0.2;
     int64_t landmarks = 1024;  ///< Of the experts' radial basis functions; 0: networks alone
@@ -110,6 +111,12 @@ class TrustFusion : public Module {
   /// [B, M]. @throws Error kInvalidArgument for shapes, or an item without any stream.
   Evidence gather(const std::vector<at::Tensor>& pooled, const at::Tensor& quality,
                   const at::Tensor& present) const;
+  /// For candidates, any number K of them, which are other ones for every item: each stream's
+  /// scores [B, M, K] (say, of similarity) are given, and calibrated here.
+  Evidence gather_candidates(const std::vector<at::Tensor>& pooled, const at::Tensor& scores,
+                             const at::Tensor& quality, const at::Tensor& present) const;
+  /// log π [K] of these items: of candidates all alike.
+  at::Tensor prior_of(const Evidence& evidence) const;
   /// Differentiable in the gates and in Evidence.
   TrustOutput fuse(const Evidence& evidence) const;
   /// As `fuse` with breakage [B, M] given (an ablation, or an oracle).

@@ -150,7 +150,7 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
     out.support = at::where(rows.unsqueeze(-1), support, out.support);
   }
   out.weights =
-      share_of_evidence(out.support, fusion_->log_prior(), e.present, fusion_->config().questions);
+      share_of_evidence(out.support, fusion_->prior_of(e), e.present, fusion_->config().questions);
   at::Tensor suspicion = mean_breakage(trust.breakage, e.present);
   at::Tensor temperature =
       at::tensor(temperatures, at::kFloat) * (at::tensor(slopes, at::kFloat) * suspicion).exp();

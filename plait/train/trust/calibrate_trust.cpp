@@ -216,7 +216,9 @@ void fit_groups(TrustModel& model, const TrustItems& items) {
     if (edges.empty() || edge > edges.back()) edges.push_back(edge);
   }
   model.set_suspicion_bins(edges);
-  if (model.fusion().options() > model.fusion().config().classes || model.fusion().grid()) return;
+  if (model.fusion().options() > model.fusion().config().classes || model.fusion().grid() ||
+      model.fusion().config().candidates)
+    return;
   TrustModel::Verdict verdict = model.decide(items.evidence, items.joint, trust);
   model.set_sets(
       models::ConformalSets::fit(verdict.log_probabilities, items.target, verdict.group));
@@ -479,6 +481,8 @@ void calibrate_trust(TrustModel& model, const TrustItems& items,
   fit_choices(model, items, options);
   const TrustItems known = select(items, answerable(model, items));
   fit_groups(model, known);
+  // How sure an answer is and what may be skipped follows from how many candidates there are.
+  if (model.fusion().config().candidates) return;
   fit_abstention(model, known, options);
   fit_route(model, known, options);
 }

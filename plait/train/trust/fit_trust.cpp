@@ -40,6 +40,7 @@ TrustFusion::Config make_config(const TrustData& data, const std::vector<std::st
   config.classes = classes;
   config.questions = data.target.dim() == 1 ? 1 : data.target.size(1);
   config.values = options.grid != nullptr;
+  config.candidates = static_cast<bool>(options.candidate_scores);
   config.hidden = options.hidden;
   config.dropout = options.dropout;
   config.landmarks = std::min(options.landmarks, data.size());
@@ -69,9 +70,10 @@ struct Pooled {
       item;  ///< logits not tempered
 };
 
-void append(Pooled& out, const TrustFusion& trust, const BankItems& items, const at::Tensor& target,
-            const at::Tensor& item) {
+void append(Pooled& out, const TrustFusion& trust, const TrustOptions& options,
+            const BankItems& items, const at::Tensor& target, const at::Tensor& item) {
   TrustFusion::Raw raw = trust.look(items.features, items.present);
+  if (options.candidate_scores) raw.logits = options.candidate_scores(items.features, item);
   out.logits.push_back(raw.logits);
   out.distance.push_back(raw.distance);
   out.consistency.push_back(raw.consistency);
@@ -323,11 +325,11 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
       std::max(options.bank_passes, (options.min_bank + train.size() - 1) / train.size());
   for (int64_t f = 0; f < options.folds; ++f) {
     const auto& [without, held_out, rows] = folds[static_cast<size_t>(f)];
-    append(clean, *without, clean_bank(held_out), held_out.target, rows);
+    append(clean, *without, options, clean_bank(held_out), held_out.target, rows);
     for (const BankItems& items : one_copy_each(held_out))
-      append(copies, *without, items, held_out.target, rows);
+      append(copies, *without, options, items, held_out.target, rows);
     for (int64_t pass = 0; pass < passes; ++pass) {
-      append(bank, *without,
+      append(bank, *without, options,
              draw_bank(held_out, spread.mean, spread.deviation,
                        mix_seed(options.seed, 100 + pass, f), bank_options_for(train)),
              held_out.target, rows);
@@ -338,7 +340,7 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   at::Tensor count =
       at::bincount(models::places_of(train.target, classes).flatten(), {}, trust->options())
           .to(at::kFloat);
-  trust->set_prior(count + 1);
+  if (!options.candidate_scores) trust->set_prior(count + 1);
   trust->initialize_gates(mix_seed(options.seed, 13));
   TrustFit out;
   out.trust = trust;

@@ -25,10 +25,12 @@ constexpr int64_t kShapeItems = 600;  ///< That kernels and ridges are chosen on
 
 /// Trains one expert on the items that have the stream.
 void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
-                  const at::Tensor& target, const TrustOptions& options, uint64_t seed) {
+                  const at::Tensor& target, const TrustOptions& options, uint64_t seed,
+                  bool learns) {
   at::AutoGradMode grad(true);
   expert.fit_scale(variants[0]);
   expert.initialize(seed);
+  if (!learns) return expert.requires_grad_(false);
   expert.train(true);
   auto generator = at::detail::createCPUGenerator(mix_seed(seed, 1));
   expert.set_generator(generator);
@@ -74,6 +76,18 @@ RadialRegression::Shape choose_shape(const StreamExpert& expert, const at::Tenso
   });
 }
 
+/// The same for an expert that has no classes: what tells most of the other streams.
+RadialRegression::Shape choose_shape_for(const StreamExpert& expert, const at::Tensor& x,
+                                         const at::Tensor& aims, uint64_t seed) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  at::Tensor some =
+      at::randperm(x.size(0), generator).narrow(0, 0, std::min<int64_t>(x.size(0), kShapeItems));
+  at::Tensor told = aims.index_select(0, some);
+  return expert.choose_radial(x.index_select(0, some), told, [&](const at::Tensor& left) {
+    return (left - told).square().mean().item<double>();
+  });
+}
+
 /// Fits the radial parts to the classes and to the coordinates of all streams, and the consistency
 /// to what they tell of items left out. Shapes that `shapes` does not hold yet are chosen.
 void fit_radial(TrustFusion& trust, const TrustData& data,
@@ -97,7 +111,11 @@ void fit_radial(TrustFusion& trust, const TrustData& data,
       variants.push_back(x.to(at::kFloat).index_select(0, rows));
     at::Tensor x = variants[0], labels = data.target.index_select(0, rows);
     at::Tensor aim = all.index_select(0, rows);
-    if (shapes.size() <= m) shapes.push_back(choose_shape(expert, x, labels, mix_seed(seed, m, 3)));
+    if (shapes.size() <= m) {
+      shapes.push_back(trust.config().candidates
+                           ? choose_shape_for(expert, x, aim, mix_seed(seed, m, 3))
+                           : choose_shape(expert, x, labels, mix_seed(seed, m, 3)));
+    }
     if (variants.size() > 1) {
       auto generator = at::detail::createCPUGenerator(mix_seed(seed, m, 4));
       x = at::cat({x, draw_copies(variants, generator)});
@@ -153,7 +171,7 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
       variants.push_back(x.to(at::kFloat).index_select(0, rows));
     at::Tensor target = data.target.index_select(0, rows);
     StreamExpert& expert = trust->expert(m);
-    train_expert(expert, variants, target, options, mix_seed(seed, m));
+    train_expert(expert, variants, target, options, mix_seed(seed, m), !config.candidates);
     expert.density().fit(expert.standardise(variants[0]), expert.density_target(target));
   }
   if (config.landmarks > 0) fit_radial(*trust, data, shapes, seed);
@@ -162,7 +180,7 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
 
 void choose_shares(TrustFusion& trust, const std::vector<Fold>& folds) {
   for (size_t m = 0; m < trust.config().streams.size(); ++m) {
-    if (!trust.expert(m).has_radial()) continue;
+    if (!trust.expert(m).has_radial() || trust.config().candidates) continue;
     std::vector<at::Tensor> network, radial, target;
     for (const Fold& fold : folds) {
       at::Tensor rows = rows_with(fold.held_out, m);
