@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,9 +11,11 @@
 #include <thread>
 
 #include "../tolerance.h"
+#include "../train/gaussian_views.h"
 #include "plait/core/error.h"
 #include "plait/models/trust/evidence.h"
 #include "plait/runtime/multiply_adds.h"
+#include "plait/train/trust/fit_trust.h"
 
 namespace plait::runtime {
 namespace {
@@ -263,6 +266,58 @@ TEST(TrustEngine, IsTheSameAfterSavingAndLoading) {
                       b = after.decide(items.pooled, items.quality, items.present, items.joint);
   EXPECT_TRUE(at::equal(a.log_probabilities, b.log_probabilities));
   EXPECT_TRUE(at::equal(before.prediction_sets(a, 0.9), after.prediction_sets(b, 0.9)));
+}
+
+// The regression of a fit has weights of a thousand and more that all but cancel out, so that 1e-7
+// of a kernel's value is 1e-4 of a logarithm: engine and tensors are as far from exact sums.
+TEST(TrustEngine, IsAsExactAsTheTensorsOnAFit) {
+  train::TrustOptions options;
+  options.expert_epochs = 10;
+  options.gate_epochs = 2;
+  options.min_bank = 2000;
+  auto fusion =
+      train::fit_trust(train::gaussian_classes(240, 1), {"a", "b", "c"}, train::kClasses, options)
+          .trust;
+  auto model = std::make_shared<TrustModel>(fusion);
+  const TrustEngine engine(model);
+  const train::TrustData data = train::gaussian_classes(200, 2);
+  at::NoGradGuard no_grad;
+  const TensorMap weights = fusion->state_dict();
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    auto exact = [&](const std::string& name) {
+      return weights.at("experts." + std::to_string(m) + "." + name).to(at::kDouble);
+    };
+    const at::Tensor x = data.features[m][0];
+    at::Tensor z = ((x - exact("scale.mean")) / exact("scale.deviation")).clamp(-100, 100);
+    at::Tensor apart = (z.unsqueeze(1) - exact("radial.landmarks")).square().sum(-1);
+    at::Tensor scores = at::matmul((-exact("radial.gamma") * apart).exp(), exact("radial.weight")) +
+                        exact("radial.mean");
+    at::Tensor frequency = exact("frequency");
+    at::Tensor radial = frequency.log() + (scores.narrow(1, 0, train::kClasses) - frequency) /
+                                              exact("radial_temperature");
+    const auto says = fusion->expert(m).says(x);
+    auto tempered = [&](const at::Tensor& logits) {
+      return at::log_softmax(logits / fusion->expert(m).temperature(), -1);
+    };
+    at::Tensor expected = tempered(at::lerp(radial, says.network.to(at::kDouble), exact("share")));
+    at::Tensor tensors = tempered(fusion->expert(m).mix(says));
+    at::Tensor loops = at::empty_like(tensors);
+    for (int64_t i = 0; i < x.size(0); ++i) {
+      const TrustEngine::Look look = engine.look(m, x[i]);
+      for (int64_t k = 0; k < train::kClasses; ++k)
+        loops[i][k] = look.record[static_cast<size_t>(k)];
+    }
+    const double of_tensors = (tensors - expected).abs().max().item<double>(),
+                 of_loops = (loops - expected).abs().max().item<double>();
+    EXPECT_LE(of_loops, 1e-5 + 3 * of_tensors);
+    EXPECT_LE(of_loops, 2e-3);
+  }
+  at::Tensor quality = at::ones({200, train::kViews});
+  TrustModel::Verdict a = engine.decide(data.clean(), quality, data.present),
+                      b = model->decide(fusion->gather(data.clean(), quality, data.present));
+  EXPECT_LE((a.log_probabilities.exp() - b.log_probabilities.exp()).abs().max().item<double>(),
+            3e-4);
+  EXPECT_LE((a.breakage - b.breakage).abs().max().item<double>(), 3e-4);
 }
 
 TEST(TrustEngine, RefusesWhatItCannotAnswer) {
