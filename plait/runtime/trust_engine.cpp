@@ -60,7 +60,7 @@ struct TrustEngine::Outputs {
 
 bool TrustEngine::covers(const TrustModel& model) {
   const TrustFusion::Config& config = model.fusion().config();
-  return config.questions == 1 && !config.values;
+  return config.questions == 1 && !config.values && !config.candidates;
 }
 
 TrustEngine::TrustEngine(std::shared_ptr<const TrustModel> model, const VectorLoops& loops)

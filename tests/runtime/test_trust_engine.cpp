@@ -351,6 +351,23 @@ TEST(TrustEngine, RefusesWhatItCannotAnswer) {
   EXPECT_NO_THROW(decide(without));
 }
 
+TEST(TrustEngine, CoversOneChoiceAmongClasses) {
+  TrustFusion::Config config = TrustFusion::Config::tiny();
+  auto made = [&] { return std::make_shared<TrustModel>(std::make_shared<TrustFusion>(config)); };
+  EXPECT_TRUE(TrustEngine::covers(*made()));
+  EXPECT_NO_THROW(TrustEngine{made()});
+  config.questions = 2;
+  EXPECT_FALSE(TrustEngine::covers(*made()));
+  EXPECT_THROW(TrustEngine{made()}, Error);
+  config.questions = 1;
+  config.candidates = true;
+  EXPECT_FALSE(TrustEngine::covers(*made()));
+  config.candidates = false;
+  config.values = true;
+  config.classes = 8;
+  EXPECT_FALSE(TrustEngine::covers(*made()));
+}
+
 TEST(TrustEngine, CountsItsMultiplyAdds) {
   auto model = random_model({}, 1);
   const TrustEngine engine(model);
