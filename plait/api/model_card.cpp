@@ -8,6 +8,8 @@
 namespace plait::api {
 namespace {
 
+const std::string kHeldOut = "Held-out items, seed ";
+
 /// A table of a task of values or labels: what was measured, by condition.
 std::string question_figures(const Recipe& recipe, const Json& figures) {
   const bool values = figures.contains("rmse");
@@ -27,9 +29,26 @@ std::string question_figures(const Recipe& recipe, const Json& figures) {
     }
     rows += "\n";
   }
-  return "Held-out items, seed " + std::to_string(recipe.seed) +
+  return kHeldOut + std::to_string(recipe.seed) +
          (values ? " (intervals for 90 %, their width in deviations of the values)" : "") +
          ":\n\n" + head + "\n" + line + "\n" + rows;
+}
+
+/// What was measured on held-out items, or nothing.
+std::string held_out_table(const Recipe& recipe, const Json& figures) {
+  std::ostringstream out;
+  if (figures.contains("accuracy") && figures.contains("ece")) {
+    out << kHeldOut << recipe.seed << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
+    for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
+      char line[160];
+      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(),
+                    100 * accuracy.as_double(), 100 * figures.at("ece").at(condition).as_double());
+      out << line;
+    }
+  }
+  if (figures.contains("rmse") || figures.contains("micro_f1"))
+    out << question_figures(recipe, figures);
+  return out.str();
 }
 
 }  // namespace
@@ -45,18 +64,7 @@ std::string make_card(const MultimodalModel& model, const Recipe& recipe,
   }
   out << "\n\nFusion: " << model.config().at("fusion").get("type", "") << ". Data: " << info.name
       << " (" << info.description << "). Licence of the data: " << info.licence << ".\n\n";
-  if (figures.contains("accuracy") && figures.contains("ece")) {
-    out << "Held-out items, seed " << recipe.seed
-        << ":\n\n| condition | accuracy | ECE |\n|---|---|---|\n";
-    for (const auto& [condition, accuracy] : figures.at("accuracy").members()) {
-      char line[160];
-      std::snprintf(line, sizeof line, "| %s | %.1f %% | %.1f %% |\n", condition.c_str(),
-                    100 * accuracy.as_double(), 100 * figures.at("ece").at(condition).as_double());
-      out << line;
-    }
-  }
-  if (figures.contains("rmse") || figures.contains("micro_f1"))
-    out << question_figures(recipe, figures);
+  out << held_out_table(recipe, figures);
   if (const Json* retrieval = figures.find("retrieval")) {
     for (const auto& [task, pairs] : retrieval->members()) {
       out << "\nRetrieval in the shared space (`" << task
@@ -85,6 +93,17 @@ std::string make_card(const MultimodalModel& model, const Recipe& recipe,
     }
   }
   return with_trust_section(out.str(), model);
+}
+
+std::string with_figures(const std::string& card, const Recipe& recipe, const Json& figures) {
+  const std::string table_now = held_out_table(recipe, figures);
+  const size_t start = card.find(kHeldOut);
+  if (start == std::string::npos || table_now.empty()) return card;
+  // The heading, an empty line, the table.
+  const size_t table = card.find("\n\n", start);
+  size_t end = table == std::string::npos ? table : card.find("\n\n", table + 2);
+  if (end == std::string::npos) end = card.size() - 1;
+  return card.substr(0, start) + table_now + card.substr(end + 1);
 }
 
 std::string with_trust_section(const std::string& card, const MultimodalModel& model) {

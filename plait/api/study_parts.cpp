@@ -217,9 +217,11 @@ class Builder {
       }
     }
     at::Tensor other = other_items(m);
+    // The damage bank exchanges no items where there are but two streams.
+    const bool seen = plan_.streams.size() > 2;
     one("wrong",
         {clean_[m].features.index_select(0, other), clean_[m].quality.index_select(0, other)}, true,
-        true);
+        seen);
     single_.push_back({out.conditions.size() - 1, m});
     StudyCondition& missing =
         one("missing", {clean_[m].features, at::zeros_like(clean_[m].quality)}, false, true);

@@ -95,6 +95,17 @@ bool has_targets(const api::MultimodalModel& model, const std::string& task) {
          api::kind_of(model.network().task_config(task)) != api::TaskKind::kOther;
 }
 
+/// Of every standard condition; nothing of a task without targets.
+std::vector<api::ConditionResult> evaluate_task(api::MultimodalModel& model,
+                                                const std::string& task,
+                                                const train::FeatureDataset& data) {
+  if (!has_targets(model, task)) return {};
+  const Json* calibration = model.calibration().find(task);
+  return api::evaluate_conditions(
+      model.network(), task, data, api::standard_conditions(model.network().stream_names()),
+      calibration ? *calibration : Json(), model.trust(task).get());
+}
+
 }  // namespace
 
 int train(const TrainArgs& args) {
@@ -119,13 +130,7 @@ int train(const TrainArgs& args) {
       api::prepare_features(*model, recipe, splits, &store, stages.callback());
   train::TrainResult result =
       api::train_model(*model, recipe, prepared, args.output, stages.callback(), args.resume);
-  std::vector<api::ConditionResult> results;
-  if (has_targets(*model, recipe.task)) {
-    const Json* known = model->calibration().find(recipe.task);
-    results = api::evaluate_conditions(model->network(), recipe.task, *prepared.test,
-                                       api::standard_conditions(model->network().stream_names()),
-                                       known ? *known : Json(), model->trust(recipe.task).get());
-  }
+  const auto results = evaluate_task(*model, recipe.task, *prepared.test);
   Json figures = api::to_json(results);
   Json retrieval = retrieval_figures(*model, *prepared.test);
   figures["retrieval"] = retrieval;
@@ -160,7 +165,10 @@ int calibrate(const CalibrateArgs& args) {
   api::RecipeData prepared =
       api::prepare_calibration(*model, recipe, std::move(splits), &store, stages.callback());
   api::calibrate_model(*model, recipe, prepared, stages.callback());
-  model->set_card(api::with_trust_section(model->card(), *model));
+  std::vector<api::ConditionResult> results;
+  if (prepared.test) results = evaluate_task(*model, recipe.task, *prepared.test);
+  model->set_card(api::with_trust_section(
+      api::with_figures(model->card(), recipe, api::to_json(results)), *model));
   const std::string output = args.output.empty() ? api::locate_model(args.model) : args.output;
   model->save_pretrained(output, args.half);
   stages.finish();
@@ -168,6 +176,7 @@ int calibrate(const CalibrateArgs& args) {
     std::printf("%s\n", model->calibration().dump().c_str());
     return 0;
   }
+  if (!results.empty()) print_conditions(results);
   std::printf("%s\nWritten to %s\n", api::with_trust_section("", *model).c_str(), output.c_str());
   return 0;
 }
@@ -191,13 +200,7 @@ int eval(const EvalArgs& args) {
   DiskFeatureStore store(data::cache_dir() + "/features");
   auto dataset =
       api::prepare_split(*model, *samples, api::test_damage(recipe), &store, stages.callback());
-  const Json* calibration = model->calibration().find(task);
-  std::vector<api::ConditionResult> results;
-  if (has_targets(*model, task)) {
-    results = api::evaluate_conditions(
-        model->network(), task, *dataset, api::standard_conditions(model->network().stream_names()),
-        calibration ? *calibration : Json(), model->trust(task).get());
-  }
+  const auto results = evaluate_task(*model, task, *dataset);
   Json retrieval = retrieval_figures(*model, *dataset);
   stages.finish();
   if (args.json) {

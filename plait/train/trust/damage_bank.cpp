@@ -18,8 +18,9 @@ at::Tensor quality_of(const TrustData& data, size_t m, size_t variant) {
 BankOptions bank_options_for(const TrustData& data) {
   BankOptions options;
   for (const auto& variants : data.features) {
-    if (variants.size() > 1) options.most_hit = 0.4, options.clean_items = 0.5;
+    if (variants.size() > 1) options.most_hit = 0.4, options.clean_items = 0.5, options.swap = 0.2;
   }
+  if (data.features.size() < 3) options.swap = 0;
   return options;
 }
 

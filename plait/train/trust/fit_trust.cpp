@@ -29,7 +29,10 @@ using models::TrustFusion;
 constexpr double kLimitQuantile = 0.999;
 constexpr double kLeastScale = 0.05, kLargestScale = 5;
 constexpr int64_t kGateHalves = 2;
+constexpr int64_t kScaleItems = 4000;     ///< To fit the scale of a subset
 constexpr int64_t kStrengthItems = 4000;  ///< Of each kind, to choose how far gates are heard
+constexpr size_t kBankKind = 1;           ///< Among the kinds of items that strength is chosen on
+constexpr double kOneSided = 1.645;       ///< Normal quantile of 95 %
 constexpr int64_t kFewItems = 30;         ///< A subset with fewer takes the scale of its size
 
 TrustFusion::Config make_config(const TrustData& data, const std::vector<std::string>& streams,
@@ -168,8 +171,12 @@ double fit_scale(const at::Tensor& support, const at::Tensor& log_prior, const a
 }
 
 /// Every subset of up to 6 streams for itself; of more streams by the number that is present.
-void fit_scales(TrustFusion& trust, const Evidence& all, const at::Tensor& target,
+void fit_scales(TrustFusion& trust, const Evidence& items, const at::Tensor& targets,
                 const TrustOptions& options) {
+  auto draw = at::detail::createCPUGenerator(mix_seed(options.seed, 92));
+  at::Tensor some = at::randperm(targets.size(0), draw).slice(0, 0, kScaleItems);
+  const Evidence all = models::select_rows(items, some);
+  const at::Tensor target = targets.index_select(0, some);
   const auto streams = static_cast<int64_t>(trust.config().streams.size());
   const bool each = streams <= 6;
   std::vector<double> by_size(static_cast<size_t>(streams) + 1, 1.0);
@@ -224,15 +231,13 @@ void hold_out_gates(TrustFit& fit, const at::Tensor& item_gates, TrustOptions op
     Evidence seen = models::select_rows(fit.damaged, rows);
     at::Tensor target = fit.damaged_target.index_select(0, rows);
     train_gates(*part, seen, target, options);
-    fit_scales(*part, seen, target, options);
-    part->train(false);
     fit.held_out.push_back(part);
   }
 }
 
-/// Mean over the kinds of items of the likelihood that gates reach on items new to them, with one
-/// scale for all.
-double held_out_loss(const TrustFit& fit, double strength, uint64_t seed) {
+/// What gates of one strength make of items new to them: [N] errors (of values: nats) of clean
+/// items, of the bank and, where there are any, of encoded copies.
+std::vector<at::Tensor> held_out_losses(const TrustFit& fit, double strength, uint64_t seed) {
   struct Kind {
     const Evidence* evidence;
     const at::Tensor *target, *item;
@@ -241,53 +246,59 @@ double held_out_loss(const TrustFit& fit, double strength, uint64_t seed) {
                              {&fit.damaged, &fit.damaged_target, &fit.damaged_item}};
   if (fit.copies_target.defined())
     kinds.push_back({&fit.copies, &fit.copies_target, &fit.copies_item});
-  std::vector<at::Tensor> supports, targets;
+  std::vector<at::Tensor> out;
   for (const Kind& kind : kinds) {
-    std::vector<at::Tensor> support, target;
+    std::vector<at::Tensor> losses;
     auto generator = at::detail::createCPUGenerator(seed);
     at::Tensor some = at::randperm(kind.target->size(0), generator).slice(0, 0, kStrengthItems);
     at::Tensor gates = fit.item_gates.index_select(0, kind.item->index_select(0, some));
     for (size_t g = 0; g < fit.held_out.size(); ++g) {
       at::Tensor rows = some.masked_select(gates == static_cast<int64_t>(g));
       fit.held_out[g]->set_strength(strength);
-      support.push_back(
-          fit.held_out[g]->fuse(models::select_rows(*kind.evidence, rows)).support.sum(1));
-      target.push_back(kind.target->index_select(0, rows));
+      const auto [logs, target] = models::by_question(
+          fit.held_out[g]->fuse(models::select_rows(*kind.evidence, rows)).log_probabilities,
+          kind.target->index_select(0, rows));
+      at::Tensor loss = fit.trust->config().values
+                            ? at::nll_loss(logs, target, {}, at::Reduction::None)
+                            : (logs.argmax(1) != target);
+      losses.push_back(loss.to(at::kDouble));
     }
-    supports.push_back(at::cat(support));
-    targets.push_back(at::cat(target));
+    out.push_back(at::cat(losses));
   }
-  const at::Tensor& log_prior = fit.trust->log_prior();
-  auto loss = [&](double log_a) {
-    double total = 0;
-    for (size_t k = 0; k < kinds.size(); ++k) {
-      const auto [scores, answers] =
-          models::by_question(supports[k] * std::exp(log_a) + log_prior, targets[k]);
-      total += at::nll_loss(at::log_softmax(scores, -1), answers).item<double>() /
-               static_cast<double>(kinds.size());
-    }
-    return total;
-  };
-  return loss(golden_section(loss, std::log(kLeastScale), std::log(kLargestScale), 1e-3));
+  return out;
 }
 
-/// As far as gates help on new items they are heard, and no further.
+/// Gates are heard as far as they take errors away from items new to them, and never so far that
+/// they add any to clean items and encoded copies beyond what chance does.
 void choose_strength(TrustFit& fit, const TrustOptions& options) {
-  double best = 1, least = std::numeric_limits<double>::infinity();
-  for (double strength : {1.0, 0.75, 0.5, 0.25, 0.0}) {
-    const double loss = held_out_loss(fit, strength, mix_seed(options.seed, 93));
-    if (loss < least) least = loss, best = strength;
+  const uint64_t seed = mix_seed(options.seed, 93);
+  const std::vector<at::Tensor> without = held_out_losses(fit, 0, seed);
+  double best = 0, most = 0;
+  for (double strength : {0.25, 0.5, 0.75, 1.0}) {
+    const std::vector<at::Tensor> with = held_out_losses(fit, strength, seed);
+    double gained = 0, added = 0, variance = 0;
+    for (size_t k = 0; k < with.size(); ++k) {
+      at::Tensor difference = with[k] - without[k];
+      gained -= difference.mean().item<double>();
+      if (k == kBankKind) continue;
+      added += difference.mean().item<double>();
+      variance += difference.var(/*unbiased=*/false).item<double>() /
+                  static_cast<double>(difference.size(0));
+    }
+    if (added <= kOneSided * std::sqrt(variance) && gained > most) most = gained, best = strength;
   }
   at::Tensor of_row = fit.item_gates.index_select(0, fit.damaged_item);
   for (size_t g = 0; g < fit.held_out.size(); ++g) {
     fit.held_out[g]->set_strength(best);
-    if (best == 1) continue;
     at::Tensor rows = (of_row != static_cast<int64_t>(g)).nonzero().squeeze(1);
     fit_scales(*fit.held_out[g], models::select_rows(fit.damaged, rows),
                fit.damaged_target.index_select(0, rows), options);
+    fit.held_out[g]->train(false);
   }
   fit.trust->set_strength(best);
-  if (best < 1) fit_scales(*fit.trust, fit.damaged, fit.damaged_target, options);
+  // The bank holds undamaged items too; one scale must do for both.
+  fit_scales(*fit.trust, fit.damaged, fit.damaged_target, options);
+  fit.trust->train(false);
 }
 
 }  // namespace
@@ -353,9 +364,6 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   keep(bank_items, out.damaged, out.damaged_target, out.damaged_item);
   if (!copies.target.empty()) keep(join(copies), out.copies, out.copies_target, out.copies_item);
   train_gates(*trust, out.damaged, out.damaged_target, options);
-  // The bank holds undamaged items too; one scale must do for both.
-  fit_scales(*trust, out.damaged, out.damaged_target, options);
-  trust->train(false);
   hold_out_gates(out, fold % kGateHalves, options);
   choose_strength(out, options);
   return out;

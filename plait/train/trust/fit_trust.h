@@ -26,13 +26,12 @@ struct TrustOptions {
   int64_t gate_epochs = 16;
   double gate_lr = 5e-3;
   double gate_decay = 0.85;  ///< Of the learning rate, per epoch
-  double own_loss = 1.0;     ///< Weight of each stream's own likelihood beside the fused one
+  double own_loss = 0.2;     ///< Weight of each stream's own likelihood beside the fused one
   int64_t gate_batch = 256;
   uint64_t seed = 0;
   /// Of values: the classes are its bins.
   std::shared_ptr<const models::ValueGrid> grid = nullptr;
-  /// Of candidates: scores [N, M, classes] of items `rows` [N] of the training data with these
-  /// features
+  /// Of candidates: scores [N, M, classes] of items `rows` [N] of the training data with these features
   /// ([M] of [N, D_m], damaged or not), each of its own candidates, the right one last.
   std::function<at::Tensor(const std::vector<at::Tensor>& features, const at::Tensor& rows)>
       candidate_scores = {};
