@@ -74,7 +74,8 @@ Said ask_trust(const models::FusedOutput& output, const AnswerContext& context,
 Said ask_network(const models::FusedOutput& output, const AnswerContext& context,
                  const PredictOptions& options) {
   Said out;
-  out.weights = output.weights.to(at::kCPU, at::kDouble);
+  out.weights =
+      context.weights.defined() ? context.weights : output.weights.to(at::kCPU, at::kDouble);
   if (!context.logits.defined()) return out;
   at::Tensor logits = context.logits;
   if (context.calibration && context.calibration->contains("subsets")) {
@@ -101,6 +102,16 @@ void add_classes(Prediction& p, const Said& said, int64_t item,
     if (said.sets[item][k].item<bool>()) p.prediction_set.push_back(labels[static_cast<size_t>(k)]);
   }
   p.abstain = p.confidence < said.abstain_below;
+}
+
+/// Of a gallery without names: all of it, the most probable first.
+void add_ranking(Prediction& p, const at::Tensor& probabilities) {
+  auto [sorted, order] = probabilities.contiguous().sort(0, /*descending=*/true);
+  const auto* scores = sorted.const_data_ptr<double>();
+  p.ranking.assign(order.const_data_ptr<int64_t>(),
+                   order.const_data_ptr<int64_t>() + order.numel());
+  p.ranking_scores.assign(scores, scores + sorted.numel());
+  p.confidence = p.ranking_scores.front();
 }
 
 void add_embedding(Prediction& p, const TensorMap& raw, int64_t item) {
@@ -157,7 +168,11 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
       }
     }
     if (questions) answers.add_to(p, i, context.labels);
-    if (said.probabilities.defined()) add_classes(p, said, i, context.labels);
+    if (said.probabilities.defined() && context.labels.empty())
+      add_ranking(p, said.probabilities[i]);
+    else if (said.probabilities.defined())
+      add_classes(p, said, i, context.labels);
+    if (!context.decided_by.empty()) p.decided_by = context.decided_by[static_cast<size_t>(i)];
     if (!said.deciders.empty())
       p.decided_by = models::to_string(said.deciders[static_cast<size_t>(i)]);
     add_embedding(p, output.tasks.at(context.task), i);

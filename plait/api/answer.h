@@ -17,7 +17,9 @@ struct AnswerContext {
   const Json* calibration = nullptr;          ///< The task's; null: none
   const models::TrustModel* trust = nullptr;  ///< Null: the network alone answers
   const runtime::TrustEngine* engine =
-      nullptr;  ///< The same for answers without explanation, if any
+      nullptr;                          ///< The same for answers without explanation, if any
+  at::Tensor weights;                   ///< [B, M] where others than the network's count
+  std::vector<std::string> decided_by;  ///< By item; empty: nobody but the network
   std::string version;
 };
 

@@ -49,7 +49,7 @@ void evaluate_questions(const models::FusedNetwork& network, const std::string& 
   output.present = answers.present;
   output.quality = answers.quality;
   output.pooled = answers.pooled;
-  AnswerContext context{network, task, {}, {}, nullptr, trust, nullptr, ""};
+  AnswerContext context{network, task, {}, {}, nullptr, trust, nullptr, {}, {}, ""};
   QuestionAnswers said = answer_questions(output, context, options);
   at::Tensor target = get(answers.targets, task, "experiment");
   result.item_weights = said.weights;

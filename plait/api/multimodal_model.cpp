@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "plait/api/answer.h"
+#include "plait/api/retrieval_trust.h"
 #include "plait/api/task_targets.h"
 #include "plait/api/trust_fitting.h"
 #include "plait/core/device.h"
@@ -115,12 +116,15 @@ void MultimodalModel::set_trust(const std::string& task,
     trust_.erase(task);
     return;
   }
-  if (trust->fusion().config().streams != network_->stream_names() ||
+  const TaskKind kind = kind_of(network_->task_config(task));
+  const bool retrieval = network_->task_config(task).get("type", "") == "retrieval";
+  if (trust->fusion().config().streams !=
+          (retrieval ? query_streams(*network_, task) : network_->stream_names()) ||
       !answers(trust->fusion(), network_->task_config(task))) {
     fail(ErrorCode::kInvalidArgument, "model",
          "expected a trust fusion of this model's streams and of the answers of " + task);
   }
-  if (runtime::TrustEngine::covers(*trust))
+  if (kind == TaskKind::kClasses && runtime::TrustEngine::covers(*trust))
     engines_[task] = std::make_shared<runtime::TrustEngine>(trust);
   trust_[task] = std::move(trust);
 }
@@ -231,6 +235,7 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
   const auto& names = network_->stream_names();
   for (const auto& [stream, value] : sample.streams) processor(stream);
   auto trusted = trust(task_of(options));
+  if (trusted && trusted->fusion().config().candidates) trusted = nullptr;
   if (!trusted && (options.early_exit || options.max_multiply_adds > 0)) {
     fail(ErrorCode::kInvalidArgument, "predict",
          "expected a model whose task has a route (train it again), or no early_exit and budget");
@@ -400,7 +405,7 @@ at::Tensor MultimodalModel::label_embeddings(const std::vector<std::string>& lab
 
 std::string MultimodalModel::task_of(const PredictOptions& options) const {
   std::string task = options.task.empty() ? task_ : options.task;
-  if (!options.labels.empty() && options.task.empty()) {
+  if ((!options.labels.empty() || options.gallery.defined()) && options.task.empty()) {
     for (const std::string& name : network_->task_names()) {
       if (network_->task_config(name).get("type", "") == "retrieval") task = name;
     }
@@ -408,25 +413,53 @@ std::string MultimodalModel::task_of(const PredictOptions& options) const {
   return task;
 }
 
+void MultimodalModel::search(const models::FusedOutput& output, const models::TrustModel& trusted,
+                             const at::Tensor& gallery, AnswerContext& context) const {
+  const at::Tensor rows = has_query(*network_, context.task, output.present).nonzero().squeeze(1);
+  if (rows.size(0) == 0) return;
+  const models::TrustModel::Verdict verdict =
+      search_gallery(trusted, *network_, context.task, output, rows, gallery);
+  context.logits.index_copy_(0, rows, verdict.log_probabilities);
+  context.weights = output.weights.to(at::kCPU, at::kDouble);
+  context.weights.index_copy_(0, rows, among_all_streams(*network_, context.task, verdict.weights));
+  context.decided_by.resize(static_cast<size_t>(output.present.size(0)));
+  for (int64_t i = 0; i < rows.size(0); ++i)
+    context.decided_by[static_cast<size_t>(rows[i].item<int64_t>())] =
+        models::to_string(verdict.deciders[static_cast<size_t>(i)]);
+}
+
 std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& output,
                                                 const PredictOptions& options,
                                                 const Details& details) {
-  AnswerContext context{*network_, task_of(options), {}, {}, nullptr, nullptr, nullptr, version()};
+  AnswerContext context{*network_, task_of(options), {}, {}, nullptr,
+                        nullptr,   nullptr,          {}, {}, version()};
   const Json& task = network_->task_config(context.task);
   const TensorMap& raw = output.tasks.at(context.task);
   context.calibration = calibration_.find(context.task);
-  context.trust = trust(context.task).get();
+  const auto trusted = trust(context.task);
+  if (kind_of(task) != TaskKind::kOther) context.trust = trusted.get();
   if (raw.count("logits")) {
     context.logits = raw.at("logits").to(at::kCPU, at::kFloat);
     context.labels = labels_of(task, context.logits.size(1));
     context.engine = engine(context.task);
   } else if (kind_of(task) == TaskKind::kLabels) {
     context.labels = labels_of(task, raw.at("label_logits").size(1));
-  } else if (raw.count("embedding") && !options.labels.empty()) {
-    at::Tensor against = label_embeddings(options.labels, context.task);
+  } else if (raw.count("embedding") && (!options.labels.empty() || options.gallery.defined())) {
+    require(options.labels.empty() || !options.gallery.defined(), "predict",
+            "expected labels or a gallery, got both");
+    require(
+        !options.gallery.defined() || (options.gallery.dim() == 2 && options.gallery.size(0) > 0 &&
+                                       options.gallery.isfinite().all().item<bool>()),
+        "predict", "expected finite embeddings [K, E] as a gallery");
+    at::Tensor against = options.gallery.defined() ? options.gallery.to(device_, dtype_)
+                                                   : label_embeddings(options.labels, context.task);
     context.logits = models::zero_shot_logits(raw.at("embedding"), against, raw.at("logit_scale"))
                          .to(at::kCPU, at::kFloat);
     context.labels = options.labels;
+    const bool comparable =
+        options.gallery.defined() ||
+        network_->modality(gallery_stream(*network_, context.task)) == Modality::kText;
+    if (trusted && comparable && against.size(0) >= 2) search(output, *trusted, against, context);
   }
   return make_predictions(output, context, options, details);
 }

@@ -45,6 +45,9 @@ struct PredictOptions {
   /// Starts no further stream after so much time. 0: no limit.
   double max_latency_ms = 0;
   std::vector<std::string> labels;  ///< Zero-shot: any label set, compared in the shared space
+  /// Retrieval: embeddings [K, E] of what is searched (Prediction::embedding of items that have the
+  /// task's gallery stream alone); fills Prediction::ranking.
+  at::Tensor gallery = {};
 };
 
 /// What a value holds, for content hashes: files are read, everything else is taken as it stands.
@@ -138,6 +141,9 @@ class MultimodalModel {
                                  const Details& details);
   std::vector<Prediction> predict_together(const std::vector<Sample>& samples,
                                            const PredictOptions& options);
+  /// A retrieval task's trust fusion answers where an item has one of the query streams.
+  void search(const models::FusedOutput& output, const models::TrustModel& trusted,
+              const at::Tensor& gallery, struct AnswerContext& context) const;
   Prediction predict_stepwise(const Sample& sample, const PredictOptions& options);
   const runtime::TrustEngine* engine(const std::string& task) const;
   std::string task_of(const PredictOptions& options) const;

@@ -49,6 +49,8 @@ Json Prediction::to_json() const {
   out["value_std"] = value_std.empty() ? Json() : Json(value_std);
   out["value_low"] = value_low.empty() ? Json() : ends(value_low);
   out["value_high"] = value_high.empty() ? Json() : ends(value_high);
+  out["ranking"] = ranking.empty() ? Json() : Json(ranking);
+  out["ranking_scores"] = ranking_scores.empty() ? Json() : Json(ranking_scores);
   out["labels"] = labels ? Json(*labels) : Json();
   out["embedding"] =
       embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));

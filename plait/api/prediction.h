@@ -40,6 +40,9 @@ struct Prediction {
   /// Regression: the interval that holds the true value as often as the coverage asked for; empty
   /// without a trust fusion, infinite where it was fitted on too few items for the coverage.
   std::vector<double> value_low, value_high;
+  /// Retrieval with a gallery: its rows, the most probable first, and their probabilities.
+  std::vector<int64_t> ranking;
+  std::vector<double> ranking_scores;
   std::vector<float> embedding;  ///< Retrieval: the item in the shared space, length 1
 
   /// When it was asked for.

@@ -12,6 +12,7 @@
 
 #include "plait/api/auto_model.h"
 #include "plait/api/locate.h"
+#include "plait/api/retrieval_trust.h"
 #include "plait/api/size_encoders.h"
 #include "plait/api/task_targets.h"
 #include "plait/api/trust_fitting.h"
@@ -312,7 +313,6 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
 RecipeData prepare_calibration(MultimodalModel& model, const Recipe& recipe,
                                data::DatasetSplits splits, FeatureStore* store,
                                const StageProgress& progress) {
-  splits.test.clear();
   const bool frozen = all_frozen(model.network());
   // One item stays: the encoders' cost is counted with it.
   if (!frozen && splits.train.size() > 1) splits.train.resize(1);
@@ -361,7 +361,8 @@ void calibrate_model(MultimodalModel& model, const Recipe& recipe, const RecipeD
   Json calibration = Json::object({});
   for (const std::string& task : model.network().task_names()) {
     const TaskKind kind = kind_of(model.network().task_config(task));
-    if (kind == TaskKind::kOther) continue;
+    const bool retrieval = model.network().task_config(task).get("type", "") == "retrieval";
+    if (kind == TaskKind::kOther && !retrieval) continue;
     if (kind == TaskKind::kClasses)
       calibration[task] = fit_calibration(model.network(), task, *data.validation);
     model.set_trust(task, nullptr);
@@ -375,8 +376,10 @@ void calibrate_model(MultimodalModel& model, const Recipe& recipe, const RecipeD
         progress("trust", share, 1, stage);
       };
     }
-    model.set_trust(task,
-                    fit_trust_model(model.network(), task, source, *data.validation, options));
+    model.set_trust(
+        task, retrieval
+                  ? fit_retrieval_trust(model.network(), task, *data.validation, options)
+                  : fit_trust_model(model.network(), task, source, *data.validation, options));
   }
   model.set_calibration(calibration);
 }

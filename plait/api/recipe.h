@@ -29,7 +29,7 @@ struct Recipe {
   double damage = 0.5;         ///< Probability that a stream of a training item is a damaged copy
   double wrong = 0.1;          ///< Share of damaged copies that are another item's
   double test_severity = 0.5;  ///< Least severity of the damage at test time (the most is 1)
-  bool trust = true;  ///< Fit the trust fusion of every task of classes, labels or values
+  bool trust = true;           ///< Fit the trust fusion of every task of classes, labels or values
   Json compute = Json::object({});  ///< ComputeOptions: how much each encoder may cost
 
   std::string dir;  ///< Of the file; holds the tokenizer.json of text encoders trained from nothing
@@ -73,8 +73,8 @@ RecipeData prepare_features(MultimodalModel& model, const Recipe& recipe,
                             const data::DatasetSplits& splits, FeatureStore* store,
                             const StageProgress& progress = {});
 
-/// The same for calibration alone: without the training split where encoders were trained on it
-/// (its features are then too good to calibrate with), and without the test split.
+/// The same for calibration: without the training split where encoders were trained on it (its
+/// features are then too good to calibrate with).
 RecipeData prepare_calibration(MultimodalModel& model, const Recipe& recipe,
                                data::DatasetSplits splits, FeatureStore* store,
                                const StageProgress& progress = {});

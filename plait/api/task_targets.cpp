@@ -155,13 +155,13 @@ bool answers(const models::TrustFusion& fusion, const Json& task) {
   const auto& config = fusion.config();
   switch (kind_of(task)) {
     case TaskKind::kClasses:
-      return !config.values && config.questions == 1 &&
+      return !config.values && !config.candidates && config.questions == 1 &&
              config.classes == static_cast<int64_t>(task.at("labels").size());
     case TaskKind::kLabels:
       return !config.values && config.classes == 2 &&
              config.questions == static_cast<int64_t>(task.at("labels").size());
     case TaskKind::kValues: return config.values && config.questions == task.at("outputs").as_int();
-    default: return false;
+    default: return config.candidates && task.get("type", "") == "retrieval";
   }
 }
 

@@ -148,8 +148,6 @@ TEST(TrustValues, BeatsMeanAndProductWhenAStreamIsBroken) {
       EXPECT_LT(error(Decider::kTrust, broken), error(other, broken)) << to_string(other);
       EXPECT_LT(nll(Decider::kTrust, broken), nll(other, broken)) << to_string(other);
     }
-    at::Tensor more = model->fusion().breakage(broken) - model->fusion().breakage(clean);
-    EXPECT_GT(mean_of(more.select(1, 0)), 0.05);
   }
 }
 

@@ -11,6 +11,7 @@
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
 #include "plait/core/parallel.h"
+#include "plait/models/trust/answers.h"
 #include "plait/models/trust/evidence.h"
 #include "plait/models/trust/questions.h"
 #include "plait/train/calibrate.h"
@@ -161,8 +162,14 @@ void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor&
 }
 
 /// The a that minimises the NLL of softmax(a · support + log prior): convex, by golden section.
-double fit_scale(const at::Tensor& support, const at::Tensor& log_prior, const at::Tensor& target) {
+/// Of values by their ranked score: a likelihood would flatten all densities for a few that miss.
+double fit_scale(const TrustFusion& trust, const at::Tensor& support, const at::Tensor& target) {
+  const at::Tensor& log_prior = trust.log_prior();
   auto nll = [&](double log_a) {
+    if (trust.grid()) {
+      at::Tensor logs = trust.normalise(support * std::exp(log_a) + log_prior);
+      return loss_of(trust, logs, target).mean().item<double>();
+    }
     const auto [scores, answers] =
         models::by_question(support * std::exp(log_a) + log_prior, target);
     return at::nll_loss(at::log_softmax(scores, -1), answers).item<double>();
@@ -186,8 +193,7 @@ void fit_scales(TrustFusion& trust, const Evidence& items, const at::Tensor& tar
     at::Tensor rows = e.present.any(1).nonzero().squeeze(1);
     e = models::select_rows(e, rows);
     at::Tensor support = trust.fuse(e).support.sum(1);
-    return std::make_pair(fit_scale(support, trust.log_prior(), target.index_select(0, rows)),
-                          rows.size(0));
+    return std::make_pair(fit_scale(trust, support, target.index_select(0, rows)), rows.size(0));
   };
   for (int64_t size = 1; size <= streams; ++size) {
     auto generator = at::detail::createCPUGenerator(mix_seed(options.seed, 91, size));
@@ -235,7 +241,7 @@ void hold_out_gates(TrustFit& fit, const at::Tensor& item_gates, TrustOptions op
   }
 }
 
-/// What gates of one strength make of items new to them: [N] errors (of values: nats) of clean
+/// What gates of one strength make of items new to them: [N] losses (of classes: errors) of clean
 /// items, of the bank and, where there are any, of encoded copies.
 std::vector<at::Tensor> held_out_losses(const TrustFit& fit, double strength, uint64_t seed) {
   struct Kind {
@@ -255,13 +261,10 @@ std::vector<at::Tensor> held_out_losses(const TrustFit& fit, double strength, ui
     for (size_t g = 0; g < fit.held_out.size(); ++g) {
       at::Tensor rows = some.masked_select(gates == static_cast<int64_t>(g));
       fit.held_out[g]->set_strength(strength);
-      const auto [logs, target] = models::by_question(
+      losses.push_back(loss_of(
+          *fit.trust,
           fit.held_out[g]->fuse(models::select_rows(*kind.evidence, rows)).log_probabilities,
-          kind.target->index_select(0, rows));
-      at::Tensor loss = fit.trust->config().values
-                            ? at::nll_loss(logs, target, {}, at::Reduction::None)
-                            : (logs.argmax(1) != target);
-      losses.push_back(loss.to(at::kDouble));
+          kind.target->index_select(0, rows)));
     }
     out.push_back(at::cat(losses));
   }
