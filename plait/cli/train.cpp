@@ -101,9 +101,9 @@ std::vector<api::ConditionResult> evaluate_task(api::MultimodalModel& model,
                                                 const train::FeatureDataset& data) {
   if (!has_targets(model, task)) return {};
   const Json* calibration = model.calibration().find(task);
-  return api::evaluate_conditions(
-      model.network(), task, data, api::standard_conditions(model.network().stream_names()),
-      calibration ? *calibration : Json(), model.trust(task).get());
+  return api::evaluate_conditions(model.network(), task, data,
+                                  api::standard_conditions(model.network().stream_names()),
+                                  calibration ? *calibration : Json(), model.trust(task).get());
 }
 
 }  // namespace
