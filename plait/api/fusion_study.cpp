@@ -24,6 +24,7 @@ using models::Evidence;
 using models::TrustModel;
 
 constexpr double kCoverages[] = {0.8, 0.9, 0.95};
+constexpr double kRouteLoss = 0.005;
 
 /// The static fusions, tempered on clean training items out of fold.
 class Statics {
@@ -108,8 +109,10 @@ double permuted_accuracy(const TrustModel& model, const Evidence& e, const at::T
 
 /// Streams one after the other, each item until it is sure.
 Json route_figures(const TrustModel& model, const Evidence& e, const at::Tensor& full,
-                   const at::Tensor& target, const std::vector<double>& costs) {
+                   const at::Tensor& target, const std::vector<double>& costs,
+                   double loss = kRouteLoss) {
   const models::Route& route = model.route();
+  const double threshold = route.stop(loss).threshold;
   at::Tensor seen = at::zeros({1, e.present.size(1)}, at::kBool);
   at::Tensor done = at::zeros_like(target, at::kBool), answer = at::zeros_like(target);
   at::Tensor cost = at::zeros({target.size(0)}, at::kDouble), all = at::zeros_like(cost);
@@ -123,7 +126,7 @@ Json route_figures(const TrustModel& model, const Evidence& e, const at::Tensor&
     at::Tensor any = part.present.any(1);
     auto [confidence, best] = model.decide(part).log_probabilities.max(1);
     answer = at::where(at::logical_and(open, any), best, answer);
-    done = at::logical_or(done, at::logical_and(any, confidence.exp() >= route.threshold));
+    done = at::logical_or(done, at::logical_and(any, confidence.exp() >= threshold));
   }
   at::Tensor right = answer == target, whole = full == target;
   auto mean = [](const at::Tensor& x) { return x.to(at::kDouble).mean().item<double>(); };
@@ -212,9 +215,15 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
     out["sets"][condition.name] = set_figures(model, verdict, target);
     out["permuted"][condition.name] =
         permuted_accuracy(model, e, verdict.breakage, target, mix_seed(options.trust.seed, 62, c));
-    if (!model.route().order.empty())
-      out["route"][condition.name] =
-          route_figures(model, e, answers.at("trust").argmax(1), target, data.costs);
+    if (model.route().order.empty()) continue;
+    const at::Tensor full = answers.at("trust").argmax(1);
+    out["route"][condition.name] = route_figures(model, e, full, target, data.costs);
+    if (c > 0) continue;
+    for (const models::Route::Stop& stop : model.route().stops) {
+      Json figures = route_figures(model, e, full, target, data.costs, stop.loss);
+      figures["loss"] = stop.loss;
+      out["route_curve"].push_back(std::move(figures));
+    }
   }
   report("done", 1);
   return out;

@@ -55,7 +55,8 @@ const std::vector<std::string>& static_names();
 ///   "sets": {condition: {"0.9": {"coverage", "size"}, ...}},
 ///   "permuted": {condition: accuracy with breakages exchanged between items},
 ///   "route": {condition: {"cost", "accuracy", "full", "lost"}},
-///   "dynmm": {condition: {"cost"}} where that baseline runs,
+///   "route_curve": [{"loss", "cost", "accuracy", "full", "lost"}] of clean items, by what an early
+///     answer may lose,
 ///   "guard": who answers for which subset, "seconds": of the fit}
 Json run_fusion_study(const StudyData& data, const StudyOptions& options,
                       const StudyProgress& progress = {});

@@ -143,16 +143,24 @@ std::string with_trust_section(const std::string& card, const MultimodalModel& m
                    cell("damaged") + " | " + cell("copies") + " |\n";
       }
     }
-    if (!any) section += "| none | | | | | |\n";
+    if (!any) section += "| (nowhere) | | | | | |\n";
     const models::Route& route = trust->route();
-    if (!route.order.empty() && route.threshold <= 1) {
+    std::string lines;
+    for (const models::Route::Stop& stop : route.stops) {
+      char text[128];
+      if (stop.threshold > 1) continue;
+      std::snprintf(text, sizeof text, "| %g | %.0f | %.1f |\n", 100 * stop.loss,
+                    100 * stop.expected_cost, 100 * stop.expected_accuracy);
+      lines += text;
+    }
+    if (!lines.empty()) {
       char text[256];
       std::snprintf(text, sizeof text,
-                    "\nWith early exit it spends %.0f %% of the encoders' multiply-adds at %.1f %% "
-                    "accuracy (in full: %.1f %%), on clean calibration items.\n",
-                    100 * route.expected_cost, 100 * route.expected_accuracy,
+                    "\nEarly exit, on clean calibration items (in full: %.1f %% right):\n\n"
+                    "| may lose, points | multiply-adds of the encoders %% | right %% |\n"
+                    "|---|---|---|\n",
                     100 * route.full_accuracy);
-      section += text;
+      section += text + lines;
     }
   }
   if (!section.empty()) out << title << section;

@@ -234,6 +234,8 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
   const Stopwatch watch;
   const auto& names = network_->stream_names();
   for (const auto& [stream, value] : sample.streams) processor(stream);
+  require(options.early_exit_loss >= 0 && options.early_exit_loss < 1, "predict",
+          "expected an early_exit_loss from 0 to 1");
   auto trusted = trust(task_of(options));
   if (trusted && trusted->fusion().config().candidates) trusted = nullptr;
   if (!trusted && (options.early_exit || options.max_multiply_adds > 0)) {
@@ -269,6 +271,7 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
         trusted->decide(gather_evidence(*trusted, names, pooled, seen.quality, seen.present));
     return trusted->confidence(verdict).item<double>();
   };
+  const double threshold = route.stop(options.early_exit_loss).threshold;
   std::vector<std::string> skipped;
   double spent = 0, all = 0;
   bool sure = false;
@@ -285,7 +288,7 @@ Prediction MultimodalModel::predict_stepwise(const Sample& sample, const Predict
     }
     features.push_back(encode(stream, value->second));
     spent += cost;
-    if (options.early_exit) sure = confidence() >= route.threshold;
+    if (options.early_exit) sure = confidence() >= threshold;
   }
   Details details;
   if (options.explain) {

@@ -39,6 +39,9 @@ struct PredictOptions {
   /// Encodes one stream after the other, the most useful per multiply-add first, and stops once the
   /// answer is sure enough by the model's route (certified when it was calibrated).
   bool early_exit = false;
+  /// Share of the items that an early answer may get wrong where the full one is right. The least
+  /// that was certified is 0.005; below it nothing stops early.
+  double early_exit_loss = 0.005;
   /// Encodes no stream that would go beyond so many multiply-adds; the first one always. 0: no
   /// limit.
   double max_multiply_adds = 0;

@@ -12,7 +12,7 @@ struct PredictArgs {
   std::string task, backend = "cpu", dtype = "float32";
   std::vector<std::string> labels;  ///< Zero-shot label set
   double coverage = 0.9, risk = 0.1;
-  double max_multiply_adds = 0, max_latency_ms = 0;
+  double early_exit_loss = 0.005, max_multiply_adds = 0, max_latency_ms = 0;
   bool early_exit = false, explain = false, class_conditional = false;
   bool untrained = false;
   bool json = false;

@@ -82,6 +82,10 @@ int main(int argc, char** argv) {
                         "Show what each stream contributed, and why one is doubted");
   predict_cmd->add_flag("--early-exit", predict_args.early_exit,
                         "Encode stream after stream and stop when the answer is sure");
+  predict_cmd
+      ->add_option("--early-exit-loss", predict_args.early_exit_loss,
+                   "Share of items that stopping early may get wrong; certified: 0.005 to 0.05")
+      ->capture_default_str();
   predict_cmd->add_option("--max-multiply-adds", predict_args.max_multiply_adds,
                           "Budget for encoders; streams beyond it are skipped");
   predict_cmd->add_option("--max-latency", predict_args.max_latency_ms,

@@ -86,6 +86,7 @@ int predict(const PredictArgs& args) {
   how.class_conditional = args.class_conditional;
   how.explain = args.explain;
   how.early_exit = args.early_exit;
+  how.early_exit_loss = args.early_exit_loss;
   how.max_multiply_adds = args.max_multiply_adds;
   how.max_latency_ms = args.max_latency_ms;
   how.labels = args.labels;

@@ -399,8 +399,10 @@ void TrustEngine::ask_gates(Item& item, Arena& arena) const {
       eps[m] = std::min(std::max(doubt, floor_), 1.0F);
     }
   }
-  for (size_t m = 0; m < streams(); ++m)
-    item.breakage[m] = item.has(m) ? floor_ + strength_ * (eps[m] - floor_) : 1;
+  for (size_t m = 0; m < streams(); ++m) {
+    const float off = 1 - std::exp(-kExcessSlope * excess[m]);
+    item.breakage[m] = item.has(m) ? std::max(floor_ + strength_ * (eps[m] - floor_), off) : 1;
+  }
 }
 
 }  // namespace plait::runtime

@@ -232,6 +232,24 @@ TEST(TrustedModel, EarlyExitKeepsItsAccuracy) {
   EXPECT_GT(accuracy_of(splits().test, early), accuracy_of(splits().test) - 0.03);
 }
 
+TEST(TrustedModel, WhoMayLoseMoreRunsLess) {
+  auto spent = [](double loss) {
+    PredictOptions options;
+    options.early_exit = true;
+    options.early_exit_loss = loss;
+    double total = 0;
+    for (const Prediction& p : model().predict_batch(splits().test, options))
+      total += p.compute_share;
+    return total / static_cast<double>(splits().test.size());
+  };
+  EXPECT_EQ(spent(0), 1);
+  EXPECT_LE(spent(0.05), spent(0.005));
+  PredictOptions none;
+  none.early_exit = true;
+  none.early_exit_loss = 1.5;
+  EXPECT_THROW(model().predict(splits().test.front().streams, none), Error);
+}
+
 TEST(TrustedModel, AbstainsMoreForLessRisk) {
   int before = -1;
   for (double risk : {0.3, 0.1, 0.02}) {

@@ -25,7 +25,7 @@ using models::TrustFusion;
 using models::TrustModel;
 
 // Shares of next to no evidence are quotients of rounding errors.
-constexpr double kShares = 1e-4;
+constexpr double kShares = 5e-4;
 
 struct Shape {
   int64_t streams = 3, classes = 9, hidden = 16, landmarks = 100;

@@ -198,7 +198,6 @@ const Fitted& fitted() {
     f.model = std::make_shared<TrustModel>(f.fit.trust);
     TrustCalibrationOptions how;
     how.costs = {8, 1, 2};
-    how.route_loss = 0.01;
     calibrate_trust(*f.model, every_subset(out_of_fold_items(f.fit, 2), 1), how);
     return f;
   }();
@@ -264,7 +263,9 @@ TEST(TrustModel, RouteSavesWorkAndKeepsItsPromise) {
   const models::Route& route = model.route();
   ASSERT_EQ(route.order.size(), 3u);
   EXPECT_NE(route.order.front(), 0) << "the dearest stream comes first";
-  EXPECT_LT(route.expected_cost, 0.9);
+  const models::Route::Stop stop = route.stop(0.01);
+  EXPECT_EQ(stop.loss, 0.01);
+  EXPECT_LT(stop.expected_cost, 0.9);
   Held held = held_out(model.fusion(), false);
   at::Tensor seen = at::zeros({1, 3}, at::kBool), done = at::zeros_like(held.target, at::kBool);
   at::Tensor answer = at::zeros_like(held.target);
@@ -273,14 +274,19 @@ TEST(TrustModel, RouteSavesWorkAndKeepsItsPromise) {
     auto [confidence, best] =
         model.decide(models::restrict_to(held.evidence, seen)).log_probabilities.max(1);
     answer = at::where(done, answer, best);
-    done = at::logical_or(done, confidence.exp() >= route.threshold);
+    done = at::logical_or(done, confidence.exp() >= stop.threshold);
   }
   at::Tensor full = model.decide(held.evidence).log_probabilities.argmax(1);
   const double lost = at::logical_and(full == held.target, answer != held.target)
                           .to(at::kDouble)
                           .mean()
                           .item<double>();
-  EXPECT_LT(lost, route.loss + 0.01);
+  EXPECT_LT(lost, stop.loss + 0.01);
+  // Whoever may lose more spends less; below all that was certified nothing stops early.
+  for (size_t i = 1; i < route.stops.size(); ++i)
+    EXPECT_LE(route.stops[i].expected_cost, route.stops[i - 1].expected_cost);
+  EXPECT_LT(route.stop(1).expected_cost, stop.expected_cost);
+  EXPECT_GT(route.stop(0.001).threshold, 1);
 }
 
 TEST(TrustModel, IsSavedWithAllThatWasCalibrated) {

@@ -298,15 +298,17 @@ TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& susp
 
 at::Tensor TrustFusion::breakage(const Evidence& e) const {
   // The second look weighs the others by what the first one thought of them.
-  at::Tensor eps = at::full_like(e.quality, kConsensusFloor);
+  at::Tensor eps = at::full_like(e.quality, kConsensusFloor), off;
   for (int i = 0; i < kLooks; ++i) {
     Look look = look_at(e, eps);
     at::Tensor h = at::gelu(at::baddbmm(bias1_, look.inputs.permute({1, 0, 2}), weight1_));
     at::Tensor trust = at::sigmoid(at::baddbmm(bias2_, h, weight2_)).squeeze(-1).t();
-    eps = 1 - trust * (-kExcessSlope * look.excess).exp();
+    off = (-kExcessSlope * look.excess).exp();
+    eps = 1 - trust * off;
     eps = at::where(e.present, eps.clamp(config_.floor, 1), at::ones_like(eps));
   }
-  at::Tensor heard = config_.floor + strength_ * (eps - config_.floor);
+  // What the density alone switches off stays off, however little the gates are heard.
+  at::Tensor heard = at::max(config_.floor + strength_ * (eps - config_.floor), 1 - off);
   return at::where(e.present, heard, eps);
 }
 

@@ -127,8 +127,9 @@ class TrustFusion : public Module {
   void set_prior(const at::Tensor& probabilities);
   /// The scalar a_S of a subset, bit m set when stream m is present.
   void set_scale(int64_t subset, double value);
-  /// How far the gates are heard: ε = ε₀ + strength · (what they say − ε₀). 0 is the robust
-  /// product.
+  /// How far the gates are heard: ε = ε₀ + strength · (what they say − ε₀), but never less than
+  /// what the density alone says of a stream beyond anything seen. 0 is the robust product with
+  /// such streams switched off.
   void set_strength(double value);
   double strength() const;
   double scale(int64_t subset) const;

@@ -32,30 +32,44 @@ void check_streams(const std::vector<int64_t>& order, size_t streams, bool all) 
 }
 
 Json write(const Route& route) {
+  Json stops = Json::array();
+  for (const Route::Stop& stop : route.stops) {
+    stops.push_back(Json::object({{"loss", stop.loss},
+                                  {"threshold", stop.threshold},
+                                  {"expected_cost", stop.expected_cost},
+                                  {"expected_accuracy", stop.expected_accuracy}}));
+  }
   return Json::object({{"order", Json(route.order)},
-                       {"threshold", route.threshold},
-                       {"loss", route.loss},
-                       {"delta", route.delta},
                        {"cost", Json(route.cost)},
-                       {"expected_cost", route.expected_cost},
-                       {"expected_accuracy", route.expected_accuracy},
+                       {"stops", std::move(stops)},
+                       {"delta", route.delta},
                        {"full_accuracy", route.full_accuracy}});
 }
 
 Route read(const Json& json) {
   Route out;
   out.order = json.at("order").as_ints();
-  out.threshold = json.at("threshold").as_double();
-  out.loss = json.at("loss").as_double();
-  out.delta = json.at("delta").as_double();
   out.cost = json.at("cost").as_doubles();
-  out.expected_cost = json.at("expected_cost").as_double();
-  out.expected_accuracy = json.at("expected_accuracy").as_double();
+  for (const Json& stop : json.at("stops").items()) {
+    out.stops.push_back({stop.at("loss").as_double(), stop.at("threshold").as_double(),
+                         stop.at("expected_cost").as_double(),
+                         stop.at("expected_accuracy").as_double()});
+  }
+  out.delta = json.at("delta").as_double();
   out.full_accuracy = json.at("full_accuracy").as_double();
   return out;
 }
 
 }  // namespace
+
+Route::Stop Route::stop(double loss) const {
+  Stop out;
+  out.expected_accuracy = full_accuracy;
+  for (const Stop& stop : stops) {
+    if (stop.loss <= loss + 1e-12 && stop.threshold < out.threshold) out = stop;
+  }
+  return out;
+}
 
 TrustModel::TrustModel(std::shared_ptr<TrustFusion> fusion) : fusion_(std::move(fusion)) {
   std::vector<int64_t> ranking(fusion_->config().streams.size());

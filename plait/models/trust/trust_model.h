@@ -12,16 +12,25 @@ namespace plait::models {
 
 /// Which streams to encode, cheapest useful one first, and when to stop: after the first answer
 /// whose confidence reaches the threshold. Certified by Learn-then-Test (Angelopoulos et al. 2021,
-/// https://arxiv.org/abs/2110.01052): with probability 1 − delta over the calibration items, an
-/// early answer is wrong where the full one is right for at most a share `loss` of the items, clean
-/// ones and damaged ones each.
+/// https://arxiv.org/abs/2110.01052), for each loss by itself: with probability 1 − delta over the
+/// calibration items, an early answer is wrong where the full one is right for at most a share
+/// `loss` of the items, clean ones and damaged ones each.
 struct Route {
+  struct Stop {
+    double loss = 0;           ///< What is promised
+    double threshold = 2;      ///< Above 1: always go on to the end
+    double expected_cost = 1;  ///< Share of all streams' cost, mean over clean calibration items
+    double expected_accuracy = 0;  ///< On them
+  };
   std::vector<int64_t> order;  ///< Streams; empty: no route was fitted
-  double threshold = 2;        ///< Above 1: always go on to the end
-  double loss = 0, delta = 0;  ///< What is promised
   std::vector<double> cost;    ///< Of each stream, multiply-adds of its encoder; may be empty
-  double expected_cost = 1;    ///< Share of all streams' cost, mean over the calibration items
-  double expected_accuracy = 0, full_accuracy = 0;  ///< On them
+  std::vector<Stop> stops;     ///< By loss, rising
+  double delta = 0;
+  double full_accuracy = 0;  ///< On clean calibration items
+
+  /// The cheapest stop that loses no more than `loss`; one that never stops early where none was
+  /// certified for so little.
+  Stop stop(double loss) const;
 };
 
 /// A task's trust fusion (classes, labels or values) with what was calibrated on top of it: who

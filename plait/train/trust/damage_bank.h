@@ -37,7 +37,8 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
                     const BankOptions& options = {});
 /// What suits the data. Encoded damaged copies show what damage looks like; beside them fewer items
 /// are hit in the space of features, or the gates learn to distrust every change. Of two streams
-/// none is swapped: nobody can tell which one is wrong, and gates that try learn what does not hold.
+/// none is swapped: nobody can tell which one is wrong, and gates that try learn what does not
+/// hold.
 BankOptions bank_options_for(const TrustData& data);
 /// For every stream and each of its encoded damaged copies, the items with that copy in its place.
 std::vector<BankItems> one_copy_each(const TrustData& data);

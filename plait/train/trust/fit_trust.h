@@ -31,7 +31,8 @@ struct TrustOptions {
   uint64_t seed = 0;
   /// Of values: the classes are its bins.
   std::shared_ptr<const models::ValueGrid> grid = nullptr;
-  /// Of candidates: scores [N, M, classes] of items `rows` [N] of the training data with these features
+  /// Of candidates: scores [N, M, classes] of items `rows` [N] of the training data with these
+  /// features
   /// ([M] of [N, D_m], damaged or not), each of its own candidates, the right one last.
   std::function<at::Tensor(const std::vector<at::Tensor>& features, const at::Tensor& rows)>
       candidate_scores = {};
