@@ -44,6 +44,7 @@ api::PredictOptions predict_options(const py::dict& given) {
   out.risk = json.get("risk", out.risk);
   out.explain = json.get("explain", out.explain);
   out.early_exit = json.get("early_exit", out.early_exit);
+  out.early_exit_loss = json.get("early_exit_loss", out.early_exit_loss);
   out.max_multiply_adds = json.get("max_multiply_adds", out.max_multiply_adds);
   out.max_latency_ms = json.get("max_latency_ms", out.max_latency_ms);
   if (const Json* labels = json.find("labels"); labels && !labels->is_null())

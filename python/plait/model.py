@@ -40,7 +40,7 @@ class Prediction(dict):
 
 def _options(task: Optional[str], coverage: float, labels: Optional[Sequence[str]], class_conditional: bool = False,
              risk: float = 0.1, explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
-             max_latency_ms: Optional[float] = None) -> dict[str, Any]:
+             max_latency_ms: Optional[float] = None, early_exit_loss: float = 0.005) -> dict[str, Any]:
     if isinstance(labels, str):
         raise ValueError("labels: expected a list of texts, got one str")
     for name, budget in (("max_multiply_adds", max_multiply_adds), ("max_latency_ms", max_latency_ms)):
@@ -48,7 +48,7 @@ def _options(task: Optional[str], coverage: float, labels: Optional[Sequence[str
             raise ValueError(f"{name}: expected a number above 0 or None, got {budget!r}")
     return {"task": task or "", "coverage": float(coverage), "labels": list(labels) if labels else None,
             "class_conditional": bool(class_conditional), "risk": float(risk), "explain": bool(explain),
-            "early_exit": bool(early_exit), "max_multiply_adds": float(max_multiply_adds or 0),
+            "early_exit": bool(early_exit), "early_exit_loss": float(early_exit_loss), "max_multiply_adds": float(max_multiply_adds or 0),
             "max_latency_ms": float(max_latency_ms or 0)}
 
 
@@ -120,18 +120,18 @@ class MultimodalModel:
     @overload
     def predict(self, inputs: Sequence[Mapping[str, Any]], *, task: Optional[str] = None, coverage: float = 0.9,
                 labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
-                explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
-                max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None) -> list[Prediction]: ...
+                explain: bool = False, early_exit: bool = False, early_exit_loss: float = 0.005,
+                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None) -> list[Prediction]: ...
 
     @overload
     def predict(self, inputs: Optional[Mapping[str, Any]] = None, *, task: Optional[str] = None, coverage: float = 0.9,
                 labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
-                explain: bool = False, early_exit: bool = False, max_multiply_adds: Optional[float] = None,
-                max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None, **streams: Any) -> Prediction: ...
+                explain: bool = False, early_exit: bool = False, early_exit_loss: float = 0.005,
+                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None, **streams: Any) -> Prediction: ...
 
     def predict(self, inputs: Union[Mapping[str, Any], Sequence[Mapping[str, Any]], None] = None, *, task: Optional[str] = None,
                 coverage: float = 0.9, labels: Optional[Sequence[str]] = None, class_conditional: bool = False,
-                risk: float = 0.1, explain: bool = False, early_exit: bool = False,
+                risk: float = 0.1, explain: bool = False, early_exit: bool = False, early_exit_loss: float = 0.005,
                 max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None,
                 gallery: Optional[Tensor] = None, **streams: Any) -> Union[Prediction, list[Prediction]]:
         """Answers from any non-empty subset of the streams: predict(text=..., image=...) or predict({stream: value}).
@@ -145,11 +145,12 @@ class MultimodalModel:
         coverage: of the prediction set, between 0 and 1; class_conditional: for every class by itself. risk: share of
         wrong answers (at least 0.01) from which on `abstain` is set. explain: fills what Prediction.explain() gives.
         early_exit: encode stream after stream, the most useful per multiply-add first, and stop once the answer is sure;
+        early_exit_loss: the share of items that this may get wrong (certified from 0.005 to 0.05);
         max_multiply_adds, max_latency_ms: budgets beyond which no further stream is encoded (the first always is); what was
         left out is in `skipped`. A list of dicts gives a list of predictions.
         """
         options = _options(task, coverage, labels, class_conditional, risk, explain, early_exit, max_multiply_adds,
-                           max_latency_ms)
+                           max_latency_ms, early_exit_loss)
         options["gallery"] = None if gallery is None else torch.as_tensor(gallery, dtype=torch.float32)
         if inputs is not None and not isinstance(inputs, Mapping):
             if not isinstance(inputs, (list, tuple)) or not all(isinstance(item, Mapping) for item in inputs):
