@@ -57,6 +57,23 @@ def test_noise_weighs_less(model):
     assert noisy.modality_weights["image"] < 0.5
 
 
+def test_it_explains_its_answers(model):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    why = model.predict(text="a red apple", image=noise, explain=True).explain()
+    assert why["streams"]["image"]["reasons"] and why["streams"]["text"]["weight"] > why["streams"]["image"]["weight"]
+    assert "label" in str(why["streams"]["text"]) or why["streams"]["text"]["without"]
+
+
+def test_it_stops_early_where_it_may(model):
+    everything = {"text": "a red apple", "image": FILES / "picture.png", "audio": FILES / "sound.wav"}
+    full = model.predict(everything, early_exit=True, early_exit_loss=0.0)
+    assert full.compute_share == 1 and full.skipped == []
+    loose = model.predict(everything, early_exit=True, early_exit_loss=0.05)
+    assert loose.compute_share <= 1 and set(loose.skipped) < set(everything)
+    with pytest.raises(ValueError, match="early_exit_loss"):
+        model.predict(everything, early_exit=True, early_exit_loss=2)
+
+
 def test_it_is_loaded_by_name_and_size(model):
     for other in (plait.MultimodalModel.from_pretrained("plait-base"), plait.MultimodalModel(model_size="base", batch_size=4)):
         assert other.predict(text="a dog")["class"] == model.predict(text="a dog")["class"]
