@@ -13,9 +13,10 @@ namespace {
 using models::Evidence;
 using models::TrustModel;
 
-constexpr double kDoubtful = 0.3;   ///< Breakage from which reasons are looked for
-constexpr double kPoorPart = 0.5;   ///< Quality parts below it are named
-constexpr double kUnlikely = 0.02;  ///< p-values below it are named
+constexpr double kDoubtful = 0.3;    ///< Breakage from which reasons are looked for
+constexpr double kPoorSignal = 0.2;  ///< Quality below which they are, whatever the gates say
+constexpr double kPoorPart = 0.5;    ///< Quality parts below it are named
+constexpr double kUnlikely = 0.02;   ///< p-values below it are named
 constexpr double kTorn = -1;   ///< Nats of consistency below which two streams do not go together
 constexpr double kSure = 0.5;  ///< Probability from which a stream's answer counts as one
 
@@ -137,7 +138,7 @@ Explanation explain(const TrustModel& trust, const Evidence& e, const at::Tensor
     stream.says = labels[static_cast<size_t>(said.item<int64_t>())];
     stream.says_with = own.exp().item<double>();
     auto known = quality.find(streams[s]);
-    if (stream.breakage >= kDoubtful) {
+    if (stream.breakage >= kDoubtful || e.quality[0][m].item<double>() < kPoorSignal) {
       stream.reasons =
           reasons_of(e, m, streams, labels, known == quality.end() ? nullptr : &known->second);
     }
@@ -160,6 +161,7 @@ std::vector<std::string> Explanation::summary() const {
       std::string line = name + ": ";
       for (size_t i = 0; i < stream.reasons.size(); ++i)
         line += (i == 0 ? "" : ", ") + stream.reasons[i];
+      if (stream.breakage < kDoubtful) line += "; counts all the same";
       out.push_back(line);
     }
   }

@@ -60,8 +60,8 @@ def test_noise_weighs_less(model):
 def test_it_explains_its_answers(model):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     why = model.predict(text="a red apple", image=noise, explain=True).explain()
-    assert why["streams"]["image"]["reasons"] and why["streams"]["text"]["weight"] > why["streams"]["image"]["weight"]
-    assert "label" in str(why["streams"]["text"]) or why["streams"]["text"]["without"]
+    assert any(line.startswith("image: ") for line in why["summary"]) and why["streams"]["image"]["reasons"]
+    assert set(why["streams"]["text"]["without"]) == {"class", "confidence"} and why["streams"]["audio"] is None
 
 
 def test_it_stops_early_where_it_may(model):
