@@ -339,8 +339,12 @@ TEST(Guard, FallsBackFromAFusionThatIsWorse) {
   state.at("gate.weight2").zero_();
   state.at("gate.bias2").copy_(at::tensor({-8.0, -8.0, 8.0}).view({3, 1, 1}));
   spoilt->load_state_dict(state);
+  spoilt->set_strength(1);
   TrustModel model(spoilt);
-  calibrate_trust(model, every_subset(out_of_fold_items(fitted().fit, 2), 1));
+  TrustItems items = out_of_fold_items(fitted().fit, 2);
+  items.held_out.clear();  // These gates are to be judged, not those that were trained
+  items.gates = at::Tensor();
+  calibrate_trust(model, every_subset(items, 1));
   EXPECT_NE(model.choices().at(7).decider, Decider::kTrust);
   EXPECT_NE(model.choices().at(7).decider, Decider::kBestSingle);
   Held held = held_out(*spoilt, false);
