@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 HERE = pathlib.Path(__file__).resolve().parent
 DOC = HERE.parents[1] / "docs" / "trust.md"
 SETS = ["handwritten", "audio_visual_digits", "stamps", "bearing", "har", "basic_motions"]
-SHOWN = ["trust", "oracle", "best_single", "best_static", "mean", "product", "concatenation_dropout", "qmf", "pdf", "tmc", "fuml"]
+FIRST = ["trust", "oracle", "best_single", "best_static", "mean", "product", "robust_product"]  # of the same experts
 BEGIN, END = "<!-- figures: benchmarks/fusion/figures.py -->", "<!-- end of figures -->"
 
 
@@ -24,19 +24,29 @@ def percent(value):
     return f"{100 * value:.1f}"
 
 
+def methods_of(tables):
+    found = {m for t in tables.values() for m in t["overall"] if m not in ("trust_bare", "tempered_product")}
+    return [m for m in FIRST if m in found] + sorted(found - set(FIRST))
+
+
 def overall_table(tables):
-    methods = [m for m in SHOWN if any(m in t["overall"] for t in tables.values())]
-    lines = ["| mean over all conditions, % | " + " | ".join(m.replace("_", " ") for m in methods) + " | seeds |",
-             "|---|" + "---|" * (len(methods) + 1)]
-    for name, table in tables.items():
-        cells = [percent(table["overall"][m]["mean"]) if m in table["overall"] else "–" for m in methods]
-        lines.append(f"| [{name}](../benchmarks/fusion/{name}.md) | " + " | ".join(cells) + f" | {len(table['seeds'])} |")
+    """The best trained rival of every set is marked."""
+    lines = ["| mean over all conditions, % | " + " | ".join(f"[{n.replace('_', ' ')}](../benchmarks/fusion/{n}.md)" for n in tables) + " |",
+             "|---|" + "---|" * len(tables), "| seeds | " + " | ".join(str(len(t["seeds"])) for t in tables.values()) + " |"]
+    best = {n: max((m for m in t["overall"] if m not in FIRST + ["trust_bare", "tempered_product"]),
+                   key=lambda m: t["overall"][m]["mean"]) for n, t in tables.items()}
+    for m in methods_of(tables):
+        cells = []
+        for name, table in tables.items():
+            cell = percent(table["overall"][m]["mean"]) if m in table["overall"] else "–"
+            cells.append(f"**{cell}**" if best[name] == m else cell)
+        lines.append(f"| {m.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def handwritten_table(table):
     conditions = ["clean", "noise_1", "noise_5", "noise_10", "swapped", "missing_3", "missing_5"]
-    methods = [m for m in SHOWN if m in table["methods"]]
+    methods = methods_of({"handwritten": table})
     lines = ["| handwritten, accuracy in % | " + " | ".join(c.replace("_", " ") for c in conditions) + " |",
              "|---|" + "---|" * len(conditions)]
     for m in methods:
@@ -54,9 +64,9 @@ def missed_table(bars):
 
 
 def draw_overall(tables):
-    figure, axes = plt.subplots(1, len(tables), figsize=(2.6 * len(tables), 3.4), sharey=False)
+    figure, axes = plt.subplots(1, len(tables), figsize=(2.8 * len(tables), 4.6), sharey=False)
     for axis, (name, table) in zip(axes if len(tables) > 1 else [axes], tables.items()):
-        methods = sorted((m for m in SHOWN if m in table["overall"]), key=lambda m: table["overall"][m]["mean"])
+        methods = sorted(methods_of({name: table}), key=lambda m: table["overall"][m]["mean"])
         means = [100 * table["overall"][m]["mean"] for m in methods]
         spread = [100 * table["overall"][m]["sd"] for m in methods]
         colours = ["#3b6fd4" if m == "trust" else "#9aa4b2" if m != "oracle" else "#d8dde3" for m in methods]
@@ -93,7 +103,14 @@ def draw_sizes(tables):
 
 def main():
     tables = {name: json.loads((HERE / f"{name}.json").read_text()) for name in SETS if (HERE / f"{name}.json").exists()}
-    bars = [bar for path in sorted(HERE.glob("bars*.json")) for bar in json.loads(path.read_text())["bars"]]
+    # Some bars are of all sets of a run together.
+    bars = []
+    for path in sorted(HERE.glob("bars*.json")):
+        run = path.stem.removeprefix("bars").lstrip("_")
+        for bar in json.loads(path.read_text())["bars"]:
+            if run and not any(bar["name"].startswith(name + ":") for name in SETS):
+                bar["name"] = f"{run}: {bar['name']}"
+            bars.append(bar)
     text = DOC.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]

@@ -54,8 +54,9 @@ class Counter {
     const auto& shapes = shapes_of(processor);
     double sum = 0, items = 0;
     for (const auto& [shape, seen] : shapes) {
-      const auto cost = static_cast<double>(runtime::count_multiply_adds(
-          [&] { models::reduce_tokens(encoder->encode(seen.first), max_tokens_); }));
+      const auto cost = static_cast<double>(runtime::count_multiply_adds([&, &input = seen.first] {
+        models::reduce_tokens(encoder->encode(input), max_tokens_);
+      }));
       sum += cost * seen.second;
       items += seen.second;
     }
