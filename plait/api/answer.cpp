@@ -32,17 +32,6 @@ struct Said {
   std::vector<Decider> deciders;
 };
 
-/// Undefined for streams that nobody has.
-std::vector<at::Tensor> in_order(const std::vector<std::string>& names,
-                                 const std::map<std::string, at::Tensor>& pooled) {
-  std::vector<at::Tensor> out;
-  for (const std::string& name : names) {
-    auto given = pooled.find(name);
-    out.push_back(given == pooled.end() ? at::Tensor() : given->second);
-  }
-  return out;
-}
-
 Said ask_trust(const models::FusedOutput& output, const AnswerContext& context,
                const PredictOptions& options) {
   Said out;

@@ -107,26 +107,40 @@ double permuted_accuracy(const TrustModel& model, const Evidence& e, const at::T
   return train::accuracy(model.fusion().fuse_with(e, exchanged).log_probabilities, target);
 }
 
-/// Streams one after the other, each item until it is sure.
-Json route_figures(const TrustModel& model, const Evidence& e, const at::Tensor& full,
-                   const at::Tensor& target, const std::vector<double>& costs,
-                   double loss = kRouteLoss) {
-  const models::Route& route = model.route();
-  const double threshold = route.stop(loss).threshold;
+/// What is said after each stream of the route: [steps] of [N].
+struct RouteSteps {
+  std::vector<at::Tensor> any, confidence, answer;
+};
+
+RouteSteps walk_route(const TrustModel& model, const Evidence& e) {
+  RouteSteps out;
   at::Tensor seen = at::zeros({1, e.present.size(1)}, at::kBool);
+  for (int64_t m : model.route().order) {
+    seen.select(1, m).fill_(true);
+    const Evidence part = models::restrict_to(e, seen);
+    auto [confidence, best] = model.decide(part).log_probabilities.max(1);
+    out.any.push_back(part.present.any(1));
+    out.confidence.push_back(confidence.exp());
+    out.answer.push_back(best);
+  }
+  return out;
+}
+
+/// Streams one after the other, each item until it is sure.
+Json route_figures(const models::Route& route, const RouteSteps& steps, const at::Tensor& present,
+                   const at::Tensor& full, const at::Tensor& target,
+                   const std::vector<double>& costs, double loss = kRouteLoss) {
+  const double threshold = route.stop(loss).threshold;
   at::Tensor done = at::zeros_like(target, at::kBool), answer = at::zeros_like(target);
   at::Tensor cost = at::zeros({target.size(0)}, at::kDouble), all = at::zeros_like(cost);
-  for (int64_t m : route.order) {
+  for (size_t k = 0; k < route.order.size(); ++k) {
+    const int64_t m = route.order[k];
     const double own = costs.empty() ? 1.0 : costs[static_cast<size_t>(m)];
-    at::Tensor here = e.present.select(1, m), open = done.logical_not();
+    at::Tensor here = present.select(1, m), open = done.logical_not();
     all += here.to(at::kDouble) * own;
     cost += at::logical_and(here, open).to(at::kDouble) * own;
-    seen.select(1, m).fill_(true);
-    Evidence part = models::restrict_to(e, seen);
-    at::Tensor any = part.present.any(1);
-    auto [confidence, best] = model.decide(part).log_probabilities.max(1);
-    answer = at::where(at::logical_and(open, any), best, answer);
-    done = at::logical_or(done, at::logical_and(any, confidence.exp() >= threshold));
+    answer = at::where(at::logical_and(open, steps.any[k]), steps.answer[k], answer);
+    done = at::logical_or(done, at::logical_and(steps.any[k], steps.confidence[k] >= threshold));
   }
   at::Tensor right = answer == target, whole = full == target;
   auto mean = [](const at::Tensor& x) { return x.to(at::kDouble).mean().item<double>(); };
@@ -217,10 +231,13 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
         permuted_accuracy(model, e, verdict.breakage, target, mix_seed(options.trust.seed, 62, c));
     if (model.route().order.empty()) continue;
     const at::Tensor full = answers.at("trust").argmax(1);
-    out["route"][condition.name] = route_figures(model, e, full, target, data.costs);
+    const RouteSteps steps = walk_route(model, e);
+    out["route"][condition.name] =
+        route_figures(model.route(), steps, present, full, target, data.costs);
     if (c > 0) continue;
     for (const models::Route::Stop& stop : model.route().stops) {
-      Json figures = route_figures(model, e, full, target, data.costs, stop.loss);
+      Json figures =
+          route_figures(model.route(), steps, present, full, target, data.costs, stop.loss);
       figures["loss"] = stop.loss;
       out["route_curve"].push_back(std::move(figures));
     }

@@ -131,11 +131,9 @@ models::TrustModel::Verdict search_gallery(const models::TrustModel& trust,
   auto pick = [&](const at::Tensor& x) { return x.to(at::kCPU).index_select(0, rows); };
   const std::vector<std::string> names = query_streams(network, task);
   const at::Tensor columns = columns_of(network.stream_names(), names);
-  std::vector<at::Tensor> features;
-  for (const std::string& name : names) {
-    auto given = output.pooled.find(name);
-    features.push_back(given == output.pooled.end() ? at::Tensor()
-                                                    : pick(given->second).to(at::kFloat));
+  std::vector<at::Tensor> features = in_order(names, output.pooled);
+  for (at::Tensor& x : features) {
+    if (x.defined()) x = pick(x).to(at::kFloat);
   }
   at::Tensor embeddings =
       unit_length(pick(get(output.tasks.at(task), "stream_embedding", "predict")));

@@ -157,15 +157,23 @@ TrustDataset trust_data(models::FusedNetwork& network, const std::string& task,
   return all;
 }
 
+std::vector<at::Tensor> in_order(const std::vector<std::string>& streams,
+                                 const std::map<std::string, at::Tensor>& pooled) {
+  std::vector<at::Tensor> out;
+  for (const std::string& stream : streams) {
+    auto given = pooled.find(stream);
+    out.push_back(given == pooled.end() ? at::Tensor() : given->second);
+  }
+  return out;
+}
+
 models::Evidence gather_evidence(const models::TrustModel& trust,
                                  const std::vector<std::string>& streams,
                                  const std::map<std::string, at::Tensor>& pooled,
                                  const at::Tensor& quality, const at::Tensor& present) {
-  std::vector<at::Tensor> features;
-  for (const std::string& stream : streams) {
-    auto given = pooled.find(stream);
-    features.push_back(given == pooled.end() ? at::Tensor()
-                                             : given->second.to(at::kCPU, at::kFloat));
+  std::vector<at::Tensor> features = in_order(streams, pooled);
+  for (at::Tensor& x : features) {
+    if (x.defined()) x = x.to(at::kCPU, at::kFloat);
   }
   return trust.fusion().gather(features, quality.to(at::kCPU, at::kFloat),
                                present.to(at::kCPU, at::kBool));

@@ -46,6 +46,10 @@ std::shared_ptr<models::TrustModel> fit_trust_model(models::FusedNetwork& networ
                                                     const train::FeatureDataset& validation,
                                                     const TrustFitting& options);
 
+/// Pooled features in the order of `streams`; undefined for a stream that nobody has.
+std::vector<at::Tensor> in_order(const std::vector<std::string>& streams,
+                                 const std::map<std::string, at::Tensor>& pooled);
+
 /// What the model's streams say of items [B]: `pooled` by stream as FusedOutput has it, quality and
 /// present [B, M] in the order of `streams`.
 models::Evidence gather_evidence(const models::TrustModel& trust,

@@ -6,15 +6,6 @@
 
 namespace plait::models {
 
-const at::Tensor& head_features(const TensorMap& inputs, int64_t width, const char* unit) {
-  const at::Tensor& x = get(inputs, "features", unit);
-  if (x.dim() != 2 || x.size(1) != width) {
-    fail(ErrorCode::kInvalidArgument, unit,
-         "expected features [B, " + std::to_string(width) + "], got " + describe(x));
-  }
-  return x;
-}
-
 void Classification::Config::visit(ConfigVisitor& v) {
   v.field("width", width, "Width of the features", {.min = 1, .max = 65536});
   v.field("classes", classes, "Number of classes", {.min = 1, .max = 10000000});
@@ -33,17 +24,11 @@ Classification::Config Classification::Config::tiny() {
   return c;
 }
 
-Classification::Classification(const Config& config) : config_(config) {
-  norm_ = add<LayerNorm>("norm", config.width);
-  if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
-  dropout_ = add<Dropout>("dropout", config.dropout);
-  output_ = add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, config.classes);
-}
+Classification::Classification(const Config& config)
+    : LinearHead(config.width, config.hidden, config.dropout, config.classes), config_(config) {}
 
 TensorMap Classification::forward(const TensorMap& inputs) {
-  at::Tensor x = (*norm_)(head_features(inputs, config_.width, "classification"));
-  if (hidden_) x = at::gelu((*hidden_)(x));
-  return {{"logits", (*output_)((*dropout_)(x))}};
+  return {{"logits", scores(inputs, "classification")}};
 }
 
 at::Tensor Classification::loss(const TensorMap& outputs, const at::Tensor& target) const {

@@ -1,14 +1,13 @@
 #pragma once
 #include "plait/core/config.h"
-#include "plait/models/layers/layers.h"
-#include "plait/models/tasks/head.h"
+#include "plait/models/tasks/linear_head.h"
 
 namespace plait::models {
 
 /// Layer norm, dropout and a linear layer (or, with hidden > 0, an MLP with GELU): features [B, D]
 /// → logits [B, K]. Loss: cross-entropy with label smoothing, mean over the items whose class is
 /// not -1 (0 when there is none).
-class Classification : public Head {
+class Classification : public LinearHead {
  public:
   struct Config {
     int64_t width = 256;
@@ -27,12 +26,6 @@ class Classification : public Head {
 
  private:
   Config config_;
-  std::shared_ptr<LayerNorm> norm_;
-  std::shared_ptr<Linear> hidden_, output_;
-  std::shared_ptr<Dropout> dropout_;
 };
-
-/// The input "features", checked to be [B, width]. @throws Error kInvalidArgument naming `unit`.
-const at::Tensor& head_features(const TensorMap& inputs, int64_t width, const char* unit);
 
 }  // namespace plait::models

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "plait/core/error.h"
-#include "plait/models/tasks/classification.h"
 
 namespace plait::models {
 
@@ -23,17 +22,11 @@ MultiLabel::Config MultiLabel::Config::tiny() {
   return c;
 }
 
-MultiLabel::MultiLabel(const Config& config) : config_(config) {
-  norm_ = add<LayerNorm>("norm", config.width);
-  if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
-  dropout_ = add<Dropout>("dropout", config.dropout);
-  output_ = add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, config.classes);
-}
+MultiLabel::MultiLabel(const Config& config)
+    : LinearHead(config.width, config.hidden, config.dropout, config.classes), config_(config) {}
 
 TensorMap MultiLabel::forward(const TensorMap& inputs) {
-  at::Tensor x = (*norm_)(head_features(inputs, config_.width, "multi_label"));
-  if (hidden_) x = at::gelu((*hidden_)(x));
-  return {{"label_logits", (*output_)((*dropout_)(x))}};
+  return {{"label_logits", scores(inputs, "multi_label")}};
 }
 
 at::Tensor MultiLabel::loss(const TensorMap& outputs, const at::Tensor& target) const {

@@ -1,14 +1,13 @@
 #pragma once
 #include "plait/core/config.h"
-#include "plait/models/layers/layers.h"
-#include "plait/models/tasks/head.h"
+#include "plait/models/tasks/linear_head.h"
 
 namespace plait::models {
 
 /// Any number of labels at once, each a question of its own: layer norm, dropout and a linear layer
 /// or MLP, features [B, D] → label_logits [B, L] (log-odds). Loss: binary cross-entropy, mean over
 /// the labels that are known; targets [B, L] of 0 and 1, -1 where unknown.
-class MultiLabel : public Head {
+class MultiLabel : public LinearHead {
  public:
   struct Config {
     int64_t width = 256;
@@ -26,9 +25,6 @@ class MultiLabel : public Head {
 
  private:
   Config config_;
-  std::shared_ptr<LayerNorm> norm_;
-  std::shared_ptr<Linear> hidden_, output_;
-  std::shared_ptr<Dropout> dropout_;
 };
 
 }  // namespace plait::models

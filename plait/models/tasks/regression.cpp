@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "plait/core/error.h"
-#include "plait/models/tasks/classification.h"
 
 namespace plait::models {
 
@@ -31,22 +30,15 @@ Regression::Config Regression::Config::tiny() {
   return c;
 }
 
-Regression::Regression(const Config& config) : config_(config) {
-  if (!config.scale.empty()) {
-    location_ = add_buffer("location", at::tensor(config.location, at::kFloat), false);
-    scale_ = add_buffer("scale", at::tensor(config.scale, at::kFloat), false);
-  }
-  norm_ = add<LayerNorm>("norm", config.width);
-  if (config.hidden > 0) hidden_ = add<Linear>("hidden", config.width, config.hidden);
-  dropout_ = add<Dropout>("dropout", config.dropout);
-  output_ =
-      add<Linear>("output", config.hidden > 0 ? config.hidden : config.width, 2 * config.outputs);
+Regression::Regression(const Config& config)
+    : LinearHead(config.width, config.hidden, config.dropout, 2 * config.outputs), config_(config) {
+  if (config.scale.empty()) return;
+  location_ = add_buffer("location", at::tensor(config.location, at::kFloat), false);
+  scale_ = add_buffer("scale", at::tensor(config.scale, at::kFloat), false);
 }
 
 TensorMap Regression::forward(const TensorMap& inputs) {
-  at::Tensor x = (*norm_)(head_features(inputs, config_.width, "regression"));
-  if (hidden_) x = at::gelu((*hidden_)(x));
-  auto halves = (*output_)((*dropout_)(x)).chunk(2, -1);
+  auto halves = scores(inputs, "regression").chunk(2, -1);
   at::Tensor log_variance = halves[1].clamp(-10, 10);
   if (!scale_.defined()) return {{"mean", halves[0]}, {"log_variance", log_variance}};
   return {{"mean", halves[0] * scale_ + location_},

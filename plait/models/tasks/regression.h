@@ -2,8 +2,7 @@
 #include <vector>
 
 #include "plait/core/config.h"
-#include "plait/models/layers/layers.h"
-#include "plait/models/tasks/head.h"
+#include "plait/models/tasks/linear_head.h"
 
 namespace plait::models {
 
@@ -12,7 +11,7 @@ namespace plait::models {
 /// − μ)²/σ²), mean over the target values that are not NaN (0 when there is none). Targets [B, R],
 /// or [B] when R is 1. With a location and scale the layers work in such units, and outputs are in
 /// the targets' own.
-class Regression : public Head {
+class Regression : public LinearHead {
  public:
   struct Config {
     int64_t width = 256;
@@ -32,9 +31,6 @@ class Regression : public Head {
  private:
   Config config_;
   at::Tensor location_, scale_;  ///< [R] or undefined
-  std::shared_ptr<LayerNorm> norm_;
-  std::shared_ptr<Linear> hidden_, output_;
-  std::shared_ptr<Dropout> dropout_;
 };
 
 }  // namespace plait::models

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "plait/core/error.h"
-#include "plait/models/tasks/classification.h"
+#include "plait/models/tasks/linear_head.h"
 
 namespace plait::models {
 namespace {
