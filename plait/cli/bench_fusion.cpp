@@ -7,12 +7,14 @@
 #include "plait/api/study_data.h"
 #include "plait/cli/bench_result.h"
 #include "plait/cli/commands.h"
+#include "plait/cli/earlier_rivals.h"
 #include "plait/cli/fusion_bars.h"
 #include "plait/cli/fusion_tables.h"
 #include "plait/cli/stages.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
 #include "plait/core/file.h"
+#include "plait/core/hash.h"
 #include "plait/core/parallel.h"
 #include "plait/train/trust/baselines.h"
 
@@ -81,6 +83,36 @@ Json run_sizes(const api::StudyData& data, api::StudyOptions options) {
   return out;
 }
 
+/// What every method of every seed has been given: who is in training and test, and what is absent.
+std::string splits_of(const std::vector<api::StudyData>& data) {
+  ContentHash hash;
+  auto add = [&](const at::Tensor& x) {
+    const at::Tensor bytes = x.contiguous();
+    hash.update(bytes.const_data_ptr(), bytes.nbytes());
+  };
+  for (const api::StudyData& one : data) {
+    add(one.train.target);
+    add(one.train.present);
+    for (const auto& condition : one.conditions) {
+      add(condition.test.target);
+      add(condition.test.present);
+      add(condition.hit);
+    }
+  }
+  return hash.digest();
+}
+
+std::vector<std::string> trained_rivals(const BenchFusionArgs& args) {
+  std::vector<std::string> out = args.rivals;
+  if (out.empty() && !args.quick && args.rivals_from.empty()) out = train::baseline_names();
+  std::erase(out, "none");
+  return out;
+}
+
+std::string earlier_file(const BenchFusionArgs& args, const std::string& dataset) {
+  return args.rivals_from + "/" + dataset + ".json";
+}
+
 Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& stages) {
   Json out = Json::object({{"dataset", study.name}, {"studies", Json::array()}});
   const auto count = static_cast<size_t>(args.seeds > 0 ? args.seeds : args.quick ? 3 : 10);
@@ -102,6 +134,10 @@ Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& s
   out["test_items"] = first.conditions.front().test.size();
   out["conditions"] = Json::array();
   for (const auto& condition : first.conditions) out["conditions"].push_back(condition.name);
+  out["splits"] = splits_of(data);
+  const std::vector<std::string> rivals = trained_rivals(args);
+  if (!args.rivals_from.empty())
+    out["earlier"] = earlier_rivals(Json::read(earlier_file(args, study.name)), out, rivals);
 
   // The whole form alone: it takes as long as all rivals together.
   const bool with_sizes = study.sizes && !args.quick && args.rivals.empty();
@@ -116,9 +152,7 @@ Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& s
       [&](size_t i) {
         api::StudyOptions options;
         options.trust.seed = options.calibration.seed = static_cast<uint64_t>(args.first_seed) + i;
-        if (!args.quick)
-          options.baselines = args.rivals.empty() ? train::baseline_names() : args.rivals;
-        std::erase(options.baselines, "none");
+        options.baselines = rivals;
         results[i] = api::run_fusion_study(data[i], options);
         if (with_sizes) sizes[i] = run_sizes(data[i], options);
       },
@@ -137,6 +171,9 @@ int bench_fusion(const BenchFusionArgs& args) {
   Stages stages;
   Json tables = Json::object({});
   std::vector<Json> raw;
+  // Before anything is trained.
+  if (!args.rivals_from.empty())
+    for (const NamedStudy& study : chosen_studies(args)) Json::read(earlier_file(args, study.name));
   for (const NamedStudy& study : chosen_studies(args)) {
     raw.push_back(run_dataset(study, args, stages));
     Json table = summarise(raw.back());

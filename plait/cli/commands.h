@@ -53,6 +53,7 @@ int demo(const DemoArgs& args);
 struct BenchFusionArgs {
   std::vector<std::string> datasets;  ///< Empty: all
   std::vector<std::string> rivals;    ///< Trained baselines; empty: all, "none": none
+  std::string rivals_from;            ///< Folder of an earlier run's tables; empty: none
   std::string output;                 ///< Folder for JSON and tables; empty: printed only
   long seeds = 0;                     ///< 0: 10, in the short form 3
   long first_seed = 0;

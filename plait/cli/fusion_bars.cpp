@@ -8,6 +8,7 @@
 
 #include "plait/api/fusion_study.h"
 #include "plait/cli/bench_result.h"
+#include "plait/cli/earlier_rivals.h"
 #include "plait/cli/terminal.h"
 
 namespace plait::cli {
@@ -26,16 +27,21 @@ double mean(const std::vector<double>& v) {
   return v.empty() ? 0 : std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
 }
 
-double accuracy(const Json& study, const std::string& method, const std::string& condition) {
-  return study.at("methods").at(method).at(condition).at("accuracy").as_double();
+/// Mean over conditions of every seed.
+std::vector<double> overall(const Json& raw, const std::string& method) {
+  std::vector<double> out(raw.at("studies").size());
+  const auto conditions = raw.at("conditions").as_strings();
+  for (const std::string& condition : conditions) {
+    const std::vector<double> values = accuracies(raw, method, condition);
+    for (size_t i = 0; i < out.size(); ++i) out[i] += values[i];
+  }
+  for (double& value : out) value /= static_cast<double>(conditions.size());
+  return out;
 }
 
-/// Mean over conditions of one seed.
-double overall(const Json& study, const std::string& method) {
-  std::vector<double> values;
-  for (const auto& [condition, metrics] : study.at("methods").at(method).members())
-    values.push_back(metrics.at("accuracy").as_double());
-  return mean(values);
+std::vector<double> difference(std::vector<double> a, const std::vector<double>& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  return a;
 }
 
 bool is_rival(const std::string& method) {
@@ -60,40 +66,30 @@ double mcnemar(double lost, double won) {
 }
 
 void handwritten_bars(std::vector<Bar>& out, const Json& raw) {
-  auto of = [&](const char* condition) {
-    return 100 *
-           mean(each_study(raw, [&](const Json& s) { return accuracy(s, "trust", condition); }));
-  };
+  auto of = [&](const char* condition) { return 100 * mean(accuracies(raw, "trust", condition)); };
   out.push_back({"handwritten: accuracy at noise 10, %", of("noise_10"), 98.3});
   out.push_back({"handwritten: accuracy with swapped views, %", of("swapped"), 97.5});
 }
 
 void accuracy_bars(std::vector<Bar>& out, const Json& raw, const std::string& name) {
-  const Json& first = raw.at("studies").items().front().at("methods");
   double least = std::numeric_limits<double>::infinity(), worst_p = 0, best_clean = 0;
   std::string closest, unproven;
-  for (const auto& [method, value] : first.members()) {
+  const std::vector<double> own = overall(raw, "trust");
+  for (const std::string& method : all_methods(raw)) {
     if (!is_rival(method)) continue;
-    std::vector<double> ahead =
-        each_study(raw, [&](const Json& s) { return overall(s, "trust") - overall(s, method); });
+    const std::vector<double> ahead = difference(own, overall(raw, method));
     if (mean(ahead) < least) least = mean(ahead), closest = method;
     const double p = paired_p_value(ahead);
     if (p > worst_p) worst_p = p, unproven = method;
-    best_clean = std::max(
-        best_clean,
-        mean(each_study(raw, [&](const Json& s) { return accuracy(s, method, "clean"); })));
+    best_clean = std::max(best_clean, mean(accuracies(raw, method, "clean")));
   }
-  const double clean =
-      mean(each_study(raw, [](const Json& s) { return accuracy(s, "trust", "clean"); }));
+  const double clean = mean(accuracies(raw, "trust", "clean"));
   out.push_back({name + ": mean over conditions ahead of the best rival (" + closest + "), points",
                  100 * least, 0});
   out.push_back({name + ": p-value of being ahead, largest over rivals (" + unproven + ")", worst_p,
                  kSignificant, false});
-  out.push_back(
-      {name + ": mean over conditions behind the oracle, points",
-       100 * mean(each_study(
-                 raw, [](const Json& s) { return overall(s, "oracle") - overall(s, "trust"); })),
-       1, false});
+  out.push_back({name + ": mean over conditions behind the oracle, points",
+                 100 * mean(difference(overall(raw, "oracle"), own)), 1, false});
   out.push_back({name + ": clean accuracy behind the best rival, points",
                  100 * (best_clean - clean), 0.3, false});
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plait/cli/bench_result.h"
+#include "plait/cli/earlier_rivals.h"
 #include "plait/cli/terminal.h"
 
 namespace plait::cli {
@@ -25,15 +26,20 @@ const std::vector<std::string> kFirst = {"trust",
                                          "concatenation_dropout",
                                          "concatenation_augmented"};
 
+std::vector<std::string> in_order(std::vector<std::string> names) {
+  auto place = [](const std::string& name) {
+    return std::find(kFirst.begin(), kFirst.end(), name) - kFirst.begin();
+  };
+  std::sort(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return std::pair(place(a), a) < std::pair(place(b), b);
+  });
+  return names;
+}
+
 std::vector<std::string> method_names(const Json& methods) {
   std::vector<std::string> out;
-  for (const std::string& name : kFirst) {
-    if (methods.contains(name)) out.push_back(name);
-  }
-  for (const auto& [name, value] : methods.members()) {
-    if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
-  }
-  return out;
+  for (const auto& [name, value] : methods.members()) out.push_back(name);
+  return in_order(std::move(out));
 }
 
 /// The same number of every seed: value(study).
@@ -51,9 +57,15 @@ Json without_values(const Spread& spread) {
 }
 
 void add_methods(Json& out, const Json& raw) {
-  const Json& first = raw.at("studies").items().front().at("methods");
   const auto conditions = raw.at("conditions").as_strings();
-  for (const std::string& method : method_names(first)) {
+  const Json* earlier = raw.find("earlier");
+  for (const std::string& method : in_order(all_methods(raw))) {
+    if (earlier && earlier->at("methods").contains(method)) {
+      out["methods"][method] = earlier->at("methods").at(method);
+      out["overall"][method] = earlier->at("overall").at(method);
+      out["earlier"].push_back(method);
+      continue;
+    }
     for (const std::string& condition : conditions) {
       for (const char* metric : {"accuracy", "nll", "brier", "ece", "aurc"}) {
         const bool accuracy = std::string(metric) == "accuracy";
@@ -128,6 +140,14 @@ void add_sizes(Json& out, const Json& raw) {
   }
 }
 
+std::string earlier_note(const Json& table) {
+  const Json* earlier = table.find("earlier");
+  if (!earlier) return "";
+  std::string out;
+  for (const std::string& name : earlier->as_strings()) out += (out.empty() ? "" : ", ") + name;
+  return " Rivals taken from an earlier run on the same splits: " + out + ".";
+}
+
 std::string header(const std::vector<std::string>& names) {
   std::string out = "|";
   for (const std::string& name : names) out += " " + name + " |";
@@ -141,6 +161,7 @@ std::string header(const std::vector<std::string>& names) {
 Json summarise(const Json& raw) {
   Json out = raw;
   out.erase("studies");
+  out.erase("earlier");
   add_methods(out, raw);
   add_trust(out, raw);
   add_sizes(out, raw);
@@ -159,8 +180,10 @@ std::string to_markdown(const Json& table) {
       << "\n\n`trust` is the trust fusion with its guard, `trust_bare` without; `oracle` knows "
          "which streams are damaged; `best_single` and `best_static` are the stream and the static "
          "fusion of the same experts that did best on training items out of fold; the rest is "
-         "trained on the same items with the same budget.\n\n## Accuracy, all conditions in the "
-         "mean, and each\n\nIn %, mean ± standard deviation over seeds. Kinds of damage that "
+         "trained on the same items with the same budget."
+      << earlier_note(table)
+      << "\n\n## Accuracy, all conditions in the mean, and each\n\nIn %, mean ± standard deviation "
+         "over seeds. Kinds of damage that "
          "training never saw are marked with *.\n\n";
   std::vector<std::string> head = {"method", "mean"};
   for (const std::string& c : conditions)

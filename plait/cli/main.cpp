@@ -192,11 +192,16 @@ int main(int argc, char** argv) {
               "The trust fusion against its rivals, clean and damaged, over data sets and seeds",
               "  plait bench fusion --output benchmarks/fusion\n"
               "  plait bench fusion --short --json\n"
+              "  plait bench fusion --rivals-from benchmarks/fusion --output benchmarks/fusion\n"
               "  plait bench fusion --dataset handwritten --seeds 3 --first-seed 100\n",
               json);
   bench_fusion_cmd->add_option("--dataset", bench_args.datasets, "These alone; may be repeated");
   bench_fusion_cmd->add_option("--rival", bench_args.rivals,
                                "These trained baselines alone (default: all), or none");
+  bench_fusion_cmd->add_option(
+      "--rivals-from", bench_args.rivals_from,
+      "Folder with an earlier run's tables on the same splits, whose rivals are taken over instead "
+      "of trained again (but for those of --rival)");
   bench_fusion_cmd->add_flag(
       "--short", bench_args.quick,
       "The handwritten digits alone, three seeds, no trained rivals: minutes");
