@@ -150,6 +150,44 @@ Json route_figures(const models::Route& route, const RouteSteps& steps, const at
                        {"lost", mean(at::logical_and(whole, right.logical_not()))}});
 }
 
+/// DynMM's gates on the clean items, from free to dear compute.
+Json dynmm_curve(const StudyData& data, const StudyOptions& options, int64_t first) {
+  const auto streams = static_cast<int64_t>(data.streams.size());
+  train::DynMmOptions how;
+  static_cast<train::BaselineOptions&>(how) = train::baseline_options("dynmm");
+  how.hidden = options.trust.hidden;
+  how.epochs = options.trust.expert_epochs;
+  how.seed = options.trust.seed;
+  how.view_cost = data.costs;
+  for (int64_t m = 0; m < streams && streams > 2; ++m) {
+    if (m != first) how.view_sets.push_back({std::min(first, m), std::max(first, m)});
+  }
+  std::vector<train::DynMmGate> gates;
+  for (double weight : options.dynmm_weights) gates.push_back({weight, {first}});
+  for (double weight : options.dynmm_weights) gates.push_back({weight, {}});
+  const auto models = train::fit_dynmm_gates(data.train, data.train, data.classes, how, gates);
+
+  at::NoGradGuard no_grad;
+  const train::TrustData& test = data.conditions.front().test;
+  const std::vector<at::Tensor> features = test.clean();
+  const at::Tensor costs =
+      data.costs.empty() ? at::ones({streams}, at::kDouble) : at::tensor(data.costs, at::kDouble);
+  auto spent = [&](const at::Tensor& views) { return (views.to(at::kDouble) * costs).sum(1); };
+  const at::Tensor all = spent(test.present).clamp_min(1e-9);
+  auto share = [&](const at::Tensor& views) { return (spent(views) / all).mean().item<double>(); };
+  Json out = Json::array();
+  for (size_t i = 0; i < models.size(); ++i) {
+    out.push_back(Json::object(
+        {{"gate", gates[i].views.empty() ? "all" : "first"},
+         {"weight", gates[i].cost_weight},
+         {"cost", share(models[i]->needed(features, test.present))},
+         {"branch_cost", share(models[i]->used(features, test.present))},
+         {"accuracy", train::accuracy(models[i]->log_probabilities(features, test.present).exp(),
+                                      test.target)}}));
+  }
+  return out;
+}
+
 at::Tensor quality_of(const train::TrustData& data) {
   if (data.quality.empty()) return data.present.to(at::kFloat);
   std::vector<at::Tensor> out;
@@ -192,11 +230,18 @@ Json run_fusion_study(const StudyData& data, const StudyOptions& options,
     baselines[name] = train::fit_baseline(name, data.train, data.train, data.classes, how);
   }
 
+  Json curve;
+  if (!options.dynmm_weights.empty()) {
+    const auto& order = model.route().order;
+    curve = dynmm_curve(data, options, order.empty() ? 0 : order.front());
+  }
+
   at::NoGradGuard no_grad;
   SerialScope serial;
   const Statics statics(model, out_of_fold);
   Json out = Json::object(
       {{"seconds", seconds}, {"best_static", statics.best()}, {"strength", fit.trust->strength()}});
+  if (!curve.is_null()) out["dynmm_curve"] = std::move(curve);
   for (const auto& [group, choice] : model.choices())
     out["guard"][model.group_name(group)] = models::to_string(choice.decider);
   for (size_t c = 0; c < data.conditions.size(); ++c) {

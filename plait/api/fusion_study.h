@@ -37,6 +37,7 @@ struct StudyOptions {
   train::TrustOptions trust;
   train::TrustCalibrationOptions calibration;
   std::vector<std::string> baselines;  ///< Of train::baseline_names()
+  std::vector<double> dynmm_weights;  ///< Of the cost in the loss of DynMM's gates; empty: no curve
 };
 
 /// Names of the static fusions of the trust fusion's own experts, as studies list them.
@@ -57,6 +58,12 @@ const std::vector<std::string>& static_names();
 ///   "route": {condition: {"cost", "accuracy", "full", "lost"}},
 ///   "route_curve": [{"loss", "cost", "accuracy", "full", "lost"}] of clean items, by what an early
 ///     answer may lose,
+///   "dynmm_curve": [{"gate", "weight", "cost", "branch_cost", "accuracy"}] of clean items, by what
+///     compute weighs in the loss of DynMM's gates (train::fit_dynmm_gates; branches: each stream,
+///     the route's first stream with one other, all). "gate": "first" looks at the route's first
+///     stream alone, "all" at all. "cost": share of the encoders' multiply-adds for what the gate
+///     looks at and the chosen branch reads, in the mean over items; "branch_cost": without what
+///     only the gate looks at. The networks behind the encoders count nowhere, as in "route_curve",
 ///   "guard": who answers for which subset, "seconds": of the fit}
 Json run_fusion_study(const StudyData& data, const StudyOptions& options,
                       const StudyProgress& progress = {});

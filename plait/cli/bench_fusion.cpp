@@ -1,8 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <functional>
-#include <set>
+#include <iterator>
 
 #include "plait/api/study_data.h"
 #include "plait/cli/bench_result.h"
@@ -10,6 +9,7 @@
 #include "plait/cli/earlier_rivals.h"
 #include "plait/cli/fusion_bars.h"
 #include "plait/cli/fusion_tables.h"
+#include "plait/cli/size_tables.h"
 #include "plait/cli/stages.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
@@ -27,7 +27,7 @@ struct NamedStudy {
   std::string name;
   Study make;
   bool in_short = false;
-  bool sizes = false;  ///< Fitted with few training items as well
+  bool sizes = false;  ///< Large enough to be fitted with few training items as well
 };
 
 const std::vector<NamedStudy>& studies() {
@@ -46,7 +46,7 @@ std::vector<NamedStudy> chosen_studies(const BenchFusionArgs& args) {
   for (const NamedStudy& study : studies()) {
     known += (known.empty() ? "" : ", ") + study.name;
     const bool asked = args.datasets.empty()
-                           ? !args.quick || study.in_short
+                           ? (!args.quick || study.in_short) && (!args.sizes || study.sizes)
                            : std::count(args.datasets.begin(), args.datasets.end(), study.name) > 0;
     if (asked) out.push_back(study);
   }
@@ -60,25 +60,18 @@ std::vector<NamedStudy> chosen_studies(const BenchFusionArgs& args) {
   return out;
 }
 
-/// Training items from few to many, on the same test items: trust against the best single stream.
-Json run_sizes(const api::StudyData& data, api::StudyOptions options) {
+/// Trust, the best single stream and the best static fusion fitted on few items and more.
+Json run_sizes(const api::StudyData& data, const api::StudyOptions& options) {
   Json out = Json::array();
-  options.baselines.clear();
-  std::set<int64_t> seen;
   for (int64_t size : {50, 100, 200, 500, 1000}) {
     if (size >= data.train.size() || size < 2 * data.classes) continue;
     api::StudyData fewer = api::with_fewer_items(data, size, options.trust.seed);
     fewer.conditions.resize(1);
-    Json result = api::run_fusion_study(fewer, options);
-    const Json& methods = result.at("methods");
-    auto of = [&](const char* method) {
-      return methods.at(method).at("clean").at("accuracy").as_double();
-    };
-    out.push_back(Json::object({{"items", size},
-                                {"trust", of("trust")},
-                                {"best_single", of("best_single")},
-                                {"best_static", of("best_static")},
-                                {"never_worse", result.at("never_worse").at("clean")}}));
+    const Json result = api::run_fusion_study(fewer, options);
+    Json row = Json::object({{"items", size}});
+    for (const char* method : {"trust", "best_single", "best_static"})
+      row[method] = result.at("methods").at(method).at("clean").at("accuracy");
+    out.push_back(std::move(row));
   }
   return out;
 }
@@ -113,60 +106,108 @@ std::string earlier_file(const BenchFusionArgs& args, const std::string& dataset
   return args.rivals_from + "/" + dataset + ".json";
 }
 
-Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& stages) {
-  Json out = Json::object({{"dataset", study.name}, {"studies", Json::array()}});
+constexpr double kDynMmWeights[] = {0, 0.01, 0.03, 0.1, 0.3, 1};
+
+/// The data of every seed.
+struct Splits {
+  Json head;  ///< What summarise and summarise_sizes have in common
+  std::vector<uint64_t> seeds;
+  std::vector<api::StudyData> data;
+};
+
+Splits make_splits(const NamedStudy& study, const BenchFusionArgs& args, Stages& stages) {
+  Splits out;
+  out.head["dataset"] = study.name;
   const auto count = static_cast<size_t>(args.seeds > 0 ? args.seeds : args.quick ? 3 : 10);
   // One seed after the other is put together, then all are fitted side by side.
-  std::vector<api::StudyData> data;
   for (size_t i = 0; i < count; ++i) {
-    const auto seed = static_cast<uint64_t>(args.first_seed) + i;
-    data.push_back(study.make(seed, [&](const std::string& stage, double share) {
+    out.seeds.push_back(static_cast<uint64_t>(args.first_seed) + i);
+    out.data.push_back(study.make(out.seeds[i], [&](const std::string& stage, double share) {
       stages.callback()(study.name + ": data",
                         (static_cast<double>(i) + share) / static_cast<double>(count), 1, stage);
     }));
-    out["seeds"].push_back(seed);
+    out.head["seeds"].push_back(out.seeds[i]);
   }
-  const api::StudyData& first = data.front();
-  out["licence"] = first.licence;
-  out["note"] = first.note;
-  out["streams"] = first.streams;
-  out["train_items"] = first.train.size();
-  out["test_items"] = first.conditions.front().test.size();
-  out["conditions"] = Json::array();
-  for (const auto& condition : first.conditions) out["conditions"].push_back(condition.name);
-  out["splits"] = splits_of(data);
-  const std::vector<std::string> rivals = trained_rivals(args);
-  if (!args.rivals_from.empty())
-    out["earlier"] = earlier_rivals(Json::read(earlier_file(args, study.name)), out, rivals);
+  const api::StudyData& first = out.data.front();
+  out.head["licence"] = first.licence;
+  out.head["note"] = first.note;
+  out.head["streams"] = first.streams;
+  out.head["train_items"] = first.train.size();
+  out.head["test_items"] = first.conditions.front().test.size();
+  return out;
+}
 
-  // The whole form alone: it takes as long as all rivals together.
-  const bool with_sizes = study.sizes && !args.quick && args.rivals.empty();
-  std::vector<Json> results(count), sizes(count);
+/// [of each seed run(seed, data)]
+template <class Run>
+Json each_seed(const NamedStudy& study, const Splits& splits, Stages& stages, const Run& run) {
+  std::vector<Json> out(splits.seeds.size());
   auto report = [&](size_t done) {
-    stages.callback()(study.name + ": seeds", static_cast<double>(done), static_cast<double>(count),
-                      "");
+    stages.callback()(study.name + ": seeds", static_cast<double>(done),
+                      static_cast<double>(out.size()), "");
   };
   report(0);
   for_each_in_parallel(
-      count,
+      out.size(),
       [&](size_t i) {
         api::StudyOptions options;
-        options.trust.seed = options.calibration.seed = static_cast<uint64_t>(args.first_seed) + i;
-        options.baselines = rivals;
-        results[i] = api::run_fusion_study(data[i], options);
-        if (with_sizes) sizes[i] = run_sizes(data[i], options);
+        options.trust.seed = options.calibration.seed = splits.seeds[i];
+        out[i] = run(splits.data[i], std::move(options));
       },
       report);
-  for (size_t i = 0; i < count; ++i) {
-    if (with_sizes) results[i]["sizes"] = sizes[i];
-    out["studies"].push_back(results[i]);
-  }
+  return Json(std::move(out));
+}
+
+Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& stages) {
+  const Splits splits = make_splits(study, args, stages);
+  Json out = splits.head;
+  out["conditions"] = Json::array();
+  for (const auto& condition : splits.data.front().conditions)
+    out["conditions"].push_back(condition.name);
+  out["splits"] = splits_of(splits.data);
+  const std::vector<std::string> rivals = trained_rivals(args);
+  if (!args.rivals_from.empty())
+    out["earlier"] = earlier_rivals(Json::read(earlier_file(args, study.name)), out, rivals);
+  out["studies"] =
+      each_seed(study, splits, stages, [&](const api::StudyData& data, api::StudyOptions options) {
+        options.baselines = rivals;
+        if (args.route_curves)
+          options.dynmm_weights.assign(std::begin(kDynMmWeights), std::end(kDynMmWeights));
+        return api::run_fusion_study(data, options);
+      });
   return out;
+}
+
+/// Training items from few to many, on the same test items.
+int bench_sizes(const BenchFusionArgs& args) {
+  require(trained_rivals(args).empty() || args.rivals.empty(), "bench",
+          "expected no trained rivals with few training items");
+  Stages stages;
+  std::vector<Json> tables;
+  for (const NamedStudy& study : chosen_studies(args)) {
+    const Splits splits = make_splits(study, args, stages);
+    Json raw = splits.head;
+    raw["sizes"] = each_seed(study, splits, stages, run_sizes);
+    tables.push_back(summarise_sizes(raw));
+    if (!args.output.empty())
+      write_files(tables.back(), sizes_markdown(tables.back()), args.output, "sizes_" + study.name);
+  }
+  stages.finish();
+  const Json bars = size_bars(tables);
+  if (!args.output.empty())
+    write_files(Json::object({{"bars", bars}}), bars_markdown(bars), args.output, "bars_sizes");
+  if (args.json) {
+    std::printf("%s\n", Json::object({{"bars", bars}, {"tables", tables}}).dump().c_str());
+    return 0;
+  }
+  for (const Json& table : tables) std::printf("%s\n", sizes_markdown(table).c_str());
+  std::printf("%s\n", bars_markdown(bars).c_str());
+  return 0;
 }
 
 }  // namespace
 
 int bench_fusion(const BenchFusionArgs& args) {
+  if (args.sizes) return bench_sizes(args);
   const auto start = std::chrono::steady_clock::now();
   Stages stages;
   Json tables = Json::object({});

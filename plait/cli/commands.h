@@ -58,6 +58,8 @@ struct BenchFusionArgs {
   long seeds = 0;                     ///< 0: 10, in the short form 3
   long first_seed = 0;
   bool quick = false;
+  bool sizes = false;         ///< Few training items instead
+  bool route_curves = false;  ///< DynMM's gates at several weights beside the route
   bool json = false;
 };
 int bench_fusion(const BenchFusionArgs& args);

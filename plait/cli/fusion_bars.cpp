@@ -164,19 +164,6 @@ void route_bars(std::vector<Bar>& out, const Json& raw, const std::string& name)
       {name + ": accuracy lost by it, points", 100 * (mean(full) - mean(routed)), 0.5, false});
 }
 
-void size_bars(std::vector<Bar>& out, const Json& raw, const std::string& name) {
-  const Json* sizes = raw.at("studies").items().front().find("sizes");
-  for (size_t i = 0; sizes && i < sizes->size(); ++i) {
-    if (sizes->items()[i].at("items").as_int() != 200) continue;
-    std::vector<double> held = each_study(raw, [&](const Json& s) {
-      const Json& row = s.at("sizes").items()[i];
-      return row.at("trust").as_double() >= row.at("best_single").as_double() ? 1.0 : 0.0;
-    });
-    out.push_back({name + ": 200 training items, share of seeds at least the best single stream's",
-                   mean(held), 0.95});
-  }
-}
-
 void never_worse_bars(std::vector<Bar>& out, const std::vector<Json>& raw) {
   double cells = 0, violations = 0, deepest = 0, below = 0;
   for (const Json& set : raw) {
@@ -222,6 +209,14 @@ double paired_p_value(const std::vector<double>& differences) {
   return static_cast<double>(as_far) / static_cast<double>(size_t{1} << n);
 }
 
+Json bar(const std::string& name, double value, double bar, bool at_least) {
+  return Json::object({{"name", name},
+                       {"value", value},
+                       {"bar", bar},
+                       {"at_least", at_least},
+                       {"holds", at_least ? value >= bar : value <= bar}});
+}
+
 Json bars_of(const std::vector<Json>& raw) {
   std::vector<Bar> bars;
   for (const Json& set : raw) {
@@ -231,7 +226,6 @@ Json bars_of(const std::vector<Json>& raw) {
     trust_bars(bars, set, name);
     gate_bars(bars, set, name);
     route_bars(bars, set, name);
-    size_bars(bars, set, name);
   }
   never_worse_bars(bars, raw);
   // A certified route may break its promise in a share of the runs.
@@ -247,14 +241,7 @@ Json bars_of(const std::vector<Json>& raw) {
     bars.push_back({"routes: share of runs that lose more than the promised 0.5 points, %",
                     100 * broken / runs, 10, false});
   Json out = Json::array();
-  for (const Bar& bar : bars) {
-    out.push_back(
-        Json::object({{"name", bar.name},
-                      {"value", bar.value},
-                      {"bar", bar.bar},
-                      {"at_least", bar.at_least},
-                      {"holds", bar.at_least ? bar.value >= bar.bar : bar.value <= bar.bar}}));
-  }
+  for (const Bar& b : bars) out.push_back(bar(b.name, b.value, b.bar, b.at_least));
   return out;
 }
 

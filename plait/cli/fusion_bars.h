@@ -10,6 +10,9 @@ namespace plait::cli {
 /// [{"name", "value", "bar", "holds"}]; values and bars in points or shares as the name says.
 Json bars_of(const std::vector<Json>& raw);
 
+/// One of them; what is measured shall be at least or at most `bar`.
+Json bar(const std::string& name, double value, double bar, bool at_least);
+
 std::string bars_markdown(const Json& bars);
 
 /// P-value of "the mean of `differences` is not above 0": exact over all exchanges of signs up to

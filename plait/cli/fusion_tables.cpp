@@ -7,6 +7,7 @@
 #include "plait/cli/bench_result.h"
 #include "plait/cli/earlier_rivals.h"
 #include "plait/cli/terminal.h"
+#include "plait/core/error.h"
 
 namespace plait::cli {
 namespace {
@@ -126,17 +127,23 @@ void add_trust(Json& out, const Json& raw) {
       raw, [](const Json& study) { return study.at("seconds").as_double(); }, false));
 }
 
-void add_sizes(Json& out, const Json& raw) {
-  const Json* sizes = raw.at("studies").items().front().find("sizes");
-  if (!sizes) return;
-  for (size_t s = 0; s < sizes->size(); ++s) {
-    Json row = Json::object({{"items", sizes->items()[s].at("items")}});
-    for (const char* method : {"trust", "best_single", "best_static"}) {
-      row[method] = to_json(over_seeds(raw, [&](const Json& study) {
-        return study.at("sizes").items()[s].at(method).as_double();
+/// Points of a curve over seeds: the same `labels` in all of them, spreads of `figures`.
+void add_curve(Json& out, const Json& raw, const char* name, const std::vector<const char*>& labels,
+               const std::vector<const char*>& figures) {
+  const Json* first = raw.at("studies").items().front().find(name);
+  for (size_t i = 0; first && i < first->size(); ++i) {
+    Json point = Json::object({});
+    for (const char* label : labels) point[label] = first->at(i).at(label);
+    for (const char* figure : figures) {
+      point[figure] = without_values(over_seeds(raw, [&](const Json& study) {
+        const Json& own = study.at(name).at(i);
+        for (const char* label : labels)
+          require(own.at(label) == point.at(label), "bench",
+                  "expected the same curve of all seeds");
+        return own.at(figure).as_double();
       }));
     }
-    out["sizes"].push_back(row);
+    out[name].push_back(std::move(point));
   }
 }
 
@@ -156,6 +163,31 @@ std::string header(const std::vector<std::string>& names) {
   return out + "\n";
 }
 
+std::string curves_markdown(const Json& table) {
+  const Json *route = table.find("route_curve"), *dynmm = table.find("dynmm_curve");
+  if (!route || !dynmm) return "";
+  std::string out =
+      "\n## Accuracy against multiply-adds\n\nOn clean test items, in %. Cost: share of the "
+      "multiply-adds of all streams' encoders. Our route by what an early answer may lose; "
+      "DynMM's gate by the weight of compute in its loss. A gate that looks at all streams has had "
+      "them all encoded; in brackets what the branch that it chose would cost if looking were "
+      "free.\n\n" +
+      header({"method", "cost", "accuracy"});
+  for (const Json& point : route->items()) {
+    out += "| route, " + format("%g", 100 * point.at("loss").as_double()) +
+           " points may be lost | " + percent(point.at("cost")) + " | " +
+           percent(point.at("accuracy")) + " |\n";
+  }
+  for (const Json& point : dynmm->items()) {
+    const bool all = point.get("gate", "") == "all";
+    out += std::string("| DynMM, gate on ") + (all ? "all streams" : "the first stream") +
+           ", weight " + format("%g", point.at("weight").as_double()) + " | " +
+           percent(point.at("cost")) + (all ? " (" + percent(point.at("branch_cost")) + ")" : "") +
+           " | " + percent(point.at("accuracy")) + " |\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 Json summarise(const Json& raw) {
@@ -164,7 +196,8 @@ Json summarise(const Json& raw) {
   out.erase("earlier");
   add_methods(out, raw);
   add_trust(out, raw);
-  add_sizes(out, raw);
+  add_curve(out, raw, "route_curve", {"loss"}, {"cost", "accuracy", "full", "lost"});
+  add_curve(out, raw, "dynmm_curve", {"gate", "weight"}, {"cost", "branch_cost", "accuracy"});
   return out;
 }
 
@@ -216,14 +249,7 @@ std::string to_markdown(const Json& table) {
         << cell("permuted") << " | " << cell("route_cost") << " | " << cell("route_accuracy")
         << " |\n";
   }
-  if (const Json* sizes = table.find("sizes"); sizes && sizes->size() > 0) {
-    out << "\n## Few training items\n\nAccuracy on clean test items, in %.\n\n"
-        << header({"training items", "trust", "best_single", "best_static"});
-    for (const Json& row : sizes->items()) {
-      out << "| " << row.at("items").as_int() << " | " << percent(row.at("trust")) << " | "
-          << percent(row.at("best_single")) << " | " << percent(row.at("best_static")) << " |\n";
-    }
-  }
+  out << curves_markdown(table);
   return out.str();
 }
 

@@ -193,6 +193,7 @@ int main(int argc, char** argv) {
               "  plait bench fusion --output benchmarks/fusion\n"
               "  plait bench fusion --short --json\n"
               "  plait bench fusion --rivals-from benchmarks/fusion --output benchmarks/fusion\n"
+              "  plait bench fusion --sizes --dataset handwritten --seeds 20\n"
               "  plait bench fusion --dataset handwritten --seeds 3 --first-seed 100\n",
               json);
   bench_fusion_cmd->add_option("--dataset", bench_args.datasets, "These alone; may be repeated");
@@ -205,6 +206,11 @@ int main(int argc, char** argv) {
   bench_fusion_cmd->add_flag(
       "--short", bench_args.quick,
       "The handwritten digits alone, three seeds, no trained rivals: minutes");
+  bench_fusion_cmd->add_flag("--sizes", bench_args.sizes,
+                             "Instead: 50 to 1000 training items, without trained rivals "
+                             "(default: the data sets that are large enough)");
+  bench_fusion_cmd->add_flag("--route-curves", bench_args.route_curves,
+                             "Accuracy against multiply-adds of DynMM's gates beside the route's");
   bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many (default: 10; short: 3)")
       ->check(CLI::Range(1, 1000));
   bench_fusion_cmd

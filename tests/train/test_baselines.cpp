@@ -286,6 +286,45 @@ TEST(DynMm, UsesOneViewOrAll) {
   EXPECT_TRUE(used.sum(1).eq(1).logical_or(used.sum(1).eq(kViews)).all().item<bool>());
 }
 
+TEST(DynMm, GatesReadFewerViewsTheHeavierTheCostWeighs) {
+  TrustData train = far_classes(400, 1), test = far_classes(300, 9);
+  DynMmOptions options;
+  static_cast<BaselineOptions&>(options) = quick("dynmm");
+  options.view_sets = {{0, 1}, {0, 2}};
+  const std::vector<int64_t> first = {0};
+  auto models = fit_dynmm_gates(train, train, kClasses, options,
+                                {{0, first}, {1, first}, {10, first}, {0, {}}, {3, {}}});
+  std::vector<at::Tensor> x = test.clean();
+  auto needed = [&](size_t i) {
+    return models[i]->needed(x, test.present).to(at::kFloat).mean().item<double>();
+  };
+  EXPECT_GT(needed(0), needed(1));
+  EXPECT_GT(needed(1), needed(2));
+  EXPECT_LT(needed(2), 0.4);
+  for (size_t i = 0; i < 3; ++i) {
+    at::Tensor used = models[i]->used(x, test.present), all = models[i]->needed(x, test.present);
+    EXPECT_TRUE(all.select(1, 0).all().item<bool>());
+    EXPECT_TRUE(all.slice(1, 1).equal(used.slice(1, 1)));
+    // What the gate does not look at cannot change its mind.
+    std::vector<at::Tensor> other = {x[0], at::randn_like(x[1]), at::randn_like(x[2])};
+    EXPECT_TRUE(models[i]->used(other, test.present).equal(used));
+  }
+  // A gate that looks at all views has them all encoded, whatever answers.
+  EXPECT_TRUE(models[4]->needed(x, test.present).equal(test.present));
+  EXPECT_LT(models[4]->used(x, test.present).sum().item<int64_t>(),
+            models[3]->used(x, test.present).sum().item<int64_t>());
+
+  auto refused = [&](const DynMmOptions& how, const std::vector<DynMmGate>& gates) {
+    EXPECT_THROW(fit_dynmm_gates(train, train, kClasses, how, gates), Error);
+  };
+  refused(options, {});
+  refused(options, {{0.1, {1, 0}}});
+  refused(options, {{0.1, {3}}});
+  refused(options, {{-1, {}}});
+  options.view_sets = {{1}};
+  refused(options, {{0.1, {}}});
+}
+
 TEST(Mbt, ViewsExchangeThroughTheBottlenecksOnly) {
   TrustData train = far_classes(200, 1), test = far_classes(50, 9);
   MbtOptions options;

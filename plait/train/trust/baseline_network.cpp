@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "plait/core/error.h"
 #include "plait/core/hash.h"
@@ -221,18 +222,25 @@ at::Tensor ViewNetworks::logits(const ViewItems& items) const {
 }
 
 JointNetwork::JointNetwork(const TrustData& train, int64_t outputs, int64_t hidden,
-                           const BaselineOptions& options) {
+                           const BaselineOptions& options, std::vector<int64_t> views)
+    : chosen_(std::move(views)) {
   scales_ = add<ViewScales>("scales", train, options);
+  const std::vector<int64_t> widths = train.widths();
+  if (chosen_.empty()) {
+    chosen_.resize(widths.size());
+    std::iota(chosen_.begin(), chosen_.end(), 0);
+  }
   int64_t width = 0;
-  for (int64_t w : train.widths()) width += w;
+  for (int64_t m : chosen_) width += widths.at(static_cast<size_t>(m));
   joint_ = add<ViewNetwork>("joint", width, outputs, hidden, options);
 }
 
 at::Tensor JointNetwork::operator()(const ViewItems& items) const {
   std::vector<at::Tensor> columns;
-  for (size_t m = 0; m < items.features.size(); ++m) {
-    at::Tensor here = items.present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
-    columns.push_back((*scales_)(m, items.features[m]) * here);
+  for (int64_t m : chosen_) {
+    at::Tensor here = items.present.select(1, m).unsqueeze(1);
+    const auto view = static_cast<size_t>(m);
+    columns.push_back((*scales_)(view, items.features[view]) * here);
   }
   return (*joint_)(at::cat(columns, 1)).logits;
 }

@@ -57,14 +57,16 @@ class ViewNetworks : public models::Module {
   std::shared_ptr<models::ModuleList<ViewNetwork>> views_;
 };
 
-/// One network on the scaled features of all views side by side, 0 where absent.
+/// One network on the scaled features of all views, or of some, side by side, 0 where absent.
 class JointNetwork : public models::Module {
  public:
+  /// `views` in rising order; empty: all.
   JointNetwork(const TrustData& train, int64_t outputs, int64_t hidden,
-               const BaselineOptions& options);
+               const BaselineOptions& options, std::vector<int64_t> views = {});
   at::Tensor operator()(const ViewItems& items) const;
 
  private:
+  std::vector<int64_t> chosen_;
   std::shared_ptr<ViewScales> scales_;
   std::shared_ptr<ViewNetwork> joint_;
 };

@@ -29,6 +29,8 @@ struct DynMmOptions : BaselineOptions {
   double temperature = 1;    ///< τ
   /// What it costs to read each view, in any unit; empty: the same for all.
   std::vector<double> view_cost = {};
+  /// Sets of views, each rising, with a branch of their own beside each view alone and all.
+  std::vector<std::vector<int64_t>> view_sets = {};
 };
 
 /// Quality-aware multimodal fusion: Zhang, Wu, Zhang, Hu, Fu, Zhou, Peng, "Provable Dynamic Fusion
@@ -80,16 +82,17 @@ std::shared_ptr<ViewClassifier> fit_fuml(const TrustData& train, const TrustData
 /// A classifier that decides item by item which views it reads.
 class DynMm : public ViewClassifier {
  public:
-  /// [B, M] bool: the views of the branch that answers, all of them present. The gate looks at all
-  /// views' features first, as the paper's does at its inputs; a study of compute has to say how it
-  /// counts that.
+  /// [B, M] bool: the views of the branch that answers, all of them present.
   virtual at::Tensor used(const std::vector<at::Tensor>& features,
                           const at::Tensor& present) const = 0;
+  /// The same with the views that the gate looks at: what has to be encoded before an answer.
+  virtual at::Tensor needed(const std::vector<at::Tensor>& features,
+                            const at::Tensor& present) const = 0;
 };
 
 /// Dynamic multimodal fusion, modality level: Xue, Marculescu, "Dynamic Multimodal Fusion", MULA at
-/// CVPR 2023. Branches are each view's network alone and one network on all views side by side; a
-/// gate on all views' features gives logits z over them.
+/// CVPR 2023, https://arxiv.org/abs/2204.00102. Branches are each view's network alone and one
+/// network on all views side by side; a gate on all views' features gives logits z over them.
 ///   First the branches learn, each from its own cross entropy; then they are frozen and the gate
 ///   learns for as many epochs: g = one_hot(argmax((z + Gumbel noise) / τ)) forward, its softmax
 ///   backward;  loss = CE(Σ_b g_b f_b) + λ Σ_b g_b cost_b,  cost_b the share of the cost of all
@@ -97,6 +100,24 @@ class DynMm : public ViewClassifier {
 /// The branch of a view that is absent cannot be chosen; asked, the most probable branch answers.
 std::shared_ptr<DynMm> fit_dynmm(const TrustData& train, const TrustData& validation,
                                  int64_t classes, const DynMmOptions& options = {});
+
+/// One gate of several on the same branches.
+struct DynMmGate {
+  double cost_weight = 0.1;  ///< λ
+  /// What it looks at, rising. Empty: all views, and looking is free as in the paper, whose gate
+  /// reads features of all modalities (on MM-IMDB a VGG's of the poster) that were extracted before
+  /// anything is counted. Else cost_b counts these views too: where a view's encoder is what costs,
+  /// a gate that saw all of them would have spent everything before it chose.
+  std::vector<int64_t> views = {};
+};
+
+/// The same for many gates, trained side by side on branches that are trained once; the cost_weight
+/// of `options` is not looked at. A branch that lacks one of its views is not chosen, but for that
+/// of all views. keep_best is for one gate only.
+std::vector<std::shared_ptr<DynMm>> fit_dynmm_gates(const TrustData& train,
+                                                    const TrustData& validation, int64_t classes,
+                                                    const DynMmOptions& options,
+                                                    const std::vector<DynMmGate>& gates);
 
 /// QMF's weight of a view, [...] from its logits [..., K]: log Σ exp / 10, which falls as the
 /// energy rises.
