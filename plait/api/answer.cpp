@@ -74,6 +74,17 @@ Said ask_network(const models::FusedOutput& output, const AnswerContext& context
   }
   out.probabilities = at::softmax(logits.to(at::kDouble), -1);
   out.sets = smallest_sets(out.probabilities, options.coverage);
+  const auto& searched = context.searched;
+  if (searched.sets.defined()) out.sets.index_copy_(0, searched.rows, searched.sets);
+  return out;
+}
+
+/// Names of candidates: those asked for, else those of the gallery, else its rows.
+std::vector<std::string> candidate_names(const AnswerContext& context, int64_t count) {
+  if (!context.labels.empty()) return context.labels;
+  if (!context.candidates.empty()) return context.candidates;
+  std::vector<std::string> out;
+  for (int64_t k = 0; k < count; ++k) out.push_back(std::to_string(k));
   return out;
 }
 
@@ -93,14 +104,39 @@ void add_classes(Prediction& p, const Said& said, int64_t item,
   p.abstain = p.confidence < said.abstain_below;
 }
 
-/// Of a gallery without names: all of it, the most probable first.
-void add_ranking(Prediction& p, const at::Tensor& probabilities) {
+/// Of a gallery: all of it, the most probable first.
+void add_ranking(Prediction& p, const at::Tensor& probabilities, const at::Tensor& set,
+                 const AnswerContext& context) {
   auto [sorted, order] = probabilities.contiguous().sort(0, /*descending=*/true);
   const auto* scores = sorted.const_data_ptr<double>();
   p.ranking.assign(order.const_data_ptr<int64_t>(),
                    order.const_data_ptr<int64_t>() + order.numel());
   p.ranking_scores.assign(scores, scores + sorted.numel());
   p.confidence = p.ranking_scores.front();
+  const auto* in = set.const_data_ptr<bool>();
+  for (int64_t row : p.ranking) {
+    const bool named = !context.candidates.empty();
+    if (named) p.ranking_names.push_back(context.candidates[static_cast<size_t>(row)]);
+    if (in[row]) p.prediction_set.push_back(named ? p.ranking_names.back() : std::to_string(row));
+  }
+}
+
+/// Why a search found what it found. @throws Error kInvalidArgument for an item that has no stream
+/// of the query.
+Explanation explain_search(const AnswerContext& context, int64_t item,
+                           const std::map<std::string, models::Quality>& quality) {
+  const AnswerContext::Searched& searched = context.searched;
+  at::Tensor row = (searched.rows == item).nonzero().squeeze(1);
+  if (row.size(0) == 0) {
+    fail(ErrorCode::kInvalidArgument, "predict",
+         "expected a stream of the query to explain a search, got the searched one alone");
+  }
+  Explanation out = explain(*searched.trust, models::select_rows(searched.evidence, row), {},
+                            candidate_names(context, context.logits.size(1)), quality);
+  out.kind = TaskKind::kOther;
+  // The searched stream says nothing of itself.
+  for (const std::string& name : context.network.stream_names()) out.streams[name];
+  return out;
 }
 
 void add_embedding(Prediction& p, const TensorMap& raw, int64_t item) {
@@ -118,20 +154,17 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
                                          const QualityDetails& details) {
   require(options.coverage > 0 && options.coverage < 1, "predict",
           "expected a coverage between 0 and 1");
-  if (options.explain && !context.trust) {
+  if (options.explain && !context.trust && !context.searched.trust) {
     fail(ErrorCode::kInvalidArgument, "predict",
          "expected a model whose task \"" + context.task +
-             "\" has a trust fusion to explain; train it again, or leave explain out");
+             "\" has a trust fusion to explain (of a search: with a gallery and a stream of the "
+             "query); train it again, or leave explain out");
   }
   const auto& names = context.network.stream_names();
   at::Tensor present = output.present.to(at::kCPU);
   at::Tensor quality = output.quality.to(at::kCPU, at::kDouble);
   const TaskKind kind = kind_of(context.network.task_config(context.task));
   const bool questions = kind == TaskKind::kLabels || kind == TaskKind::kValues;
-  if (options.explain && questions) {
-    fail(ErrorCode::kInvalidArgument, "predict",
-         "expected a classification task to explain, got \"" + context.task + "\"");
-  }
   QuestionAnswers answers;
   Said said;
   if (questions) {
@@ -158,7 +191,7 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
     }
     if (questions) answers.add_to(p, i, context.labels);
     if (said.probabilities.defined() && context.labels.empty())
-      add_ranking(p, said.probabilities[i]);
+      add_ranking(p, said.probabilities[i], said.sets[i].contiguous(), context);
     else if (said.probabilities.defined())
       add_classes(p, said, i, context.labels);
     if (!context.decided_by.empty()) p.decided_by = context.decided_by[static_cast<size_t>(i)];
@@ -166,13 +199,20 @@ std::vector<Prediction> make_predictions(const models::FusedOutput& output,
       p.decided_by = models::to_string(said.deciders[static_cast<size_t>(i)]);
     add_embedding(p, output.tasks.at(context.task), i);
     if (options.explain) {
-      at::Tensor row = at::full({1}, i, at::kLong);
-      at::Tensor joint =
-          context.logits.defined() ? context.logits.index_select(0, row) : at::Tensor();
-      p.explanation =
-          explain(*context.trust, models::select_rows(said.evidence, row), joint, context.labels,
-                  details.empty() ? std::map<std::string, models::Quality>{}
-                                  : details[static_cast<size_t>(i)]);
+      const std::map<std::string, models::Quality> known =
+          details.empty() ? std::map<std::string, models::Quality>{}
+                          : details[static_cast<size_t>(i)];
+      if (questions) {
+        p.explanation = answers.explain(*context.trust, i, context.labels, options.coverage, known);
+      } else if (context.searched.trust) {
+        p.explanation = explain_search(context, i, known);
+      } else {
+        at::Tensor row = at::full({1}, i, at::kLong);
+        p.explanation = explain(*context.trust, models::select_rows(said.evidence, row),
+                                context.logits.index_select(0, row), context.labels, known);
+      }
+      // Where the network's own fusion answered, its weights are the answer's.
+      for (auto& [name, stream] : p.explanation->streams) stream.weight = p.modality_weights[name];
     }
     out.push_back(std::move(p));
   }

@@ -21,6 +21,15 @@ struct AnswerContext {
   at::Tensor weights;                   ///< [B, M] where others than the network's count
   std::vector<std::string> decided_by;  ///< By item; empty: nobody but the network
   std::string version;
+  std::vector<std::string> candidates = {};  ///< Names of a gallery's rows; may be empty
+
+  /// What a search's trust fusion says of those items that have a query stream.
+  struct Searched {
+    const models::TrustModel* trust = nullptr;  ///< Null: nobody was asked
+    at::Tensor rows;                            ///< [B'] int64
+    at::Tensor sets;                            ///< [B', K] bool; undefined without a calibration
+    models::Evidence evidence;                  ///< Of them
+  } searched = {};
 };
 
 /// Quality in detail by item and stream, as far as it is known; may be empty.

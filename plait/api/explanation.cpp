@@ -2,8 +2,9 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdio>
+#include <cmath>
 
+#include "plait/api/stream_doubts.h"
 #include "plait/core/error.h"
 #include "plait/models/trust/evidence.h"
 
@@ -13,53 +14,7 @@ namespace {
 using models::Evidence;
 using models::TrustModel;
 
-constexpr double kDoubtful = 0.3;    ///< Breakage from which reasons are looked for
-constexpr double kPoorSignal = 0.2;  ///< Quality below which they are, whatever the gates say
-constexpr double kPoorPart = 0.5;    ///< Quality parts below it are named
-constexpr double kUnlikely = 0.02;   ///< p-values below it are named
-constexpr double kTorn = -1;   ///< Nats of consistency below which two streams do not go together
 constexpr double kSure = 0.5;  ///< Probability from which a stream's answer counts as one
-
-std::string text(const char* format, double value) {
-  char out[96];
-  std::snprintf(out, sizeof out, format, value);
-  return out;
-}
-
-std::string join(const std::vector<std::string>& names) {
-  std::string out;
-  for (size_t i = 0; i < names.size(); ++i)
-    out += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
-  return out;
-}
-
-/// A poor part of the signal's quality, in words.
-std::string poor_part(const std::string& part, double value, const models::Quality& quality) {
-  auto snr = quality.measures.find("snr_db");
-  if (part == "noise" && snr != quality.measures.end())
-    return text("noisy, %.0f dB over the floor", snr->second);
-  static const std::map<std::string, const char*> kWords{{"noise", "noisy"},
-                                                         {"sharpness", "blurred"},
-                                                         {"exposure", "badly exposed"},
-                                                         {"entropy", "little to see"},
-                                                         {"compression", "strongly compressed"},
-                                                         {"occlusion", "partly covered"},
-                                                         {"reverberation", "reverberant"},
-                                                         {"clipping", "clipped"},
-                                                         {"dropout", "drops out"},
-                                                         {"level", "very quiet"},
-                                                         {"silence", "mostly silence"},
-                                                         {"bandwidth", "narrow band"},
-                                                         {"stuck", "stuck values"},
-                                                         {"spikes", "spikes"},
-                                                         {"drift", "drifts"},
-                                                         {"order", "words out of order"},
-                                                         {"words", "unknown words"},
-                                                         {"completeness", "not a sentence"},
-                                                         {"complexity", "hardly any words"}};
-  auto word = kWords.find(part);
-  return (word == kWords.end() ? part : word->second) + text(" (%.2f)", value);
-}
 
 /// The same item with the stream's probabilities of two classes exchanged.
 Evidence with_exchanged(const Evidence& evidence, int64_t stream, int64_t a, int64_t b) {
@@ -72,36 +27,18 @@ Evidence with_exchanged(const Evidence& evidence, int64_t stream, int64_t a, int
   return out;
 }
 
-std::vector<std::string> reasons_of(const Evidence& e, int64_t m,
-                                    const std::vector<std::string>& streams,
-                                    const std::vector<std::string>& labels,
-                                    const models::Quality* quality) {
-  std::vector<std::string> out;
-  if (quality) {
-    for (const auto& [part, value] : quality->parts) {
-      if (value < kPoorPart) out.push_back(poor_part(part, value, *quality));
-    }
-  }
-  const double p = e.p_value[0][m].item<double>();
-  if (e.excess[0][m].item<double>() > 0) {
-    out.push_back("unlike anything seen, clean or damaged");
-  } else if (p < kUnlikely) {
-    out.push_back(text("unusual features (p = %.3f)", p));
-  }
+/// What stream m says: its most probable class, and which others it contradicts.
+Opinion opinion_of(const Evidence& e, int64_t m, const std::vector<std::string>& streams,
+                   const std::vector<std::string>& labels) {
+  Opinion out;
   const auto own = e.log_probabilities[0][m].argmax().item<int64_t>();
-  const double sure = e.log_probabilities[0][m][own].exp().item<double>();
-  std::vector<std::string> against, torn;
-  for (int64_t other = 0; other < e.present.size(1); ++other) {
+  out.says = labels[static_cast<size_t>(own)];
+  out.unsure = e.log_probabilities[0][m][own].exp().item<double>() < kSure;
+  for (int64_t other = 0; other < e.present.size(1) && !out.unsure; ++other) {
     if (other == m || !e.present[0][other].item<bool>()) continue;
-    const auto theirs = e.log_probabilities[0][other].argmax().item<int64_t>();
-    if (theirs != own && sure >= kSure) against.push_back(streams[static_cast<size_t>(other)]);
-    if (e.consistency[0][m][other].item<double>() < kTorn)
-      torn.push_back(streams[static_cast<size_t>(other)]);
+    if (e.log_probabilities[0][other].argmax().item<int64_t>() != own)
+      out.against.push_back(streams[static_cast<size_t>(other)]);
   }
-  if (!against.empty())
-    out.push_back("says " + labels[static_cast<size_t>(own)] + ", disagrees with " + join(against));
-  if (!torn.empty()) out.push_back("does not go together with " + join(torn));
-  if (sure < kSure) out.push_back("unsure by itself");
   return out;
 }
 
@@ -110,7 +47,10 @@ std::vector<std::string> reasons_of(const Evidence& e, int64_t m,
 Explanation explain(const TrustModel& trust, const Evidence& e, const at::Tensor& joint,
                     const std::vector<std::string>& labels,
                     const std::map<std::string, models::Quality>& quality) {
-  require(e.present.size(0) == 1, "explain", "expected one item");
+  require(e.present.size(0) == 1 &&
+              static_cast<int64_t>(labels.size()) == e.log_probabilities.size(2) &&
+              labels.size() >= 2,
+          "explain", "expected one item and a name for each of at least two classes");
   const auto& streams = trust.fusion().config().streams;
   Explanation out;
   TrustModel::Verdict verdict = trust.decide(e, joint);
@@ -130,6 +70,7 @@ Explanation explain(const TrustModel& trust, const Evidence& e, const at::Tensor
     StreamExplanation& stream = out.streams[streams[s]];
     stream.present = e.present[0][m].item<bool>();
     if (!stream.present) continue;
+    stream.quality = e.quality[0][m].item<double>();
     stream.weight = verdict.weights[0][m].item<double>();
     at::Tensor support = verdict.support[0][m];
     stream.contribution = (support[answer] - support.mean()).item<double>();
@@ -138,9 +79,9 @@ Explanation explain(const TrustModel& trust, const Evidence& e, const at::Tensor
     stream.says = labels[static_cast<size_t>(said.item<int64_t>())];
     stream.says_with = own.exp().item<double>();
     auto known = quality.find(streams[s]);
-    if (stream.breakage >= kDoubtful || e.quality[0][m].item<double>() < kPoorSignal) {
-      stream.reasons =
-          reasons_of(e, m, streams, labels, known == quality.end() ? nullptr : &known->second);
+    if (is_doubted(e, m, stream.breakage)) {
+      stream.reasons = doubts_of(e, m, streams, opinion_of(e, m, streams, labels),
+                                 known == quality.end() ? nullptr : &known->second);
     }
     at::Tensor others = e.present.clone();
     others[0][m].fill_(false);
@@ -168,10 +109,41 @@ std::vector<std::string> Explanation::summary() const {
   return out;
 }
 
+namespace {
+
+Json or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+/// One label or value of a stream's explanation.
+Json write(const PartExplanation& part, TaskKind kind) {
+  Json out = kind == TaskKind::kLabels
+                 ? Json::object({{"label", part.label}, {"probability", part.says}})
+                 : Json::object({{"mean", part.says}, {"low", part.low}, {"high", part.high}});
+  out["contribution_nats"] = part.contribution;
+  out["without"] = or_null(part.without);
+  return out;
+}
+
+/// A counterfactual answer: the class by name, of labels those that it gives, of values the means.
+Json counterfactual(const std::string& label, double confidence, const StreamExplanation& stream,
+                    TaskKind kind) {
+  if (kind == TaskKind::kClasses || kind == TaskKind::kOther)
+    return Json::object({{"class", label}, {"confidence", confidence}});
+  Json answer = Json::array();
+  for (const PartExplanation& part : stream.parts) {
+    if (kind == TaskKind::kValues) answer.push_back(part.without);
+    if (kind == TaskKind::kLabels && part.without >= kLabelThreshold) answer.push_back(part.label);
+  }
+  return Json::object({{kind == TaskKind::kValues ? "value" : "labels", std::move(answer)},
+                       {"confidence", confidence}});
+}
+
+}  // namespace
+
 Json Explanation::to_json() const {
-  Json out = Json::object({{"class", label},
+  auto text = [](const std::string& name) { return name.empty() ? Json() : Json(name); };
+  Json out = Json::object({{"class", text(label)},
                            {"confidence", confidence},
-                           {"runner_up", runner_up},
+                           {"runner_up", text(runner_up)},
                            {"decided_by", decided_by},
                            {"summary", Json(summary())},
                            {"streams", Json::object({})}});
@@ -180,18 +152,24 @@ Json Explanation::to_json() const {
       out["streams"][name] = Json();
       continue;
     }
-    out["streams"][name] = Json::object(
-        {{"weight", s.weight},
-         {"contribution_nats", s.contribution},
-         {"breakage", s.breakage},
-         {"says", s.says},
-         {"says_with", s.says_with},
-         {"reasons", Json(s.reasons)},
-         {"without", s.without.empty() ? Json()
-                                       : Json::object({{"class", s.without},
-                                                       {"confidence", s.without_confidence}})},
-         {"otherwise",
-          Json::object({{"class", s.otherwise}, {"confidence", s.otherwise_confidence}})}});
+    Json row = Json::object({{"weight", s.weight},
+                             {"contribution_nats", s.contribution},
+                             {"breakage", s.breakage},
+                             {"quality", s.quality},
+                             {"says", s.says},
+                             {"says_with", s.says_with},
+                             {"reasons", Json(s.reasons)}});
+    row["without"] =
+        s.without.empty() ? Json() : counterfactual(s.without, s.without_confidence, s, kind);
+    row["otherwise"] =
+        s.otherwise.empty()
+            ? Json()
+            : Json::object({{"class", s.otherwise}, {"confidence", s.otherwise_confidence}});
+    if (!s.parts.empty()) {
+      row["parts"] = Json::array();
+      for (const PartExplanation& part : s.parts) row["parts"].push_back(write(part, kind));
+    }
+    out["streams"][name] = std::move(row);
   }
   return out;
 }

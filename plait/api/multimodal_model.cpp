@@ -417,11 +417,16 @@ std::string MultimodalModel::task_of(const PredictOptions& options) const {
 }
 
 void MultimodalModel::search(const models::FusedOutput& output, const models::TrustModel& trusted,
-                             const at::Tensor& gallery, AnswerContext& context) const {
+                             const at::Tensor& gallery, const PredictOptions& options,
+                             AnswerContext& context) const {
   const at::Tensor rows = has_query(*network_, context.task, output.present).nonzero().squeeze(1);
   if (rows.size(0) == 0) return;
-  const models::TrustModel::Verdict verdict =
-      search_gallery(trusted, *network_, context.task, output, rows, gallery);
+  AnswerContext::Searched& found = context.searched;
+  found.trust = &trusted;
+  found.rows = rows;
+  found.evidence = look_at_gallery(trusted, *network_, context.task, output, rows, gallery);
+  const models::TrustModel::Verdict verdict = trusted.decide(found.evidence);
+  if (trusted.has_sets()) found.sets = trusted.prediction_sets(verdict, options.coverage);
   context.logits.index_copy_(0, rows, verdict.log_probabilities);
   context.weights = output.weights.to(at::kCPU, at::kDouble);
   context.weights.index_copy_(0, rows, among_all_streams(*network_, context.task, verdict.weights));
@@ -462,7 +467,13 @@ std::vector<Prediction> MultimodalModel::answer(const models::FusedOutput& outpu
     const bool comparable =
         options.gallery.defined() ||
         network_->modality(gallery_stream(*network_, context.task)) == Modality::kText;
-    if (trusted && comparable && against.size(0) >= 2) search(output, *trusted, against, context);
+    require(options.gallery_names.empty() ||
+                (options.gallery.defined() &&
+                 static_cast<int64_t>(options.gallery_names.size()) == options.gallery.size(0)),
+            "predict", "expected one name for every row of the gallery");
+    context.candidates = options.gallery_names;
+    if (trusted && comparable && against.size(0) >= 2)
+      search(output, *trusted, against, options, context);
   }
   return make_predictions(output, context, options, details);
 }

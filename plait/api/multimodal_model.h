@@ -35,7 +35,7 @@ struct PredictOptions {
   double coverage = 0.9;           ///< For the prediction set, in (0, 1)
   bool class_conditional = false;  ///< The coverage holds for every class by itself
   double risk = 0.1;               ///< Share of wrong answers from which on the model abstains
-  bool explain = false;            ///< Fills Prediction::explanation (classification tasks)
+  bool explain = false;            ///< Fills Prediction::explanation
   /// Encodes one stream after the other, the most useful per multiply-add first, and stops once the
   /// answer is sure enough by the model's route (certified when it was calibrated).
   bool early_exit = false;
@@ -51,6 +51,7 @@ struct PredictOptions {
   /// Retrieval: embeddings [K, E] of what is searched (Prediction::embedding of items that have the
   /// task's gallery stream alone); fills Prediction::ranking.
   at::Tensor gallery = {};
+  std::vector<std::string> gallery_names = {};  ///< Of its rows, for answers; may be empty
 };
 
 /// What a value holds, for content hashes: files are read, everything else is taken as it stands.
@@ -146,7 +147,8 @@ class MultimodalModel {
                                            const PredictOptions& options);
   /// A retrieval task's trust fusion answers where an item has one of the query streams.
   void search(const models::FusedOutput& output, const models::TrustModel& trusted,
-              const at::Tensor& gallery, struct AnswerContext& context) const;
+              const at::Tensor& gallery, const PredictOptions& options,
+              struct AnswerContext& context) const;
   Prediction predict_stepwise(const Sample& sample, const PredictOptions& options);
   const runtime::TrustEngine* engine(const std::string& task) const;
   std::string task_of(const PredictOptions& options) const;

@@ -51,7 +51,9 @@ Json Prediction::to_json() const {
   out["value_high"] = value_high.empty() ? Json() : ends(value_high);
   out["ranking"] = ranking.empty() ? Json() : Json(ranking);
   out["ranking_scores"] = ranking_scores.empty() ? Json() : Json(ranking_scores);
+  out["ranking_names"] = ranking_names.empty() ? Json() : Json(ranking_names);
   out["labels"] = labels ? Json(*labels) : Json();
+  out["sure_labels"] = sure_labels ? Json(*sure_labels) : Json();
   out["embedding"] =
       embedding.empty() ? Json() : Json(std::vector<double>(embedding.begin(), embedding.end()));
   out["explanation"] = explanation ? explanation->to_json() : Json();

@@ -20,9 +20,11 @@ struct Prediction {
   /// Calibrated probability that the answer is right: the class; all labels; every value within
   /// half a standard deviation of the training values (0 without a trust fusion).
   double confidence = 0;
-  std::vector<std::string>
-      prediction_set;    ///< Fewest labels whose probabilities reach the coverage asked for
-  bool abstain = false;  ///< The confidence lies below what the risk asked for allows
+  /// At the coverage asked for: of classes and candidates those among which the true one is
+  /// (candidates by name, or by their row where they have none: the first of `ranking`); of labels
+  /// those that may be present, each by itself; the most probable first.
+  std::vector<std::string> prediction_set;
+  bool abstain = false;              ///< The confidence lies below what the risk asked for allows
   std::vector<std::string> skipped;  ///< Streams that were given and not encoded: not needed, or
                                      ///< beyond the budget
   double compute_share = 1;          ///< Of what encoding all given streams costs, in multiply-adds
@@ -35,13 +37,16 @@ struct Prediction {
   std::map<std::string, double>
       scores;  ///< Probability by label (classification, labels, zero-shot)
   std::optional<std::vector<std::string>> labels;  ///< Multi-label tasks: those that are likely
-  std::vector<double> value;                       ///< Regression: the mean
-  std::vector<double> value_std;                   ///< Regression: its standard deviation
+  /// Those of the prediction set that may not be absent either; none without a trust fusion.
+  std::optional<std::vector<std::string>> sure_labels;
+  std::vector<double> value;      ///< Regression: the mean
+  std::vector<double> value_std;  ///< Regression: its standard deviation
   /// Regression: the interval that holds the true value as often as the coverage asked for; empty
   /// without a trust fusion, infinite where it was fitted on too few items for the coverage.
   std::vector<double> value_low, value_high;
   /// Retrieval with a gallery: its rows, the most probable first, and their probabilities.
   std::vector<int64_t> ranking;
+  std::vector<std::string> ranking_names;  ///< PredictOptions::gallery_names in that order
   std::vector<double> ranking_scores;
   std::vector<float> embedding;  ///< Retrieval: the item in the shared space, length 1
 

@@ -6,14 +6,13 @@
 
 #include "plait/api/trust_fitting.h"
 #include "plait/core/error.h"
+#include "plait/models/trust/evidence.h"
 
 namespace plait::api {
 namespace {
 
 using models::Decider;
 using models::TrustModel;
-
-constexpr double kThreshold = 0.5;  ///< From which probability on a label is given
 
 void ask_network(QuestionAnswers& out, const TensorMap& raw) {
   if (out.kind == TaskKind::kLabels) {
@@ -41,8 +40,9 @@ void ask_trust(QuestionAnswers& out, const models::FusedOutput& output,
   const TrustModel& trust = *context.trust;
   const models::Evidence evidence = gather_evidence(trust, context.network.stream_names(),
                                                     output.pooled, output.quality, output.present);
-  const TrustModel::Verdict verdict =
-      trust.decide(evidence, joint_scores(trust.fusion(), output.tasks.at(context.task)));
+  const at::Tensor joint = joint_scores(trust.fusion(), output.tasks.at(context.task));
+  const TrustModel::Verdict verdict = trust.decide(evidence, joint);
+  if (options.explain) out.evidence = evidence, out.joint = joint;
   out.deciders = verdict.deciders;
   out.weights = weights_of(verdict, out.weights);
   out.confidence = trust.confidence(verdict);
@@ -56,9 +56,34 @@ void ask_trust(QuestionAnswers& out, const models::FusedOutput& output,
   }
   out.probabilities =
       verdict.log_probabilities.to(at::kDouble).exp().unflatten(1, {-1, 2}).select(2, 1);
+  if (trust.has_sets())
+    out.sets = trust.prediction_sets(verdict, options.coverage, options.class_conditional);
 }
 
 }  // namespace
+
+void QuestionAnswers::add_set(Prediction& p, int64_t item,
+                              const std::vector<std::string>& labels) const {
+  const at::Tensor order = probabilities[item].argsort(0, /*descending=*/true);
+  p.sure_labels.emplace();
+  for (int64_t i = 0; i < order.size(0); ++i) {
+    const auto k = order[i].item<int64_t>();
+    const std::string& label = labels[static_cast<size_t>(k)];
+    if (!sets[item][2 * k + 1].item<bool>()) continue;
+    p.prediction_set.push_back(label);
+    if (!sets[item][2 * k].item<bool>()) p.sure_labels->push_back(label);
+  }
+}
+
+Explanation QuestionAnswers::explain(const models::TrustModel& trust, int64_t item,
+                                     const std::vector<std::string>& labels, double coverage,
+                                     const std::map<std::string, models::Quality>& quality) const {
+  at::Tensor row = at::full({1}, item, at::kLong);
+  const models::Evidence own = models::select_rows(evidence, row);
+  const at::Tensor scores = joint.index_select(0, row);
+  return kind == TaskKind::kLabels ? explain_labels(trust, own, scores, labels, quality)
+                                   : explain_values(trust, own, scores, coverage, quality);
+}
 
 void QuestionAnswers::add_to(Prediction& p, int64_t item,
                              const std::vector<std::string>& labels) const {
@@ -71,8 +96,9 @@ void QuestionAnswers::add_to(Prediction& p, int64_t item,
     for (size_t k = 0; k < labels.size(); ++k) {
       const auto probability = probabilities[item][static_cast<int64_t>(k)].item<double>();
       p.scores[labels[k]] = probability;
-      if (probability >= kThreshold) p.labels->push_back(labels[k]);
+      if (probability >= kLabelThreshold) p.labels->push_back(labels[k]);
     }
+    if (sets.defined()) add_set(p, item, labels);
     return;
   }
   for (int64_t r = 0; r < mean.size(1); ++r) {

@@ -9,6 +9,7 @@
 #include "plait/core/error.h"
 #include "plait/core/log.h"
 #include "plait/train/trust/trust_retrieval.h"
+#include "plait/train/trust/trust_sets.h"
 
 namespace plait::api {
 namespace {
@@ -119,15 +120,16 @@ std::shared_ptr<models::TrustModel> fit_retrieval_trust(models::FusedNetwork& ne
   train::TrustCalibrationOptions calibration = options.calibration;
   calibration.costs.clear();
   const train::TrustItems items = train::out_of_fold_items(fit, calibration.seed);
-  train::calibrate_trust(*model, train::every_subset(items, calibration.seed), calibration);
+  const train::TrustItems all = train::every_subset(items, calibration.seed);
+  train::calibrate_trust(*model, all, calibration);
+  train::fit_candidate_sets(*model, all);
   return model;
 }
 
-models::TrustModel::Verdict search_gallery(const models::TrustModel& trust,
-                                           const models::FusedNetwork& network,
-                                           const std::string& task,
-                                           const models::FusedOutput& output,
-                                           const at::Tensor& rows, const at::Tensor& gallery) {
+models::Evidence look_at_gallery(const models::TrustModel& trust,
+                                 const models::FusedNetwork& network, const std::string& task,
+                                 const models::FusedOutput& output, const at::Tensor& rows,
+                                 const at::Tensor& gallery) {
   auto pick = [&](const at::Tensor& x) { return x.to(at::kCPU).index_select(0, rows); };
   const std::vector<std::string> names = query_streams(network, task);
   const at::Tensor columns = columns_of(network.stream_names(), names);
@@ -139,9 +141,9 @@ models::TrustModel::Verdict search_gallery(const models::TrustModel& trust,
       unit_length(pick(get(output.tasks.at(task), "stream_embedding", "predict")));
   at::Tensor scores =
       train::candidate_scores(embeddings.index_select(1, columns), unit_length(gallery));
-  return trust.decide(trust.fusion().gather_candidates(
+  return trust.fusion().gather_candidates(
       features, scores, pick(output.quality).to(at::kFloat).index_select(1, columns),
-      pick(output.present).index_select(1, columns)));
+      pick(output.present).index_select(1, columns));
 }
 
 at::Tensor among_all_streams(const models::FusedNetwork& network, const std::string& task,

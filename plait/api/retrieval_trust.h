@@ -15,9 +15,10 @@ std::string gallery_stream(const models::FusedNetwork& network, const std::strin
 std::vector<std::string> query_streams(const models::FusedNetwork& network,
                                        const std::string& task);
 
-/// Fits densities, gates and guard on items that the network was not trained on. Temperatures and
-/// scales are those for 32 candidates; there are no prediction sets, abstention and route, which
-/// depend on how many there are.
+/// Fits densities, gates, guard and prediction sets on items that the network was not trained on.
+/// Temperatures and scales are those for 32 candidates, sets those for 2 to 32
+/// (models::CandidateSets says what they promise); there are no abstention and route, which depend
+/// on how many there are.
 /// @return null with fewer than two query streams, or fewer than 40 items that have the gallery
 /// stream and another.
 std::shared_ptr<models::TrustModel> fit_retrieval_trust(models::FusedNetwork& network,
@@ -27,11 +28,10 @@ std::shared_ptr<models::TrustModel> fit_retrieval_trust(models::FusedNetwork& ne
 
 /// What the query streams of the items `rows` [B'] say of a gallery [K, E] of embeddings (brought
 /// to length 1 here), K ≥ 2. Each of these items has a query stream.
-models::TrustModel::Verdict search_gallery(const models::TrustModel& trust,
-                                           const models::FusedNetwork& network,
-                                           const std::string& task,
-                                           const models::FusedOutput& output,
-                                           const at::Tensor& rows, const at::Tensor& gallery);
+models::Evidence look_at_gallery(const models::TrustModel& trust,
+                                 const models::FusedNetwork& network, const std::string& task,
+                                 const models::FusedOutput& output, const at::Tensor& rows,
+                                 const at::Tensor& gallery);
 /// Shares [B', M'] of query streams as those [B', M] of all.
 at::Tensor among_all_streams(const models::FusedNetwork& network, const std::string& task,
                              const at::Tensor& weights);

@@ -11,6 +11,7 @@
 #include "plait/core/error.h"
 #include "plait/core/log.h"
 #include "plait/models/trust/evidence.h"
+#include "plait/train/trust/trust_sets.h"
 #include "plait/train/trust/trust_values.h"
 
 namespace plait::api {
@@ -215,6 +216,7 @@ std::shared_ptr<models::TrustModel> fit_trust_model(models::FusedNetwork& networ
   items = frozen ? train::stack(items, validation_items(network, task, *model, validation))
                  : with_joint(network, task, model->fusion(), source, rows, items);
   train::calibrate_trust(*model, items, options.calibration);
+  if (kind == TaskKind::kLabels) train::fit_label_sets(*model, items);
   if (kind == TaskKind::kValues) {
     at::Tensor others = get(validation.targets(), task, "trust");
     train::fit_intervals(*model, items, values_of(items, target, others));

@@ -140,13 +140,13 @@ void PackedExpert::standardise(const float* x, float* near, float* far) const {
   for (int64_t d = 0; d < width; ++d) {
     const auto at = static_cast<size_t>(d);
     const float value = (x[d] - mean_[at]) / deviation_[at];
-    numbers &= value == value;
+    numbers &= std::abs(x[d]) <= std::numeric_limits<float>::max();
     near[d] = std::min(std::max(value, -kNear), kNear);
     far[d] = std::min(std::max(value, -kFar), kFar) - center_[at];
   }
   if (!numbers) {
     fail(ErrorCode::kInvalidArgument, "trust",
-         "expected numbers as features of \"" + name_ + "\", got NaN");
+         "expected finite features of \"" + name_ + "\", got NaN or infinity");
   }
 }
 

@@ -168,6 +168,192 @@ TEST(TaskKinds, ABrokenStreamWidensIntervalsAndCostsLittle) {
   EXPECT_LT(after, before);
 }
 
+PredictOptions explained(const std::string& task) {
+  PredictOptions options;
+  options.task = task;
+  options.explain = true;
+  return options;
+}
+
+TEST(TaskKinds, ExplainsValues) {
+  const Sample item = broken().front();
+  const Prediction p = model().predict(item.streams, explained("load"));
+  const Explanation& e = p.explain();
+  EXPECT_EQ(e.kind, TaskKind::kValues);
+  EXPECT_EQ(e.decided_by, p.decided_by);
+  EXPECT_NEAR(e.confidence, p.confidence, 1e-6);
+  ASSERT_EQ(e.streams.size(), kStreams.size());
+  double weights = 0;
+  for (const std::string& name : kStreams) {
+    const StreamExplanation& s = e.streams.at(name);
+    ASSERT_EQ(s.parts.size(), 1u);
+    EXPECT_LT(s.parts[0].low, s.parts[0].says);
+    EXPECT_GT(s.parts[0].high, s.parts[0].says);
+    EXPECT_NEAR(s.contribution, s.parts[0].contribution, 1e-9);
+    EXPECT_GE(s.quality, 0);
+    weights += s.weight;
+    EXPECT_NEAR(s.weight, p.modality_weights.at(name), 1e-9);
+    // The counterfactual is what predict itself says without the stream.
+    Sample less = item;
+    less.streams.erase(name);
+    const Prediction without = model().predict(less.streams);
+    if (without.decided_by == "joint") continue;
+    EXPECT_NEAR(s.parts[0].without, without.value[0], 1e-2) << name;
+    EXPECT_NEAR(s.without_confidence, without.confidence, 1e-4) << name;
+    // What a stream says by itself is its answer alone, but for a temperature.
+    EXPECT_FALSE(s.says.empty());
+  }
+  EXPECT_NEAR(weights, 1, 1e-5);
+  EXPECT_GT(e.streams.at("left").breakage, e.streams.at("middle").breakage);
+  ASSERT_FALSE(e.summary().empty());
+  EXPECT_THAT(e.summary().front(), HasSubstr("left: "));
+  const Json json = p.to_json().at("explanation").at("streams").at("left");
+  EXPECT_TRUE(json.at("parts").items()[0].contains("mean"));
+  EXPECT_EQ(json.at("without").at("value").items().size(), 1u);
+  EXPECT_TRUE(json.at("otherwise").is_null());
+  // A wider interval for more coverage, of each stream too.
+  PredictOptions wide = explained("load"), narrow = wide;
+  wide.coverage = 0.95, narrow.coverage = 0.5;
+  const auto a = model().predict(item.streams, wide).explain().streams.at("right").parts[0];
+  const auto b = model().predict(item.streams, narrow).explain().streams.at("right").parts[0];
+  EXPECT_GT(a.high - a.low, b.high - b.low);
+}
+
+TEST(TaskKinds, ExplainsLabels) {
+  const Sample item = broken()[1];
+  const Prediction p = model().predict(item.streams, explained("tags"));
+  const Explanation& e = p.explain();
+  EXPECT_EQ(e.kind, TaskKind::kLabels);
+  EXPECT_NEAR(e.confidence, p.confidence, 1e-6);
+  for (const std::string& name : kStreams) {
+    const StreamExplanation& s = e.streams.at(name);
+    ASSERT_EQ(s.parts.size(), kTags.size());
+    double sum = 0;
+    Sample less = item;
+    less.streams.erase(name);
+    PredictOptions tags;
+    tags.task = "tags";
+    const Prediction without = model().predict(less.streams, tags);
+    for (size_t k = 0; k < kTags.size(); ++k) {
+      EXPECT_EQ(s.parts[k].label, kTags[k]);
+      EXPECT_GE(s.parts[k].says, 0);
+      EXPECT_LE(s.parts[k].says, 1);
+      sum += s.parts[k].contribution;
+      if (without.decided_by != "joint") {
+        EXPECT_NEAR(s.parts[k].without, without.scores.at(kTags[k]), 1e-4) << name << kTags[k];
+      }
+    }
+    EXPECT_NEAR(s.contribution, sum, 1e-9);
+  }
+  EXPECT_GT(e.streams.at("left").breakage, e.streams.at("middle").breakage);
+  EXPECT_THAT(e.summary().front(), HasSubstr("left: "));
+  const Json json = p.to_json().at("explanation").at("streams").at("left");
+  EXPECT_EQ(json.at("parts").items()[2].at("label").as_string(), "wet");
+  EXPECT_TRUE(json.at("without").at("labels").is_array());
+  // Alone there is nothing without it.
+  const Prediction alone = model().predict({{"left", item.streams.at("left")}}, explained("tags"));
+  EXPECT_TRUE(alone.explain().streams.at("left").without.empty());
+  EXPECT_TRUE(std::isnan(alone.explain().streams.at("left").parts[0].without));
+  EXPECT_FALSE(alone.explain().streams.at("right").present);
+  EXPECT_TRUE(alone.to_json().at("explanation").at("streams").at("right").is_null());
+}
+
+/// Two streams that say anything of `questions` with `classes` options each, by gates never
+/// trained.
+models::Evidence anything(const models::TrustFusion& fusion) {
+  auto generator = at::detail::createCPUGenerator(12);
+  models::Evidence e;
+  e.log_probabilities = fusion.normalise(2 * at::randn({1, 2, fusion.options()}, generator));
+  e.p_value = at::full({1, 2}, 0.5);
+  e.unusual = e.excess = at::zeros({1, 2});
+  e.consistency = at::zeros({1, 2, 2});
+  e.quality = at::ones({1, 2});
+  e.present = at::ones({1, 2}, at::kBool);
+  return e;
+}
+
+TEST(TaskKinds, ContributionsAddUpToTheLogOddsOfALabel) {
+  models::TrustFusion::Config config = models::TrustFusion::Config::tiny();
+  config.classes = 2, config.questions = 3;
+  auto fusion = std::make_shared<models::TrustFusion>(config);
+  fusion->set_prior(at::tensor({0.8, 0.2, 0.5, 0.5, 0.1, 0.9}));
+  const models::TrustModel trust(fusion);
+  const models::Evidence e = anything(*fusion);
+  const Explanation why = explain_labels(trust, e, {}, kTags, {});
+  at::Tensor logs = trust.decide(e).log_probabilities.view({3, 2});
+  for (int64_t k = 0; k < 3; ++k) {
+    const double odds = (logs[k][1] - logs[k][0]).item<double>();
+    double nats = 0;
+    for (const auto& [name, s] : why.streams)
+      nats += s.parts[static_cast<size_t>(k)].contribution * (odds >= 0 ? 1 : -1);
+    at::Tensor prior = fusion->log_prior().view({3, 2})[k];
+    EXPECT_NEAR((prior[1] - prior[0]).item<double>() + nats, odds, 1e-4) << k;
+  }
+  EXPECT_THROW(explain_labels(trust, e, {}, {"hot"}, {}), Error);
+  EXPECT_THROW(explain_values(trust, e, {}, 0.9, {}), Error);
+}
+
+TEST(TaskKinds, ContributionsToAValueAreNatsAtTheAnswer) {
+  models::TrustFusion::Config config = models::TrustFusion::Config::tiny();
+  config.classes = 16, config.questions = 2, config.values = true;
+  auto fusion = std::make_shared<models::TrustFusion>(config);
+  const models::TrustModel trust(fusion);
+  const models::Evidence e = anything(*fusion);
+  const Explanation why = explain_values(trust, e, {}, 0.8, {});
+  const auto verdict = trust.decide(e);
+  const models::ValueGrid& grid = *fusion->grid();
+  at::Tensor bins = grid.bins_of(grid.mean(verdict.log_probabilities)).flatten();
+  for (int64_t m = 0; m < 2; ++m) {
+    const StreamExplanation& s = why.streams.at(config.streams[static_cast<size_t>(m)]);
+    at::Tensor own = e.log_probabilities[0][m].unsqueeze(0);
+    for (int64_t r = 0; r < 2; ++r) {
+      const PartExplanation& part = s.parts[static_cast<size_t>(r)];
+      at::Tensor support = verdict.support[0][m].view({2, 16})[r];
+      EXPECT_NEAR(part.contribution,
+                  (support[bins[r].item<int64_t>()] - support.mean()).item<double>(), 1e-4);
+      EXPECT_NEAR(part.says, grid.mean(own)[0][r].item<double>(), 1e-6);
+      at::Tensor ends = at::tensor({part.low, part.high}, at::kDouble);
+      for (int64_t end = 0; end < 2; ++end) {
+        at::Tensor level = grid.share_below(own, ends[end].expand({1, 2}))[0][r];
+        EXPECT_NEAR(level.item<double>(), end ? 0.9 : 0.1, 1e-6);
+      }
+    }
+  }
+}
+
+TEST(TaskKinds, LabelsComeWithThoseThatMayBePresent) {
+  PredictOptions options;
+  options.task = "tags";
+  double size_before = 0;
+  for (double coverage : {0.7, 0.9, 0.97}) {
+    options.coverage = coverage;
+    std::vector<Sample> items = splits().test;
+    std::vector<Prediction> answers = model().predict_batch(items, options);
+    double right = 0, size = 0, sure = 0;
+    const auto n = static_cast<double>(items.size());
+    for (size_t i = 0; i < items.size(); ++i) {
+      const auto truth = items[i].labels.at("tags").as_strings();
+      const Prediction& p = answers[i];
+      ASSERT_TRUE(p.sure_labels);
+      for (const std::string& label : *p.sure_labels)
+        EXPECT_THAT(p.prediction_set, Contains(label));
+      for (const std::string& label : *p.labels) EXPECT_THAT(p.prediction_set, Contains(label));
+      for (const std::string& tag : kTags) {
+        const bool is = std::count(truth.begin(), truth.end(), tag) > 0;
+        const auto& among = is ? p.prediction_set : *p.sure_labels;
+        const bool listed = std::count(among.begin(), among.end(), tag) > 0;
+        right += (is ? listed : !listed) / (3 * n);
+      }
+      size += static_cast<double>(p.prediction_set.size()) / n;
+      sure += static_cast<double>(p.sure_labels->size()) / n;
+    }
+    EXPECT_GT(right, coverage - 0.05) << coverage;
+    EXPECT_GE(size, size_before) << coverage;
+    EXPECT_GT(sure, 0) << coverage;
+    size_before = size;
+  }
+}
+
 TEST(TaskKinds, EvaluatesEveryCondition) {
   const auto& network = trained().model->network();
   const auto conditions = standard_conditions(network.stream_names());
@@ -219,9 +405,6 @@ TEST(TaskKinds, LoadsWhole) {
 TEST(TaskKinds, RefusesWhatDoesNotFit) {
   EXPECT_THROW(model().set_trust("load", model().trust("tags")), Error);
   EXPECT_THROW(model().set_trust("tags", model().trust("load")), Error);
-  PredictOptions options;
-  options.explain = true;
-  EXPECT_THROW(model().predict(splits().test.front().streams, options), Error);
   const Json values = model().network().task_config("load");
   const Json labels = model().network().task_config("tags");
   std::vector<Sample> one(1);
@@ -301,6 +484,63 @@ TEST(TaskKinds, ASearchStandsABrokenStream) {
   ASSERT_TRUE(searcher().trust("shared"));
   EXPECT_GT(mean_reciprocal(splits().test, true), mean_reciprocal(splits().test, false) - 0.03);
   EXPECT_GT(mean_reciprocal(broken(), true), mean_reciprocal(broken(), false));
+}
+
+TEST(TaskKinds, ASearchIsExplained) {
+  PredictOptions options = explained("shared");
+  options.gallery = gallery();
+  std::vector<std::string> names;
+  for (int64_t k = 0; k < options.gallery.size(0); ++k)
+    names.push_back("item " + std::to_string(k));
+  options.gallery_names = names;
+  Sample query = broken().front();
+  query.streams.erase("right");
+  const Prediction p = searcher().predict(query.streams, options);
+  const Explanation& e = p.explain();
+  EXPECT_EQ(e.kind, TaskKind::kOther);
+  EXPECT_EQ(e.label, names[static_cast<size_t>(p.ranking[0])]);
+  EXPECT_EQ(e.runner_up, p.ranking_names[1]);
+  EXPECT_NEAR(e.confidence, p.ranking_scores[0], 1e-6);
+  EXPECT_FALSE(e.streams.at("right").present);
+  EXPECT_GT(e.streams.at("left").breakage, e.streams.at("middle").breakage);
+  EXPECT_GT(e.streams.at("middle").contribution, e.streams.at("left").contribution);
+  EXPECT_EQ(e.streams.at("left").weight, p.modality_weights.at("left"));
+  // Without names rows stand for candidates, and nothing but the searched stream cannot be
+  // explained.
+  options.gallery_names.clear();
+  EXPECT_EQ(searcher().predict(query.streams, options).explain().label,
+            std::to_string(p.ranking[0]));
+  EXPECT_THROW(searcher().predict({{"right", splits().test.front().streams.at("right")}}, options),
+               Error);
+  EXPECT_THROW(searcher().predict(query.streams, explained("shared")), Error);
+  options.gallery_names = {"one"};
+  EXPECT_THROW(searcher().predict(query.streams, options), Error);
+}
+
+TEST(TaskKinds, ASearchGivesASetOfCandidates) {
+  PredictOptions options;
+  options.gallery = gallery();
+  std::vector<Sample> queries = splits().test;
+  for (Sample& s : queries) s.streams.erase("right");
+  double size_before = 0;
+  for (double coverage : {0.7, 0.9}) {
+    options.coverage = coverage;
+    std::vector<Prediction> found = searcher().predict_batch(queries, options);
+    double covered = 0, size = 0;
+    const auto n = static_cast<double>(found.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      const auto& set = found[i].prediction_set;
+      ASSERT_FALSE(set.empty());
+      for (size_t k = 0; k < set.size(); ++k)
+        ASSERT_EQ(set[k], std::to_string(found[i].ranking[k]));
+      covered += std::count(set.begin(), set.end(), std::to_string(i)) / n;
+      size += static_cast<double>(set.size()) / n;
+    }
+    EXPECT_GT(covered, coverage - 0.08) << coverage;
+    EXPECT_GT(size, size_before) << coverage;
+    EXPECT_LT(size, 0.8 * n) << coverage;
+    size_before = size;
+  }
 }
 
 TEST(TaskKinds, ASearchGivesProbabilitiesInOrder) {

@@ -10,7 +10,7 @@
 #include "plait/models/trust/evidence.h"
 #include "plait/models/trust/questions.h"
 #include "plait/train/metrics.h"
-#include "plait/train/trust/calibrate_trust.h"
+#include "plait/train/trust/trust_sets.h"
 
 namespace plait::train {
 namespace {
@@ -54,7 +54,9 @@ const Fitted& fitted() {
     options.seed = 2;
     TrustFit fit = fit_trust(draw(300, 1), {"a", "b", "c"}, 2, options);
     Fitted out{std::make_shared<TrustModel>(fit.trust), draw(400, 3)};
-    calibrate_trust(*out.model, every_subset(out_of_fold_items(fit, 1), 1));
+    const TrustItems items = every_subset(out_of_fold_items(fit, 1), 1);
+    calibrate_trust(*out.model, items);
+    fit_label_sets(*out.model, items);
     return out;
   }();
   return kFitted;
@@ -144,6 +146,69 @@ TEST(TrustLabels, ConfidenceIsThatOfAllLabelsBeingRight) {
   at::Tensor wrong = models::wrong_of(model->fusion(), verdict.log_probabilities, test.target);
   EXPECT_NEAR(mean_of(model->confidence(verdict)), 1 - mean_of(wrong), 0.12);
   EXPECT_GT(model->abstain_below(0.01), model->abstain_below(0.3) - 1e-9);
+}
+
+TEST(TrustLabels, SetsHoldTheTrueOptionAndWidenWithDoubt) {
+  const auto& [model, test] = fitted();
+  auto look = [&](int damage, double coverage, bool by_class = false) {
+    auto verdict = model->decide(evidence(damage));
+    at::Tensor in = model->prediction_sets(verdict, coverage, by_class).unflatten(1, {kLabels, 2});
+    at::Tensor held = in.gather(2, test.target.unsqueeze(2)).squeeze(2);
+    return std::tuple(held, mean_of(in.all(-1)));
+  };
+  for (double coverage : {0.7, 0.8, 0.9, 0.95}) {
+    const auto [held, unsure] = look(0, coverage);
+    for (int64_t k = 0; k < kLabels; ++k)
+      EXPECT_GT(mean_of(held.select(1, k)), coverage - 0.05) << k << " " << coverage;
+  }
+  const auto [clean, unsure] = look(0, 0.9);
+  for (int damage : {1, 2}) {
+    const auto [held, more] = look(damage, 0.9);
+    EXPECT_GT(mean_of(held), 0.87) << damage;
+    if (damage == 2) {
+      EXPECT_GT(more, unsure + 0.05);
+    }
+  }
+  // Label by label, those that have it.
+  const auto [held, both] = look(0, 0.9, true);
+  for (int64_t k = 0; k < kLabels; ++k)
+    EXPECT_GT(mean_of(held.select(1, k).masked_select(test.target.select(1, k) == 1)), 0.83) << k;
+}
+
+TEST(TrustLabels, AbstainsByTheRiskAskedFor) {
+  const auto& [model, test] = fitted();
+  double answered_before = 0;
+  for (double risk : {0.1, 0.3, 0.4, 0.5}) {
+    at::Tensor wrong, confidence;
+    for (int damage : {0, 1, 2}) {
+      auto verdict = model->decide(evidence(damage));
+      at::Tensor w = models::wrong_of(model->fusion(), verdict.log_probabilities, test.target);
+      at::Tensor c = model->confidence(verdict);
+      wrong = damage ? at::cat({wrong, w}) : w;
+      confidence = damage ? at::cat({confidence, c}) : c;
+    }
+    at::Tensor kept = confidence >= model->abstain_below(risk);
+    const double answered = mean_of(kept);
+    EXPECT_GE(answered, answered_before) << risk;
+    answered_before = answered;
+    if (answered > 0.03) {
+      EXPECT_LT(mean_of(wrong.masked_select(kept)), risk + 0.03) << risk;
+    }
+  }
+  EXPECT_GT(answered_before, 0.3);  // A promise kept by never answering would be none
+}
+
+TEST(TrustLabels, SetsAreSavedWithTheModel) {
+  const auto& [model, test] = fitted();
+  auto fusion = std::make_shared<models::TrustFusion>(model->fusion().config());
+  fusion->load_state_dict(model->fusion().state_dict());
+  TrustModel back(fusion);
+  EXPECT_FALSE(back.has_sets());
+  back.load_json(Json::parse(model->to_json().dump(), "test"));
+  ASSERT_TRUE(back.has_sets());
+  auto verdict = model->decide(evidence(2));
+  EXPECT_TRUE(model->prediction_sets(verdict, 0.9).equal(back.prediction_sets(verdict, 0.9)));
+  EXPECT_THROW(fit_candidate_sets(back, {}), Error);
 }
 
 TEST(Questions, KeepOneQuestionAsItIs) {

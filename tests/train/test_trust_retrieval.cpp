@@ -10,6 +10,7 @@
 #include "plait/train/metrics.h"
 #include "plait/train/trust/calibrate_trust.h"
 #include "plait/train/trust/trust_retrieval.h"
+#include "plait/train/trust/trust_sets.h"
 
 namespace plait::train {
 namespace {
@@ -56,7 +57,9 @@ const Fitted& fitted() {
     options.seed = 2;
     TrustFit fit = fit_trust_retrieval(draw(250, 1), {"a", "b", "c"}, options);
     Fitted out{std::make_shared<TrustModel>(fit.trust), draw(300, 3)};
-    calibrate_trust(*out.model, every_subset(out_of_fold_items(fit, 1), 1));
+    const TrustItems items = every_subset(out_of_fold_items(fit, 1), 1);
+    calibrate_trust(*out.model, items);
+    fit_candidate_sets(*out.model, items);
     return out;
   }();
   return kFitted;
@@ -122,6 +125,41 @@ TEST(TrustRetrieval, OrderOfCandidatesDoesNotMatter) {
   turned.log_probabilities = e.log_probabilities.index_select(2, order);
   at::Tensor a = model->decide(e).log_probabilities.index_select(1, order);
   EXPECT_TRUE(a.allclose(model->decide(turned).log_probabilities, 1e-4, 1e-4));
+}
+
+TEST(TrustRetrieval, SetsHoldTheRightCandidateOfGalleriesOfAnySize) {
+  const auto& [model, test] = fitted();
+  // Galleries of `gallery` test items each, every item among its own block.
+  auto look = [&](int damage, int64_t gallery, double coverage) {
+    models::Evidence e = evidence(damage);
+    double covered = 0, size = 0;
+    const int64_t blocks = 300 / gallery;
+    for (int64_t b = 0; b < blocks; ++b) {
+      at::Tensor rows = at::arange(b * gallery, (b + 1) * gallery);
+      models::Evidence own = models::select_rows(e, rows);
+      own.log_probabilities =
+          at::log_softmax(own.log_probabilities.narrow(2, b * gallery, gallery), -1);
+      at::Tensor in = model->prediction_sets(model->decide(own), coverage);
+      covered += mean_of(in.diagonal()) / static_cast<double>(blocks);
+      size += mean_of(in.sum(1)) / static_cast<double>(blocks);
+    }
+    return std::pair(covered, size);
+  };
+  for (int64_t gallery : {2, 10, 30, 100, 300}) {
+    double size_before = 0;
+    for (double coverage : {0.7, 0.9, 0.95}) {
+      const auto [covered, size] = look(0, gallery, coverage);
+      EXPECT_GT(covered, coverage - 0.05) << gallery;
+      EXPECT_GT(size, size_before - 1e-9) << gallery;
+      EXPECT_LT(size, 0.7 * static_cast<double>(gallery)) << gallery;
+      size_before = size;
+    }
+  }
+  for (int damage : {1, 2}) {
+    const auto [covered, size] = look(damage, 30, 0.9);
+    EXPECT_GT(covered, 0.84) << damage;
+    EXPECT_GT(size, look(0, 30, 0.9).second) << damage;
+  }
 }
 
 TEST(TrustRetrieval, RefusesWhatDoesNotFit) {

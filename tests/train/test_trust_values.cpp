@@ -185,6 +185,28 @@ TEST(TrustValues, ConfidenceFollowsHowOftenAnswersAreRight) {
   EXPECT_GT(confidence[1], confidence[2] + 0.05);
 }
 
+TEST(TrustValues, AbstainsByTheRiskAskedFor) {
+  const auto& [model, task] = fitted();
+  at::Tensor target = model->fusion().grid()->bins_of(task.y);
+  double answered_before = 0;
+  for (double risk : {0.05, 0.1, 0.2, 0.3}) {
+    double answered = 0, errors = 0;
+    for (const models::Evidence& e : {evidence(task), evidence(task, 1), swapped(task)}) {
+      auto verdict = model->decide(e);
+      at::Tensor kept = model->confidence(verdict) >= model->abstain_below(risk);
+      at::Tensor wrong = models::wrong_of(model->fusion(), verdict.log_probabilities, target);
+      answered += mean_of(kept) / 3;
+      errors += mean_of(at::logical_and(kept, wrong)) / 3;
+    }
+    EXPECT_GE(answered, answered_before) << risk;
+    answered_before = answered;
+    if (answered > 0.03) {
+      EXPECT_LT(errors / answered, risk + 0.03) << risk;
+    }
+  }
+  EXPECT_GT(answered_before, 0.2);  // A promise kept by never answering would be none
+}
+
 TEST(TrustValues, NoStreamOutvotesTheOthersByBeingLoud) {
   const auto& [model, task] = fitted();
   const double before = error_of(model->decide(evidence(task, 10)).log_probabilities, task);

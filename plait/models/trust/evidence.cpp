@@ -34,6 +34,19 @@ at::Tensor share_of_evidence(const at::Tensor& support, const at::Tensor& log_pr
   return moved / moved.sum(1, /*keepdim=*/true);
 }
 
+void check_finite(const std::vector<at::Tensor>& pooled, const at::Tensor& present,
+                  const std::vector<std::string>& streams) {
+  for (size_t m = 0; m < pooled.size(); ++m) {
+    const at::Tensor& x = pooled[m];
+    if (!x.defined() || x.dim() != 2 || x.size(0) != present.size(0)) continue;
+    at::Tensor here = present.select(1, static_cast<int64_t>(m)).unsqueeze(1);
+    if (at::logical_and(here, x.isfinite().logical_not()).any().item<bool>()) {
+      fail(ErrorCode::kInvalidArgument, "trust",
+           "expected finite features of \"" + streams.at(m) + "\", got NaN or infinity");
+    }
+  }
+}
+
 Evidence stack(const std::vector<Evidence>& parts) {
   require(!parts.empty(), "trust", "expected items to stack");
   Evidence out;

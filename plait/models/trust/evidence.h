@@ -1,4 +1,5 @@
 #pragma once
+#include <string>
 #include <vector>
 
 #include "plait/models/trust/trust_fusion.h"
@@ -15,6 +16,11 @@ Evidence restrict_to(const Evidence& evidence, const at::Tensor& present);
 /// absent, sums to 1.
 at::Tensor share_of_evidence(const at::Tensor& support, const at::Tensor& log_prior,
                              const at::Tensor& present, int64_t questions = 1);
+/// Refuses features pooled[m] [B, D_m] (undefined: nobody has the stream) that are not finite where
+/// the stream is present [B, M]: NaN would pass through to every answer.
+/// @throws Error kInvalidArgument that names the stream.
+void check_finite(const std::vector<at::Tensor>& pooled, const at::Tensor& present,
+                  const std::vector<std::string>& streams);
 /// Items below each other. @throws Error kInvalidArgument for an empty list.
 Evidence stack(const std::vector<Evidence>& parts);
 

@@ -181,6 +181,7 @@ Evidence TrustFusion::gather(const std::vector<at::Tensor>& pooled, const at::Te
               quality.sizes() == present.sizes(),
           "trust", "expected quality and presence of every stream");
   require(present.any(1).all().item<bool>(), "trust", "expected at least one stream per item");
+  check_finite(pooled, present, config_.streams);
   return weigh(look(pooled, present), quality, present);
 }
 
@@ -194,6 +195,7 @@ Evidence TrustFusion::gather_candidates(const std::vector<at::Tensor>& pooled,
               scores.size(2) >= 2 && scores.isfinite().all().item<bool>(),
           "trust", "expected finite scores [B, M, K] of at least two candidates by every stream");
   require(present.any(1).all().item<bool>(), "trust", "expected at least one stream per item");
+  check_finite(pooled, present, config_.streams);
   Raw raw = look(pooled, present);
   raw.logits = scores.to(at::kFloat);
   return weigh(raw, quality, present);

@@ -108,7 +108,8 @@ class TrustFusion : public Module {
   const at::Tensor& log_prior() const { return log_prior_; }
 
   /// pooled[m] [B, D_m] raw features (undefined for a stream that no item has), quality and present
-  /// [B, M]. @throws Error kInvalidArgument for shapes, or an item without any stream.
+  /// [B, M]. @throws Error kInvalidArgument for shapes, an item without any stream, or features
+  /// that are not finite where the stream is present.
   Evidence gather(const std::vector<at::Tensor>& pooled, const at::Tensor& quality,
                   const at::Tensor& present) const;
   /// For candidates, any number K of them, which are other ones for every item: each stream's

@@ -188,6 +188,11 @@ std::pair<at::Tensor, at::Tensor> TrustModel::prediction_intervals(const Verdict
 
 at::Tensor TrustModel::prediction_sets(const Verdict& verdict, double coverage,
                                        bool class_conditional) const {
+  if (candidates_.fitted())
+    return candidates_.sets(verdict.log_probabilities, verdict.group, coverage);
+  if (label_sets_.fitted()) {
+    return label_sets_.sets(verdict.log_probabilities, verdict.group, coverage, class_conditional);
+  }
   return sets_.sets(verdict.log_probabilities, verdict.group, coverage, class_conditional);
 }
 
@@ -220,6 +225,8 @@ Json TrustModel::to_json() const {
     out["abstain"][name] = threshold;
   }
   if (sets_.fitted()) out["sets"] = sets_.to_json();
+  if (label_sets_.fitted()) out["label_sets"] = label_sets_.to_json();
+  if (candidates_.fitted()) out["candidate_sets"] = candidates_.to_json();
   if (intervals_.fitted()) out["intervals"] = intervals_.to_json();
   if (!route_.order.empty()) out["route"] = write(route_);
   return out;
@@ -243,6 +250,8 @@ void TrustModel::load_json(const Json& json) {
   for (const auto& [risk, threshold] : json.at("abstain").members())
     abstention_[number_of(risk)] = threshold.as_double();
   if (const Json* sets = json.find("sets")) sets_ = ConformalSets::from_json(*sets);
+  if (const Json* sets = json.find("label_sets")) label_sets_ = LabelSets::from_json(*sets);
+  if (const Json* sets = json.find("candidate_sets")) candidates_ = CandidateSets::from_json(*sets);
   if (const Json* intervals = json.find("intervals"))
     intervals_ = ConformalIntervals::from_json(*intervals);
   if (const Json* route = json.find("route")) {

@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "plait/models/trust/candidate_sets.h"
 #include "plait/models/trust/conformal.h"
 #include "plait/models/trust/conformal_intervals.h"
 #include "plait/models/trust/decider.h"
+#include "plait/models/trust/label_sets.h"
 
 namespace plait::models {
 
@@ -66,7 +68,10 @@ class TrustModel {
   /// Of values: lower and upper ends [B, R].
   std::pair<at::Tensor, at::Tensor> prediction_intervals(const Verdict& verdict,
                                                          double coverage) const;
-  /// Of classes: [B, K] bool.
+  bool has_sets() const { return sets_.fitted() || label_sets_.fitted() || candidates_.fitted(); }
+  /// [B, K] bool: of classes and candidates which of them, of labels which of the options no and
+  /// yes of each (see LabelSets, CandidateSets). `class_conditional` changes nothing for
+  /// candidates.
   at::Tensor prediction_sets(const Verdict& verdict, double coverage,
                              bool class_conditional = false) const;
   /// The least confidence at which the model answers when it may be wrong in a share `risk` of its
@@ -101,6 +106,8 @@ class TrustModel {
   const std::vector<double>& suspicion_bins() const { return bins_; }
   const ConformalSets& sets() const { return sets_; }
   void set_sets(ConformalSets sets) { sets_ = std::move(sets); }
+  void set_label_sets(LabelSets sets) { label_sets_ = std::move(sets); }
+  void set_candidate_sets(CandidateSets sets) { candidates_ = std::move(sets); }
   void set_intervals(ConformalIntervals intervals) { intervals_ = std::move(intervals); }
   /// By risk.
   void set_abstention(std::map<double, double> thresholds) { abstention_ = std::move(thresholds); }
@@ -121,6 +128,8 @@ class TrustModel {
   std::map<int64_t, Choice> choices_;
   std::vector<double> bins_;
   ConformalSets sets_;
+  LabelSets label_sets_;
+  CandidateSets candidates_;
   ConformalIntervals intervals_;
   std::map<double, double> abstention_;
   Route route_;

@@ -27,7 +27,7 @@ using models::Decider;
 using models::Evidence;
 using models::TrustModel;
 
-constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3};
+constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5};
 constexpr double kWorst = 1e6;         ///< Loss of a stream that no item has
 constexpr double kMostLogT = 3;        ///< Of temperatures and slopes
 constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
