@@ -25,6 +25,14 @@ std::vector<float> numbers(const at::Tensor& tensor) {
   return {begin, begin + flat.numel()};
 }
 
+template <class T>
+T* take_from(std::vector<std::vector<T>>& parts, size_t& used, int64_t count) {
+  if (used == parts.size()) parts.emplace_back();
+  std::vector<T>& part = parts[used++];
+  if (part.size() < static_cast<size_t>(count)) part.resize(static_cast<size_t>(count));
+  return part.data();
+}
+
 }  // namespace
 
 PackedMatrix::PackedMatrix(const at::Tensor& matrix)
@@ -41,12 +49,8 @@ PackedMatrix::PackedMatrix(const at::Tensor& matrix)
   }
 }
 
-float* Arena::take(int64_t count) {
-  if (used_ == parts_.size()) parts_.emplace_back();
-  std::vector<float>& part = parts_[used_++];
-  if (part.size() < static_cast<size_t>(count)) part.resize(static_cast<size_t>(count));
-  return part.data();
-}
+float* Arena::take(int64_t count) { return take_from(parts_, used_, count); }
+double* Arena::take_doubles(int64_t count) { return take_from(doubles_, used_doubles_, count); }
 
 PackedExpert::PackedExpert(const models::TrustFusion& fusion, const TensorMap& weights,
                            size_t stream)
@@ -89,16 +93,18 @@ PackedExpert::PackedExpert(const models::TrustFusion& fusion, const TensorMap& w
     share_ = number("share");
     frequency_ = numbers(at("frequency"));
     // What it would tell of itself is not asked, and landmarks that were never set say nothing.
-    auto without_own = [&](const at::Tensor& all) {
-      return at::cat({all.narrow(-1, 0, classes_ + before),
+    auto told = [&](const at::Tensor& all) {
+      return at::cat({all.narrow(-1, classes_, before),
                       all.narrow(-1, classes_ + before + own, others - before)},
                      -1);
     };
-    at::Tensor weight = at("radial.weight");
+    at::Tensor weight = at("radial.weight"), mean = at("radial.mean");
     at::Tensor used = weight.ne(0).any(1).nonzero().squeeze(1);
+    weight = weight.index_select(0, used);
     landmarks_ = PackedMatrix(at("radial.landmarks").index_select(0, used).t());
-    radial_ = PackedMatrix(without_own(weight.index_select(0, used)));
-    radial_mean_ = numbers(without_own(at("radial.mean")));
+    radial_ = PackedMatrix(weight.narrow(1, 0, classes_));
+    teller_ = PackedMatrix(told(weight));
+    radial_mean_ = numbers(at::cat({mean.narrow(0, 0, classes_), told(mean)}));
   }
   layout_.coordinates = layout_.log_probabilities + classes_;
   layout_.told = layout_.coordinates + own;
@@ -111,8 +117,8 @@ PackedExpert::PackedExpert(const models::TrustFusion& fusion, const TensorMap& w
 
 int64_t PackedExpert::multiply_adds() const {
   int64_t out = 0;
-  for (const PackedMatrix* m :
-       {&hidden_, &output_, &landmarks_, &radial_, &components_, &whitening_, &class_means_})
+  for (const PackedMatrix* m : {&hidden_, &output_, &landmarks_, &radial_, &teller_, &components_,
+                                &whitening_, &class_means_})
     out += m->multiply_adds();
   return out;
 }
@@ -220,25 +226,28 @@ void PackedExpert::ask_radial(const VectorLoops& loops, const float* near, int64
     for (int64_t i = 0; i < items; ++i) std::fill_n(records[i] + layout_.told, others, 0.0F);
     return;
   }
-  const int64_t count = landmarks_.room(), room = radial_.room();
-  float* kernel = arena.take(items * count);
-  float* said = arena.take(items * room);
-  loops.squared_distances(landmarks_.panels(), near, width(), items, kernel, count);
-  loops.decay(kernel, items * count, gamma_);
-  loops.multiply(radial_.panels(), kernel, count, items, said, room);
+  // Weights of hundreds all but cancel out: a kernel's seventh digit is a logarithm's fourth.
+  const int64_t count = landmarks_.room(), room = radial_.room(), told_room = teller_.room();
+  double* kernel = arena.take_doubles(items * count);
+  double* said = arena.take_doubles(items * room);
+  float* rounded = arena.take(items * count);
+  float* told = arena.take(items * told_room);
+  loops.kernels(landmarks_.panels(), near, width(), items, gamma_, kernel, rounded, count);
+  loops.multiply_doubles(radial_.panels(), kernel, count, items, said, room);
+  loops.multiply(teller_.panels(), rounded, count, items, told, told_room);
   for (int64_t i = 0; i < items; ++i) {
-    const float* own = said + i * room;
     for (int64_t k = 0; k < classes_; ++k) {
       const auto at = static_cast<size_t>(k);
-      const float radial = std::log(frequency_[at]) +
-                           (own[k] + radial_mean_[at] - frequency_[at]) / radial_temperature_;
+      const double beyond =
+          (said[i * room + k] + radial_mean_[at] - frequency_[at]) / radial_temperature_;
+      const float radial = std::log(frequency_[at]) + static_cast<float>(beyond);
       float& logit = logits[i * stride + k];
       logit = share_ < 0.5F ? radial + share_ * (logit - radial)
                             : logit - (logit - radial) * (1 - share_);
     }
     for (int64_t c = 0; c < others; ++c)
       records[i][layout_.told + c] =
-          own[classes_ + c] + radial_mean_[static_cast<size_t>(classes_ + c)];
+          told[i * told_room + c] + radial_mean_[static_cast<size_t>(classes_ + c)];
   }
 }
 

@@ -31,11 +31,13 @@ class Arena {
  public:
   /// Uninitialised; valid until the next `reset`.
   float* take(int64_t count);
-  void reset() { used_ = 0; }
+  double* take_doubles(int64_t count);
+  void reset() { used_ = used_doubles_ = 0; }
 
  private:
   std::vector<std::vector<float>> parts_;
-  size_t used_ = 0;
+  std::vector<std::vector<double>> doubles_;
+  size_t used_ = 0, used_doubles_ = 0;
 };
 
 /// One stream of a TrustFusion in plain loops: expert, density, and what it tells of the others.
@@ -83,7 +85,7 @@ class PackedExpert {
   std::vector<float> hidden_bias_, output_bias_;
   float temperature_ = 1;
   // The regression; no landmarks: the network alone.
-  PackedMatrix landmarks_, radial_;
+  PackedMatrix landmarks_, radial_, teller_;  ///< Weights of the classes, of what is told
   std::vector<float> radial_mean_, frequency_;
   float gamma_ = 1, radial_temperature_ = 1, share_ = 1;
   // The density.

@@ -1,43 +1,60 @@
 #include "plait/runtime/vector_loops.h"
 
-#include <algorithm>
-#include <cstring>
+#include <type_traits>
 
 namespace plait::runtime {
 namespace {
 
 constexpr int64_t kLanes = Panels::kLanes;
-constexpr int64_t kChunk = 64;  ///< Terms summed up apart: long sums keep their last digits
-
-// Vectors as wide as the processor's registers, at any address.
-struct Lanes4 {
-  typedef float Floats __attribute__((vector_size(16), aligned(4), may_alias));
-  typedef int32_t Ints __attribute__((vector_size(16), aligned(4), may_alias));
-  static constexpr int kCount = 4;
-};
-struct Lanes8 {
-  typedef float Floats __attribute__((vector_size(32), aligned(4), may_alias));
-  typedef int32_t Ints __attribute__((vector_size(32), aligned(4), may_alias));
-  static constexpr int kCount = 8;
-};
-struct Lanes16 {
-  typedef float Floats __attribute__((vector_size(64), aligned(4), may_alias));
-  typedef int32_t Ints __attribute__((vector_size(64), aligned(4), may_alias));
-  static constexpr int kCount = 16;
-};
+// Terms summed up apart: long sums keep their last digits.
+constexpr int64_t kChunk = 64;
+constexpr int64_t kExactChunk = 16;
 
 // Everything below is inlined into functions that are compiled for one kind of processor each.
 #define PLAIT_INLINE inline __attribute__((always_inline))
 
-/// Some items against some blocks of columns, sums held in registers.
-template <class L, bool kDistance, int kItems, int kBlocks>
+// Vectors as wide as the processor's registers, at any address.
+template <int kBytes>
+struct Vectors {
+  typedef float Floats __attribute__((vector_size(kBytes), aligned(4), may_alias));
+  typedef float HalfFloats __attribute__((vector_size(kBytes / 2), aligned(4), may_alias));
+  typedef double Doubles __attribute__((vector_size(kBytes), aligned(8), may_alias));
+  typedef int64_t Longs __attribute__((vector_size(kBytes), aligned(8), may_alias));
+  static constexpr int kCount = kBytes / 4, kDoubles = kBytes / 8;
+};
+struct Lanes4 : Vectors<16> {
+  static PLAIT_INLINE void halve(const Floats& x, HalfFloats& low, HalfFloats& high) {
+    low = __builtin_shufflevector(x, x, 0, 1);
+    high = __builtin_shufflevector(x, x, 2, 3);
+  }
+};
+struct Lanes8 : Vectors<32> {
+  static PLAIT_INLINE void halve(const Floats& x, HalfFloats& low, HalfFloats& high) {
+    low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+  }
+};
+struct Lanes16 : Vectors<64> {
+  static PLAIT_INLINE void halve(const Floats& x, HalfFloats& low, HalfFloats& high) {
+    low = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
+    high = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
+};
+
+/// Some items against some blocks of columns, sums held in registers. Sums of doubles are made of
+/// short ones in single precision, what is lost in adding these up kept beside.
+template <class L, bool kDistance, int kItems, int kBlocks, class Out>
 PLAIT_INLINE void tile(const float* columns, int64_t inputs, const float* x, int64_t x_stride,
-                       float* out, int64_t out_stride) {
+                       Out* out, int64_t out_stride) {
   using Floats = typename L::Floats;
+  using Doubles = typename L::Doubles;
+  constexpr bool kExact = std::is_same_v<Out, double>;
+  constexpr int64_t kTerms = kExact ? kExactChunk : kChunk;
   constexpr int kParts = static_cast<int>(kLanes) / L::kCount, kColumns = kBlocks * kParts;
   Floats total[kItems][kColumns] = {};
-  for (int64_t begin = 0; begin < inputs; begin += kChunk) {
-    const int64_t end = begin + kChunk < inputs ? begin + kChunk : inputs;
+  [[maybe_unused]] Floats lost[kItems][kColumns] = {};
+  for (int64_t begin = 0; begin < inputs; begin += kTerms) {
+    const int64_t end = begin + kTerms < inputs ? begin + kTerms : inputs;
     Floats sum[kItems][kColumns] = {};
     for (int64_t d = begin; d < end; ++d) {
 #pragma GCC unroll 16
@@ -59,25 +76,44 @@ PLAIT_INLINE void tile(const float* columns, int64_t inputs, const float* x, int
 #pragma GCC unroll 4
     for (int i = 0; i < kItems; ++i) {
 #pragma GCC unroll 16
-      for (int j = 0; j < kColumns; ++j) total[i][j] += sum[i][j];
+      for (int j = 0; j < kColumns; ++j) {
+        const Floats before = total[i][j];
+        total[i][j] += sum[i][j];
+        if constexpr (kExact) lost[i][j] += sum[i][j] - (total[i][j] - before);
+      }
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < kItems; ++i) {
-    for (int j = 0; j < kColumns; ++j)
-      *reinterpret_cast<Floats*>(out + i * out_stride + j * L::kCount) = total[i][j];
+#pragma GCC unroll 16
+    for (int j = 0; j < kColumns; ++j) {
+      Out* to = out + i * out_stride + j * L::kCount;
+      if constexpr (kExact) {
+        typename L::HalfFloats low, high, low_lost, high_lost;
+        L::halve(total[i][j], low, high);
+        L::halve(lost[i][j], low_lost, high_lost);
+        // Types spelled out: `auto` would forget that the address is any.
+        *reinterpret_cast<Doubles*>(to) =
+            __builtin_convertvector(low, Doubles) + __builtin_convertvector(low_lost, Doubles);
+        *reinterpret_cast<Doubles*>(to + L::kDoubles) =
+            __builtin_convertvector(high, Doubles) + __builtin_convertvector(high_lost, Doubles);
+      } else {
+        *reinterpret_cast<Floats*>(to) = total[i][j];
+      }
+    }
   }
 }
 
 /// `kWide` blocks at once for an item alone, half as many for each of four.
-template <class L, bool kDistance, int kWide>
-PLAIT_INLINE void all(const Panels& m, const float* x, int64_t x_stride, int64_t items, float* out,
+template <class L, bool kDistance, int kWide, class Out>
+PLAIT_INLINE void all(const Panels& m, const float* x, int64_t x_stride, int64_t items, Out* out,
                       int64_t out_stride) {
   constexpr int kNarrow = kWide > 1 ? kWide / 2 : 1;
   const int64_t block = m.inputs * kLanes;
   int64_t i = 0;
   for (; i + 4 <= items; i += 4) {
     const float* own = x + i * x_stride;
-    float* to = out + i * out_stride;
+    Out* to = out + i * out_stride;
     int64_t b = 0;
     for (; b + kNarrow <= m.blocks; b += kNarrow)
       tile<L, kDistance, 4, kNarrow>(m.values + b * block, m.inputs, own, x_stride, to + b * kLanes,
@@ -88,7 +124,7 @@ PLAIT_INLINE void all(const Panels& m, const float* x, int64_t x_stride, int64_t
   }
   for (; i < items; ++i) {
     const float* own = x + i * x_stride;
-    float* to = out + i * out_stride;
+    Out* to = out + i * out_stride;
     int64_t b = 0;
     for (; b + kWide <= m.blocks; b += kWide)
       tile<L, kDistance, 1, kWide>(m.values + b * block, m.inputs, own, 0, to + b * kLanes, 0);
@@ -97,51 +133,94 @@ PLAIT_INLINE void all(const Panels& m, const float* x, int64_t x_stride, int64_t
   }
 }
 
-/// x ← exp(x) for −87 ≤ x ≤ 0: 2ⁿ · eʳ, |r| ≤ ln 2 / 2, eʳ by Cephes' polynomial.
+/// x ← exp(−rate · x) for x ≥ 0, to 1e-11; 0 below e⁻⁸⁷. 2ⁿ · eʳ with |r| ≤ ln 2 / 2, eʳ by its
+/// Taylor polynomial.
 template <class L>
-PLAIT_INLINE void exponential(typename L::Floats& x) {
-  using Floats = typename L::Floats;
-  using Ints = typename L::Ints;
-  constexpr float kRounding = 12582912.0F;  // 1.5 · 2²³: adding it rounds to an integer
-  const Floats shifted = x * 1.44269504F + kRounding;
-  const Floats n = shifted - kRounding;
-  const Floats r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  Floats y = r * 1.9875691500e-4F + 1.3981999507e-3F;
-  y = y * r + 8.3334519073e-3F;
-  y = y * r + 4.1665795894e-2F;
-  y = y * r + 1.6666665459e-1F;
-  y = y * r + 5.0000001201e-1F;
-  y = y * (r * r) + r + 1.0F;
-  const Ints power = (Ints)shifted << 23;  // The lowest bits of `shifted` are those of n
-  x = (Floats)((Ints)y + power);
+PLAIT_INLINE void decay(typename L::Doubles& x, double rate) {
+  using Doubles = typename L::Doubles;
+  using Longs = typename L::Longs;
+  constexpr double kRounding = 6755399441055744.0;  // 1.5 · 2⁵²: adding it rounds to an integer
+  constexpr double kFactors[] = {1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24,
+                                 1.0 / 6,     0.5,        1.0,       1.0};
+  x = x * -rate;
+  const Longs inside = x >= -87.0;
+  x = (Doubles)((Longs)x & inside);
+  const Doubles shifted = x * 1.4426950408889634 + kRounding;
+  const Doubles n = shifted - kRounding;
+  const Doubles r = x - n * 0.6931471805599453;
+  Doubles y = r * (1.0 / 362880) + kFactors[0];
+#pragma GCC unroll 8
+  for (int i = 1; i < 9; ++i) y = y * r + kFactors[i];
+  const Longs power = (Longs)shifted << 52;  // The lowest bits of `shifted` are those of n
+  x = (Doubles)(((Longs)y + power) & inside);
 }
 
-/// As many values as fit into one vector.
-template <class L>
-PLAIT_INLINE void decay_few(float* values, float rate) {
-  using Floats = typename L::Floats;
-  using Ints = typename L::Ints;
-  constexpr float kLeast = -87.0F;
-  Floats x = *reinterpret_cast<Floats*>(values) * -rate;
-  const Ints inside = x >= kLeast;
-  x = (Floats)((Ints)x & inside);
-  exponential<L>(x);
-  *reinterpret_cast<Floats*>(values) = (Floats)((Ints)x & inside);
+template <class L, int kWide>
+PLAIT_INLINE void all_kernels(const Panels& m, const float* x, int64_t x_stride, int64_t items,
+                              double rate, double* out, float* rounded, int64_t out_stride) {
+  all<L, true, kWide>(m, x, x_stride, items, out, out_stride);
+  for (int64_t i = 0; i < items; ++i) {
+    for (int64_t j = i * out_stride; j < i * out_stride + m.blocks * kLanes; j += L::kDoubles) {
+      typename L::Doubles kernel = *reinterpret_cast<typename L::Doubles*>(out + j);
+      decay<L>(kernel, rate);
+      *reinterpret_cast<typename L::Doubles*>(out + j) = kernel;
+      *reinterpret_cast<typename L::HalfFloats*>(rounded + j) =
+          __builtin_convertvector(kernel, typename L::HalfFloats);
+    }
+  }
 }
 
-template <class L>
-PLAIT_INLINE void decay_all(float* values, int64_t count, float rate) {
-  int64_t i = 0;
-  for (; i + L::kCount <= count; i += L::kCount) decay_few<L>(values + i, rate);
-  if (i == count) return;
-  float rest[L::kCount] = {};
-  const auto bytes = static_cast<size_t>(count - i) * sizeof(float);
-  std::memcpy(rest, values + i, bytes);
-  decay_few<L>(rest, rate);
-  std::memcpy(values + i, rest, bytes);
+/// One block for some items; `kPhases` sums by turns: no addition waits for the one before.
+template <class L, int kPhases, int kItems>
+PLAIT_INLINE void tile_of_doubles(const float* columns, int64_t inputs, const double* x,
+                                  int64_t x_stride, double* out, int64_t out_stride) {
+  using Doubles = typename L::Doubles;
+  constexpr int kParts = static_cast<int>(kLanes) / L::kDoubles;
+  Doubles sum[kItems][kPhases][kParts] = {};
+  auto add = [&](int64_t d, int phase) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kParts; ++j) {
+      const Doubles column = __builtin_convertvector(
+          *reinterpret_cast<const typename L::HalfFloats*>(columns + d * kLanes + j * L::kDoubles),
+          Doubles);
+#pragma GCC unroll 4
+      for (int i = 0; i < kItems; ++i) sum[i][phase][j] += x[i * x_stride + d] * column;
+    }
+  };
+  int64_t d = 0;
+  for (; d + kPhases <= inputs; d += kPhases) {
+#pragma GCC unroll 4
+    for (int phase = 0; phase < kPhases; ++phase) add(d + phase, phase);
+  }
+  for (; d < inputs; ++d) add(d, 0);
+#pragma GCC unroll 4
+  for (int i = 0; i < kItems; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kParts; ++j) {
+#pragma GCC unroll 4
+      for (int phase = 1; phase < kPhases; ++phase) sum[i][0][j] += sum[i][phase][j];
+      *reinterpret_cast<Doubles*>(out + i * out_stride + j * L::kDoubles) = sum[i][0][j];
+    }
+  }
 }
 
-#define PLAIT_LOOPS(kind, target, Lanes, wide)                                                   \
+template <class L, int kPhases, int kItems>
+PLAIT_INLINE void all_doubles(const Panels& m, const double* x, int64_t x_stride, int64_t items,
+                              double* out, int64_t out_stride) {
+  for (int64_t b = 0; b < m.blocks; ++b) {
+    const float* columns = m.values + b * m.inputs * kLanes;
+    double* to = out + b * kLanes;
+    int64_t i = 0;
+    for (; i + kItems <= items; i += kItems)
+      tile_of_doubles<L, kPhases, kItems>(columns, m.inputs, x + i * x_stride, x_stride,
+                                          to + i * out_stride, out_stride);
+    for (; i < items; ++i)
+      tile_of_doubles<L, kPhases, 1>(columns, m.inputs, x + i * x_stride, x_stride,
+                                     to + i * out_stride, out_stride);
+  }
+}
+
+#define PLAIT_LOOPS(kind, target, Lanes, wide, phases, pair)                                     \
   target void multiply_##kind(const Panels& m, const float* x, int64_t x_stride, int64_t items,  \
                               float* out, int64_t out_stride) {                                  \
     all<Lanes, false, wide>(m, x, x_stride, items, out, out_stride);                             \
@@ -150,15 +229,21 @@ PLAIT_INLINE void decay_all(float* values, int64_t count, float rate) {
                                float* out, int64_t out_stride) {                                 \
     all<Lanes, true, wide>(m, x, x_stride, items, out, out_stride);                              \
   }                                                                                              \
-  target void decay_##kind(float* values, int64_t count, float rate) {                           \
-    decay_all<Lanes>(values, count, rate);                                                       \
+  target void kernels_##kind(const Panels& m, const float* x, int64_t x_stride, int64_t items,   \
+                             double rate, double* out, float* rounded, int64_t out_stride) {     \
+    all_kernels<Lanes, wide>(m, x, x_stride, items, rate, out, rounded, out_stride);             \
   }                                                                                              \
-  constexpr VectorLoops k_##kind{#kind, multiply_##kind, distances_##kind, decay_##kind};
+  target void doubles_##kind(const Panels& m, const double* x, int64_t x_stride, int64_t items,  \
+                             double* out, int64_t out_stride) {                                  \
+    all_doubles<Lanes, phases, pair>(m, x, x_stride, items, out, out_stride);                    \
+  }                                                                                              \
+  constexpr VectorLoops k_##kind{#kind, multiply_##kind, distances_##kind, kernels_##kind,       \
+                                 doubles_##kind};
 
-PLAIT_LOOPS(baseline, , Lanes4, 1)
+PLAIT_LOOPS(baseline, , Lanes4, 1, 1, 1)
 #if defined(__x86_64__)
-PLAIT_LOOPS(avx2, __attribute__((target("avx2,fma"))), Lanes8, 2)
-PLAIT_LOOPS(avx512, __attribute__((target("avx512f,fma"))), Lanes16, 4)
+PLAIT_LOOPS(avx2, __attribute__((target("avx2,fma"))), Lanes8, 2, 2, 1)
+PLAIT_LOOPS(avx512, __attribute__((target("avx512f,fma"))), Lanes16, 4, 4, 2)
 #endif
 
 }  // namespace

@@ -24,8 +24,14 @@ struct VectorLoops {
   /// The same with |x − column|², difference by difference: nothing is lost in rounding.
   void (*squared_distances)(const Panels& columns, const float* x, int64_t x_stride, int64_t items,
                             float* out, int64_t out_stride);
-  /// values[i] ← exp(−rate · values[i]) for values ≥ 0, to 2 units in the last place; 0 below e⁻⁸⁷.
-  void (*decay)(float* values, int64_t count, float rate);
+  /// exp(−rate · |x − column|²) to 1e-7, to 2e-8 where there are many inputs: differences in
+  /// single, sums and exponentials in double precision. 0 below e⁻⁸⁷. `rounded`: the same in single
+  /// precision.
+  void (*kernels)(const Panels& columns, const float* x, int64_t x_stride, int64_t items,
+                  double rate, double* out, float* rounded, int64_t out_stride);
+  /// As `multiply`, in double precision.
+  void (*multiply_doubles)(const Panels& columns, const double* x, int64_t x_stride, int64_t items,
+                           double* out, int64_t out_stride);
 };
 
 /// What this processor can run, the fastest first; never empty.

@@ -16,9 +16,12 @@ constexpr double kJitter = 1e-6;
 constexpr float kSelf = 1 - 1e-5F;       ///< A kernel above it is a row's with itself
 constexpr double kLeastLeverage = 1e-3;  ///< Of 1 − h: a row alone in its corner
 
+/// In double precision: weights of hundreds all but cancel out, so that a kernel's seventh digit is
+/// a logarithm's fourth.
 at::Tensor kernel(const at::Tensor& x, const at::Tensor& around, double gamma) {
   // By products whatever the number of rows: a batch answers like its items.
-  return (at::cdist(x, around, 2.0, kByProducts).square() * -gamma).exp();
+  at::Tensor apart = at::cdist(x.to(at::kDouble), around.to(at::kDouble), 2.0, kByProducts);
+  return (apart.square() * -gamma).exp();
 }
 
 /// Predictions of each row without it, from those with it and the rows' leverages h.
@@ -40,12 +43,12 @@ at::Tensor RadialRegression::gram(const at::Tensor& x) const {
 }
 
 at::Tensor RadialRegression::operator()(const at::Tensor& x) const {
-  return at::addmm(mean_, gram(x), weight_);
+  return at::addmm(mean_.to(at::kDouble), gram(x), weight_.to(at::kDouble)).to(at::kFloat);
 }
 
 at::Tensor RadialRegression::nearness(const at::Tensor& x, bool but_self) const {
   // Landmarks that were never set have no weight.
-  at::Tensor k = gram(x) * weight_.ne(0).any(1).to(at::kFloat);
+  at::Tensor k = gram(x).to(at::kFloat) * weight_.ne(0).any(1).to(at::kFloat);
   if (but_self) k = at::where(k > kSelf, at::zeros_like(k), k);
   return k.amax(1);
 }
@@ -59,7 +62,7 @@ at::Tensor RadialRegression::fit(const at::Tensor& x, const at::Tensor& y, const
   const int64_t count = std::min(landmarks_.size(0), x.size(0));
   at::Tensor chosen = at::randperm(x.size(0), generator).narrow(0, 0, count);
   at::Tensor around = x.index_select(0, chosen).to(at::kFloat);
-  at::Tensor k = kernel(x.to(at::kFloat), around, shape.gamma).to(at::kDouble);
+  at::Tensor k = kernel(x, around, shape.gamma);
   at::Tensor targets = y.to(at::kDouble), mean = targets.mean(0);
   at::Tensor normal = at::matmul(k.t(), k) + shape.ridge * k.index_select(0, chosen) +
                       kJitter * at::eye(count, k.options());
