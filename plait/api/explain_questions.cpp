@@ -148,8 +148,8 @@ class ValueQuestions : public Questions {
 
   void describe(std::vector<PartExplanation>& parts, const at::Tensor& logs) const override {
     auto at_level = [&](double level) {
-      return numbers(grid_.quantile(logs.unsqueeze(0),
-                                    at::full({1, grid_.values()}, level, at::kDouble)));
+      return numbers(
+          grid_.quantile(logs.unsqueeze(0), at::full({1, grid_.values()}, level, at::kDouble)));
     };
     const std::vector<double> low = at_level((1 - coverage_) / 2),
                               high = at_level((1 + coverage_) / 2);

@@ -11,6 +11,8 @@ struct PredictArgs {
   std::vector<std::string> streams;  ///< "name=value"; a value that names a file is read as one
   std::string task, backend = "cpu", dtype = "float32";
   std::vector<std::string> labels;  ///< Zero-shot label set
+  std::string gallery;              ///< A folder, or a file with one item a line, to search
+  long top = 10;                    ///< So many of it are shown
   double coverage = 0.9, risk = 0.1;
   double early_exit_loss = 0.005, max_multiply_adds = 0, max_latency_ms = 0;
   bool early_exit = false, explain = false, class_conditional = false;

@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
               "  plait predict --image photo.jpg --labels \"a cat\" \"a dog\" \"a car\"\n"
               "  plait predict --model build/demo/model --stream speech=clip.ogg --coverage 0.95\n"
               "  plait predict --image cat.png --text \"a cat\" --explain\n"
+              "  plait predict --image cat.png --audio meow.wav --gallery captions.txt --top 5\n"
               "  plait predict --image cat.png --audio meow.wav --early-exit --max-latency 50\n",
               json);
   predict_cmd->add_option("-m,--model", predict_args.model, "Folder or name of a model")
@@ -67,6 +68,12 @@ int main(int argc, char** argv) {
                           "NAME=VALUE for a stream of any name; may be repeated");
   predict_cmd->add_option("--labels", predict_args.labels,
                           "Zero-shot: choose among these labels instead of the trained ones");
+  predict_cmd->add_option("--gallery", predict_args.gallery,
+                          "Search: rank the files of this folder, or the lines of this text file "
+                          "(texts, or file names), by a retrieval task");
+  predict_cmd->add_option("--top", predict_args.top, "With --gallery: how many are shown")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   predict_cmd->add_option("--task", predict_args.task,
                           "Task to answer (default: the model's first)");
   predict_cmd

@@ -49,6 +49,8 @@ api::PredictOptions predict_options(const py::dict& given) {
   out.max_latency_ms = json.get("max_latency_ms", out.max_latency_ms);
   if (const Json* labels = json.find("labels"); labels && !labels->is_null())
     out.labels = labels->as_strings();
+  if (const Json* names = json.find("gallery_names"); names && !names->is_null())
+    out.gallery_names = names->as_strings();
   return out;
 }
 

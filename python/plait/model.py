@@ -18,8 +18,10 @@ class Prediction(dict):
 
     Always: modality_weights, quality, missing, confidence, prediction_set, abstain, latency_ms, model_version.
     Values (regression): value, value_std, value_low and value_high (hold the true value as often as coverage says).
-    Labels (multi-label tasks): labels (those that are likely), scores by label.
-    Search (retrieval tasks with a gallery): ranking (rows of the gallery, best first), ranking_scores.
+    Labels (multi-label tasks): labels (those that are likely), scores by label; prediction_set are those that may be
+    present at the coverage asked for, sure_labels those of them that may not be absent either, label by label.
+    Search (retrieval tasks with a gallery): ranking (rows of the gallery, best first), ranking_scores, ranking_names;
+    prediction_set are the first of them, by name or row, among which the right one is as often as coverage says.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -30,7 +32,9 @@ class Prediction(dict):
 
     def explain(self) -> dict[str, Any]:
         """Per stream: weight, contribution_nats for the answer, breakage (how likely it misleads), the reasons for doubt in
-        words, and the counterfactual answers without the stream and had it said the runner-up.
+        words, the stream's quality, and the counterfactual answers without the stream and had it said the runner-up. Of
+        labels and values `parts` tells the same of each: the stream's own probability, or mean and interval, its nats for
+        the answer, and the answer without it. Of a search the searched stream is None.
 
         Needs predict(..., explain=True)."""
         if self["explanation"] is None:
@@ -121,19 +125,22 @@ class MultimodalModel:
     def predict(self, inputs: Sequence[Mapping[str, Any]], *, task: Optional[str] = None, coverage: float = 0.9,
                 labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
                 explain: bool = False, early_exit: bool = False, early_exit_loss: float = 0.005,
-                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None) -> list[Prediction]: ...
+                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None,
+                gallery_names: Optional[Sequence[str]] = None) -> list[Prediction]: ...
 
     @overload
     def predict(self, inputs: Optional[Mapping[str, Any]] = None, *, task: Optional[str] = None, coverage: float = 0.9,
                 labels: Optional[Sequence[str]] = None, class_conditional: bool = False, risk: float = 0.1,
                 explain: bool = False, early_exit: bool = False, early_exit_loss: float = 0.005,
-                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None, **streams: Any) -> Prediction: ...
+                max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None, gallery: Optional[Tensor] = None,
+                gallery_names: Optional[Sequence[str]] = None, **streams: Any) -> Prediction: ...
 
     def predict(self, inputs: Union[Mapping[str, Any], Sequence[Mapping[str, Any]], None] = None, *, task: Optional[str] = None,
                 coverage: float = 0.9, labels: Optional[Sequence[str]] = None, class_conditional: bool = False,
                 risk: float = 0.1, explain: bool = False, early_exit: bool = False, early_exit_loss: float = 0.005,
                 max_multiply_adds: Optional[float] = None, max_latency_ms: Optional[float] = None,
-                gallery: Optional[Tensor] = None, **streams: Any) -> Union[Prediction, list[Prediction]]:
+                gallery: Optional[Tensor] = None, gallery_names: Optional[Sequence[str]] = None,
+                **streams: Any) -> Union[Prediction, list[Prediction]]:
         """Answers from any non-empty subset of the streams: predict(text=..., image=...) or predict({stream: value}).
 
         A value is text, a path, encoded bytes, an array, a tensor, a PIL picture or, for sound, (samples, rate): pictures
@@ -141,9 +148,11 @@ class MultimodalModel:
         missing.
         labels: choose among these texts instead of the trained classes (needs a retrieval task and a text stream).
         gallery: search these embeddings [K, E] (of items that have the retrieval task's gallery stream) and give `ranking`
-        and `ranking_scores`.
-        coverage: of the prediction set, between 0 and 1; class_conditional: for every class by itself. risk: share of
-        wrong answers (at least 0.01) from which on `abstain` is set. explain: fills what Prediction.explain() gives.
+        and `ranking_scores`; gallery_names: what its rows are called in answers.
+        coverage: of the prediction set, between 0 and 1; class_conditional: for every class by itself (of labels: for the
+        items that have a label, and for those that do not). risk: share of wrong answers (at least 0.01; of labels: any of
+        them wrong; of values: any of them off by half a standard deviation) from which on `abstain` is set. explain: fills
+        what Prediction.explain() gives.
         early_exit: encode stream after stream, the most useful per multiply-add first, and stop once the answer is sure;
         early_exit_loss: the share of items that this may get wrong (certified from 0.005 to 0.05);
         max_multiply_adds, max_latency_ms: budgets beyond which no further stream is encoded (the first always is); what was
@@ -151,7 +160,10 @@ class MultimodalModel:
         """
         options = _options(task, coverage, labels, class_conditional, risk, explain, early_exit, max_multiply_adds,
                            max_latency_ms, early_exit_loss)
+        if isinstance(gallery_names, str):
+            raise ValueError("gallery_names: expected a list of names, got one str")
         options["gallery"] = None if gallery is None else torch.as_tensor(gallery, dtype=torch.float32)
+        options["gallery_names"] = None if gallery_names is None else [str(name) for name in gallery_names]
         if inputs is not None and not isinstance(inputs, Mapping):
             if not isinstance(inputs, (list, tuple)) or not all(isinstance(item, Mapping) for item in inputs):
                 raise ValueError("expected streams by name, a dict or a list of dicts, e.g. predict(text=...)")

@@ -155,6 +155,18 @@ at::Tensor damaged_row(const at::Tensor& row, const char* kind, double severity,
   return std::get<at::Tensor>(damage(row, Modality::kTable, kind, severity, seed));
 }
 
+TEST(Vector, TakesJsonListsOfNumbers) {
+  auto read = [](const char* text) {
+    return std::get<at::Tensor>(decode_table_value(Bytes{text}, "t"));
+  };
+  EXPECT_TRUE(read(" [1, -2.5, 3e2]\n").equal(at::tensor({1.0f, -2.5f, 300.0f})));
+  EXPECT_TRUE(std::isnan(read("[1, null]")[1].item<double>()));
+  EXPECT_TRUE(
+      std::get<at::Tensor>(decode_table_value(Json::parse("[4]"), "t")).equal(at::tensor({4.0f})));
+  for (const char* bad : {"[1, \"two\"]", "[[1, 2]]", "[1, true]", "[1, 2"})
+    EXPECT_THROW(decode_table_value(Bytes{bad}, "t"), Error) << bad;
+}
+
 TEST(TableDamage, NoiseFollowsTheSpreadOfTheRow) {
   at::Tensor row = at::arange(2000, at::kFloat) * 3 + 500;
   double spread = row.std().item<double>();

@@ -121,8 +121,8 @@ TEST(LabelSets, AreSavedAndRefuseWhatTheyCannotRead) {
   EXPECT_THROW(LabelSets::from_json(bad), Error);
 }
 
-/// The right candidate, the last of `count`, scores higher by `strength` in the mean; the scores are
-/// likelihood ratios, so that probabilities are right for any number of candidates.
+/// The right candidate, the last of `count`, scores higher by `strength` in the mean; the scores
+/// are likelihood ratios, so that probabilities are right for any number of candidates.
 Answers draw_search(int64_t n, int64_t count, double strength, uint64_t seed) {
   auto generator = seeded(seed);
   at::Tensor scores = at::randn({n, count}, generator, at::kDouble);
@@ -176,7 +176,8 @@ TEST(CandidateSets, AreSavedAndRefuseWhatTheyCannotRead) {
   EXPECT_THROW(sets.add(8, ConformalSets()), Error);
   sets.add(8, fitted);
   const CandidateSets back = CandidateSets::from_json(Json::parse(sets.to_json().dump(), "test"));
-  EXPECT_TRUE(sets.sets(known.logs, known.group, 0.9).equal(back.sets(known.logs, known.group, 0.9)));
+  EXPECT_TRUE(
+      sets.sets(known.logs, known.group, 0.9).equal(back.sets(known.logs, known.group, 0.9)));
   EXPECT_THROW(sets.sets(known.logs, known.group, 0), Error);
   Json bad = Json::object({{"1", sets.to_json().at("8")}});
   EXPECT_THROW(CandidateSets::from_json(bad), Error);
@@ -200,8 +201,7 @@ TEST(Evidence, RefusesFeaturesThatAreNotFiniteWhereTheyArePresent) {
       EXPECT_THAT(e.what(), HasSubstr("finite"));
     }
     present[2][1] = false;
-    EXPECT_TRUE(
-        fusion.gather(x, quality, present).log_probabilities.isfinite().all().item<bool>());
+    EXPECT_TRUE(fusion.gather(x, quality, present).log_probabilities.isfinite().all().item<bool>());
   }
 }
 

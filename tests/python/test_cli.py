@@ -126,6 +126,43 @@ def test_predict_chooses_among_labels(saved):
     assert answer["class"] == "the digit two" and len(answer["scores"]) == 2
 
 
+def test_predict_ranks_a_gallery(saved, picture, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("the digit two\n\n  the digit nine \r\nthe digit zero\n")
+    answer = run_json("predict", "-m", saved, "--text", "the digit nine", "--gallery", words, "--top", 2)
+    assert answer["ranking_names"][0] == "the digit nine" and answer["ranking"][0] == 1 and len(answer["ranking"]) == 2
+    assert answer["class"] is None and answer["task"] == "shared"
+    assert answer["prediction_set"][0] == "the digit nine"
+    stdout, stderr = run("predict", "-m", saved, "--image", picture, "--gallery", words)
+    assert all(word in stdout for word in ("the digit two", "the digit nine", "rank", "90 % set")) and stderr == ""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("two", "nine"):
+        (folder / f"{name}.txt").write_text(f"the digit {name}")
+    ranked = run_json("predict", "-m", saved, "--text", "the digit two", "--gallery", folder)
+    assert ranked["ranking_names"] == ["two.txt", "nine.txt"]
+    assert "--gallery" in run("predict", "--help")[0] and "--top 5" in run("predict", "--help")[0]
+
+
+def test_a_gallery_that_cannot_be_searched_says_what_was_expected(saved, picture, tmp_path):
+    empty, none = tmp_path / "empty.txt", tmp_path / "none"
+    empty.write_text("\n \n")
+    none.mkdir()
+    for gallery, code, messages in ((tmp_path / "nowhere", 1, ["folder", "text", "nowhere"]),
+                                    (empty, 2, ["at least one item", "empty.txt"]),
+                                    (none, 2, ["at least one item", "none"]),
+                                    (picture, 2, ["one text a line", picture.name])):
+        _, stderr = run("predict", "-m", saved, "--text", "a", "--gallery", gallery, code=code)
+        assert all(message in stderr for message in messages), stderr
+    empty.write_text("the digit two\nthe digit nine\n")
+    for extra, messages in ((["--task", "digit"], ["retrieval", "shared"]), (["--labels", "a", "b"], ["labels", "gallery"]),
+                            (["--top", "0"], ["top"])):
+        _, stderr = run("predict", "-m", saved, "--text", "a", "--gallery", empty, *extra, code=2)
+        assert all(message in stderr for message in messages), stderr
+    _, stderr = run("predict", "-m", saved, "--text", "a", "--gallery", empty, "--explain", code=2)
+    assert "explain" in stderr
+
+
 @pytest.mark.parametrize("arguments, code, messages", [
     (["--audio", FILES / "sound.wav"], 2, ["audio", "text", "image"]),
     (["--image", "nowhere.png"], 1, ["image", "nowhere.png"]),

@@ -28,10 +28,23 @@ Json checked_row(Json row, const std::string& where) {
   return row;
 }
 
-Json parse_row(std::string_view text, const std::string& name) {
+/// [F] of a JSON list of numbers; null: missing.
+at::Tensor checked_numbers(const Json& list, const std::string& where) {
+  std::vector<float> out;
+  for (const Json& value : list.items()) {
+    if (!value.is_number() && !value.is_null())
+      fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected a list of numbers or null");
+    out.push_back(value.is_null() ? std::nanf("") : static_cast<float>(value.as_double()));
+  }
+  return at::tensor(out, at::kFloat);
+}
+
+Value parse_row(std::string_view text, const std::string& name) {
   size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && text[first] == '{')
     return checked_row(Json::parse(text, name), name);
+  if (first != std::string_view::npos && text[first] == '[')
+    return checked_numbers(Json::parse(text, name), name);
   Csv csv = parse_csv(text, name, {.max_bytes = kMaxBytes});
   if (csv.rows.size() != 1) {
     fail(
@@ -57,7 +70,10 @@ Value decode_table_value(const Value& value, const std::string& where) {
     }
     return tensor->detach().cpu().to(at::kFloat).contiguous();
   }
-  if (auto* json = std::get_if<Json>(&value)) return checked_row(*json, where);
+  if (auto* json = std::get_if<Json>(&value)) {
+    if (json->is_array()) return checked_numbers(*json, where);
+    return checked_row(*json, where);
+  }
   if (auto* bytes = std::get_if<Bytes>(&value)) return parse_row(bytes->bytes, where);
   NamedFile file = open_value(value, where, kMaxBytes);
   return parse_row(file.bytes, file.name);

@@ -8,7 +8,7 @@ namespace plait::data {
 
 /// Any value of a table stream → an object of numbers, texts, booleans and nulls: JSON, a JSON or
 /// CSV file (header and one row) or its bytes. A tensor [F] stays as it is (numeric fields in the
-/// config's order).
+/// config's order), and a JSON list of numbers (null: missing) becomes one.
 Value decode_table_value(const Value& value, const std::string& where);
 
 struct TableProcessorConfig {

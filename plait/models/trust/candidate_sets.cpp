@@ -31,8 +31,7 @@ at::Tensor CandidateSets::sets(const at::Tensor& log_probabilities, const at::Te
                                double coverage) const {
   require(log_probabilities.dim() == 2 && log_probabilities.size(1) > 0, "conformal",
           "expected log probabilities of candidates");
-  return by_count_.at(nearest(log_probabilities.size(1)))
-      .sets(log_probabilities, group, coverage);
+  return by_count_.at(nearest(log_probabilities.size(1))).sets(log_probabilities, group, coverage);
 }
 
 Json CandidateSets::to_json() const {

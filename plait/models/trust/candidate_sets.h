@@ -7,16 +7,16 @@
 
 namespace plait::models {
 
-/// Prediction sets of a search: the most probable candidates, so that the right one is among them as
-/// often as was asked for. ConformalSets of several numbers of candidates; a gallery of K takes the
-/// number nearest to it (by ratio).
+/// Prediction sets of a search: the most probable candidates, so that the right one is among them
+/// as often as was asked for. ConformalSets of several numbers of candidates; a gallery of K takes
+/// the number nearest to it (by ratio).
 ///
 /// Promise: with exactly one right candidate in the gallery and the others drawn at random from the
-/// same stock as those of the calibration (items of other groups), it is in the set with probability
-/// `coverage` where K is one of the calibrated numbers, over queries that are exchangeable with the
-/// calibration items of their group. For other K it holds as far as probabilities stay calibrated
-/// when the number changes; a right candidate that the gallery lacks is of course in no set.
-/// Thread-safe once fitted.
+/// same stock as those of the calibration (items of other groups), it is in the set with
+/// probability `coverage` where K is one of the calibrated numbers, over queries that are
+/// exchangeable with the calibration items of their group. For other K it holds as far as
+/// probabilities stay calibrated when the number changes; a right candidate that the gallery lacks
+/// is of course in no set. Thread-safe once fitted.
 class CandidateSets {
  public:
   /// Takes the sets that were calibrated with so many candidates (at least two).

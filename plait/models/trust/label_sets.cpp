@@ -84,8 +84,7 @@ at::Tensor LabelSets::sets(const at::Tensor& log_probabilities, const at::Tensor
   } else {
     for (int64_t i = 0; i < p.size(0); ++i) {
       auto own = groups_.find(group[i].item<int64_t>());
-      limit[i].copy_(
-          limits_of(own == groups_.end() ? all_ : own->second, coverage).unsqueeze(1));
+      limit[i].copy_(limits_of(own == groups_.end() ? all_ : own->second, coverage).unsqueeze(1));
     }
   }
   // An option's score is the chance of the other one.

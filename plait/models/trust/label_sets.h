@@ -9,10 +9,10 @@
 namespace plait::models {
 
 /// For every label which of its two options (no, yes) may hold, so that the true one is among them
-/// as often as was asked for (split conformal prediction, Vovk et al. 2005, label by label; split by
-/// groups as ConformalSets are). An item's score is the probability of the option that is not true;
-/// an option is in when that of the other one lies below the ⌈(n + 1) · coverage⌉-th smallest score
-/// of its group. The more probable option is always in.
+/// as often as was asked for (split conformal prediction, Vovk et al. 2005, label by label; split
+/// by groups as ConformalSets are). An item's score is the probability of the option that is not
+/// true; an option is in when that of the other one lies below the ⌈(n + 1) · coverage⌉-th smallest
+/// score of its group. The more probable option is always in.
 ///
 /// Promise, for each label by itself over items that are exchangeable with the calibration items of
 /// their group: the true option is in with probability `coverage` (up to 1/256 more, and more where
@@ -32,8 +32,8 @@ class LabelSets {
   static LabelSets fit(const at::Tensor& log_probabilities, const at::Tensor& target,
                        const at::Tensor& group);
   /// [B, 2L] bool. What is too small for the coverage gives both options.
-  /// @throws Error kInvalidArgument for a coverage outside (0, 1), other shapes, or when nothing was
-  /// fitted.
+  /// @throws Error kInvalidArgument for a coverage outside (0, 1), other shapes, or when nothing
+  /// was fitted.
   at::Tensor sets(const at::Tensor& log_probabilities, const at::Tensor& group, double coverage,
                   bool class_conditional = false) const;
 
@@ -44,7 +44,7 @@ class LabelSets {
   static LabelSets from_json(const Json& json);
 
  private:
-  std::vector<ConformalScores> all_;              ///< By label
+  std::vector<ConformalScores> all_;               ///< By label
   std::vector<ConformalScores> absent_, present_;  ///< By label, of items without it and with it
   std::map<int64_t, std::vector<ConformalScores>> groups_;
 };
