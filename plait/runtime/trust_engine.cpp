@@ -27,6 +27,7 @@ constexpr float kFarthest = 1e4;
 constexpr auto kInputs = static_cast<size_t>(TrustFusion::kGateInputs);
 
 float squash(float nats) { return std::asinh(nats / 2); }
+float decades(float quality) { return std::log10(std::clamp(quality, 1e-3F, 1.0F)) / 3 + 1; }
 
 std::vector<float> numbers(const at::Tensor& tensor) {
   at::Tensor flat = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
@@ -60,7 +61,8 @@ struct TrustEngine::Outputs {
 
 bool TrustEngine::covers(const TrustModel& model) {
   const TrustFusion::Config& config = model.fusion().config();
-  return config.questions == 1 && !config.values && !config.candidates;
+  return config.questions == 1 && !config.values && !config.candidates &&
+         model.fusion().joint_weight() == 0;
 }
 
 TrustEngine::TrustEngine(std::shared_ptr<const TrustModel> model, const VectorLoops& loops)
@@ -372,7 +374,7 @@ void TrustEngine::look_around(const Item& item, const float* suspicion, float* i
                                           squash(joined),
                                           squash(torn),
                                           squash(best),
-                                          item.quality[m],
+                                          decades(item.quality[m]),
                                           least_unusual,
                                           squash(torn_all - torn_from[m] - torn_by[m])};
     std::copy(seen.begin(), seen.end(), inputs + m * kInputs);

@@ -360,6 +360,7 @@ TEST(TrustEngine, CoversOneChoiceAmongClasses) {
   EXPECT_FALSE(TrustEngine::covers(*made()));
   EXPECT_THROW(TrustEngine{made()}, Error);
   config.questions = 1;
+  config.joint = 0;
   config.candidates = true;
   EXPECT_FALSE(TrustEngine::covers(*made()));
   config.candidates = false;

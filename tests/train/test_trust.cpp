@@ -100,7 +100,8 @@ TEST(Trust, AChangeOfAllStreamsAtOnceSwitchesNoneOff) {
 TEST(Trust, NoStreamMovesTheLogOddsBeyondItsBound) {
   auto trust = fitted();
   const double floor = trust->config().floor, pi = trust->log_prior().exp().min().item<double>();
-  const double bound = trust->scale(7) * std::log(1 + (1 - floor) / (floor * pi));
+  const double bound =
+      (1 + trust->joint_weight()) * trust->scale(7) * std::log(1 + (1 - floor) / (floor * pi));
   auto generator = at::detail::createCPUGenerator(5);
   TrustData test = gaussian_classes(64, 6);
   for (double loud : {1.0, 100.0, 1e6}) {

@@ -17,6 +17,9 @@ constexpr at::Tensor Evidence::*kMembers[] = {
 Evidence select_rows(const Evidence& evidence, const at::Tensor& rows) {
   Evidence out;
   for (auto member : kMembers) out.*member = (evidence.*member).index_select(0, rows);
+  if (evidence.tokens.defined()) out.tokens = evidence.tokens.index_select(0, rows);
+  if (evidence.reader.defined()) out.reader = evidence.reader.index_select(0, rows);
+  out.readers = evidence.readers;
   return out;
 }
 
@@ -55,6 +58,20 @@ Evidence stack(const std::vector<Evidence>& parts) {
     for (const Evidence& part : parts) rows.push_back(part.*member);
     out.*member = at::cat(rows);
   }
+  std::vector<at::Tensor> tokens, reader;
+  for (const Evidence& part : parts) {
+    if (part.tokens.defined()) tokens.push_back(part.tokens);
+    reader.push_back(part.reader.defined() ? part.reader
+                                           : at::full({part.present.size(0)}, -1, at::kLong));
+    if (part.readers.empty()) continue;
+    require(out.readers.empty() || out.readers == part.readers, "trust",
+            "expected items with the same joint experts");
+    out.readers = part.readers;
+  }
+  require(tokens.empty() || tokens.size() == parts.size(), "trust",
+          "expected tokens of all items or of none");
+  if (!tokens.empty()) out.tokens = at::cat(tokens);
+  if (!out.readers.empty()) out.reader = at::cat(reader);
   return out;
 }
 

@@ -50,6 +50,8 @@ void StreamExpert::fit_scale(const at::Tensor& x) { scale_->fit(x); }
 
 at::Tensor StreamExpert::standardise(const at::Tensor& x) const { return (*scale_)(x); }
 
+at::Tensor StreamExpert::bounded(const at::Tensor& x) const { return scale_->bounded(x); }
+
 at::Tensor StreamExpert::network(const at::Tensor& x) const {
   if (candidates_) return at::empty({x.size(0), 0});
   at::Tensor h = (*dropout_)(scale_->bounded(x));

@@ -43,6 +43,8 @@ class StreamExpert : public Module {
   /// Takes mean and deviation of the columns of x [N, D].
   void fit_scale(const at::Tensor& x);
   at::Tensor standardise(const at::Tensor& x) const;
+  /// The same within ±100, as the classifiers take it.
+  at::Tensor bounded(const at::Tensor& x) const;
   /// What both classifiers say of raw features [B, D].
   struct Says {
     at::Tensor network, radial;  ///< Logits [B, K], not tempered; without landmarks both are one;

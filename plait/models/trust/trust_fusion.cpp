@@ -15,12 +15,17 @@ namespace {
 
 constexpr double kExcessSlope = 3;       ///< ε rises to 1 − e⁻³ at e times the limit
 constexpr double kConsensusFloor = 0.1;  ///< ε of every stream when the gate forms the consensus
+constexpr double kHeard = 0.5;           ///< Streams of less breakage are heard by the joint expert
 constexpr int kLooks = 3;                ///< How often the gates look at the consensus
 constexpr double kFarthest = 1e4;        ///< Deviations, beyond which all is alike
 constexpr double kInitialTrust = 2.5;    ///< Logit of 1 − ε before training
 
 /// Nats on a scale that tells 1 from 3 as well as 10 from 30.
 at::Tensor squash(const at::Tensor& nats) { return (nats / 2).asinh(); }
+
+/// Quality on a scale of three decades, in [0, 1]: a stream that is ten times worse than another
+/// shows it, however bad both are.
+at::Tensor decades(const at::Tensor& quality) { return quality.clamp(1e-3, 1).log10() / 3 + 1; }
 
 /// Probabilities of the log-linear pool of all streams but m, for every m: [B, M, K].
 at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior,
@@ -55,6 +60,7 @@ void TrustFusion::Config::visit(ConfigVisitor& v) {
   v.field("components", components, "Principal components of the densities", {.min = 1, .max = 64});
   v.field("gate_hidden", gate_hidden, "Hidden width of the gates", {.min = 1, .max = 1024});
   v.field("floor", floor, "Least probability that a stream misleads", {.min = 1e-4, .max = 0.5});
+  v.field("joint", joint, "Width of the joint expert's tokens; 0: none", {.min = 0, .max = 4096});
 }
 
 TrustFusion::Config TrustFusion::Config::tiny() {
@@ -65,6 +71,7 @@ TrustFusion::Config TrustFusion::Config::tiny() {
   c.hidden = 8;
   c.landmarks = 6;
   c.components = 3;
+  c.joint = 8;
   return c;
 }
 
@@ -73,6 +80,8 @@ void TrustFusion::Config::validate() const {
           "expected one width per stream");
   require(static_cast<int64_t>(streams.size()) <= kMaxStreams, "trust",
           "expected at most 12 streams");
+  require(joint % JointExpert::kHeads == 0 && (joint == 0 || !candidates), "trust",
+          "expected a joint expert's width that is a multiple of 4, and none for candidates");
   require(!candidates || (questions == 1 && !values), "trust",
           "expected candidates of one question");
   require(questions * classes <= 1000000 && (!values || classes >= 4), "trust",
@@ -110,6 +119,13 @@ TrustFusion::TrustFusion(Config config) : config_(std::move(config)) {
   log_prior_ = add_buffer("log_prior", at::full({options()}, -std::log(config_.classes)));
   scale_ = add_buffer("scale", at::ones({int64_t{1} << m}));
   strength_ = add_buffer("strength", at::ones({}));
+  if (config_.joint == 0) return;
+  joint_ = add<JointExpert>("joint", JointExpert::Shape{.widths = config_.widths,
+                                                        .width = config_.joint,
+                                                        .classes = config_.classes,
+                                                        .questions = config_.questions,
+                                                        .grid = grid_});
+  joint_weight_ = add_buffer("joint_weight", at::zeros({}));
 }
 
 std::vector<at::Tensor> TrustFusion::gate_parameters() const {
@@ -167,6 +183,13 @@ void TrustFusion::set_strength(double value) {
 }
 double TrustFusion::strength() const { return strength_.item<double>(); }
 
+void TrustFusion::set_joint_weight(double value) {
+  require(joint_ && value >= 0 && value <= 1, "trust",
+          "expected a joint expert and a weight between 0 and 1");
+  joint_weight_.fill_(value);
+}
+double TrustFusion::joint_weight() const { return joint_ ? joint_weight_.item<double>() : 0; }
+
 double TrustFusion::scale(int64_t subset) const { return scale_[subset].item<double>(); }
 
 at::Tensor TrustFusion::subset_of(const at::Tensor& present) {
@@ -220,7 +243,7 @@ at::Tensor TrustFusion::coordinates_of(const at::Tensor& features, size_t m) con
 
 TrustFusion::Raw TrustFusion::look(const std::vector<at::Tensor>& pooled,
                                    const at::Tensor& present) const {
-  std::vector<at::Tensor> logits, distances, coordinates, told, alone;
+  std::vector<at::Tensor> logits, distances, coordinates, told, alone, bounded;
   for (size_t m = 0; m < experts_.size(); ++m) {
     const StreamExpert& expert = *experts_[m];
     at::Tensor x = features_of(pooled, present, m);
@@ -230,9 +253,11 @@ TrustFusion::Raw TrustFusion::look(const std::vector<at::Tensor>& pooled,
     coordinates.push_back(coordinates_of(x, m));
     distances.push_back(expert.density().distance_of(coordinates[m]));
     alone.push_back(expert.density().log_density(coordinates[m]));
+    if (joint_) bounded.push_back(expert.bounded(x));
   }
   return {at::stack(logits, 1), at::stack(distances, 1),
-          consistency_->ratio(told, coordinates, at::stack(alone, 1))};
+          consistency_->ratio(told, coordinates, at::stack(alone, 1)),
+          joint_ ? joint_->tokens(bounded) : at::Tensor()};
 }
 
 Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
@@ -247,7 +272,7 @@ Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
     excesses.push_back(expert.density().excess(distance));
   }
   return {at::stack(logs, 1), at::stack(p_values, 1), at::stack(unusual, 1), at::stack(excesses, 1),
-          raw.consistency,    quality.to(at::kFloat), present.to(at::kBool)};
+          raw.consistency,    quality.to(at::kFloat), present.to(at::kBool), raw.tokens};
 }
 
 /// Nats that each stream adds to each class, before the scale: [B, M, K].
@@ -256,6 +281,28 @@ at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) cons
   at::Tensor mixed = (1 - eps) * (e.log_probabilities - prior_of(e)).exp() + eps;
   at::Tensor here = e.present.unsqueeze(-1);
   return at::where(here, mixed.log(), at::zeros_like(mixed));
+}
+
+TrustFusion::Together TrustFusion::ask_jointly(const Evidence& e,
+                                               const at::Tensor& breakage) const {
+  at::Tensor heard = at::logical_and(e.present, breakage < kHeard);
+  Together out{at::zeros_like(e.log_probabilities), heard.sum(1) >= 2};
+  at::Tensor reader = e.reader.defined() ? e.reader : at::full({heard.size(0)}, -1, at::kLong);
+  const at::Tensor prior = prior_of(e);
+  for (int64_t r = -1; r < static_cast<int64_t>(e.readers.size()); ++r) {
+    at::Tensor rows = at::logical_and(out.asked, reader == r).nonzero().squeeze(1);
+    if (rows.size(0) == 0) continue;
+    const JointExpert& expert = r < 0 ? *joint_ : *e.readers[static_cast<size_t>(r)];
+    at::Tensor here = heard.index_select(0, rows);
+    at::Tensor logs =
+        normalise(expert.logits(e.tokens.index_select(0, rows), here) / joint_->temperature());
+    at::Tensor whole = at::where(here, 1 - breakage.index_select(0, rows), at::ones({})).prod(1);
+    at::Tensor eps = (1 - whole).clamp_min(config_.floor).unsqueeze(1);
+    at::Tensor nats = ((1 - eps) * (logs - prior).exp() + eps).log();
+    at::Tensor share = here.to(at::kFloat) / here.sum(1, /*keepdim=*/true);
+    out.support.index_copy_(0, rows, share.unsqueeze(2) * nats.unsqueeze(1));
+  }
+  return out;
 }
 
 TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& suspicion) const {
@@ -291,8 +338,8 @@ TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& susp
   Look out;
   out.inputs =
       at::stack({entropy, most(p), agreement, most(consensus), e.p_value.log() / 5, e.unusual,
-                 e.excess.clamp_max(3), squash(joined), squash(torn), squash(best), e.quality,
-                 least_other(e.unusual, e.present), squash(without)},
+                 e.excess.clamp_max(3), squash(joined), squash(torn), squash(best),
+                 decades(e.quality), least_other(e.unusual, e.present), squash(without)},
                 -1);
   out.excess = (e.excess - kappa * least_other(e.excess, e.present)).clamp_min(0);
   return out;
@@ -321,6 +368,11 @@ TrustOutput TrustFusion::fuse_with(const Evidence& e, const at::Tensor& breakage
   out.breakage = breakage;
   at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
   out.support = a * pool(e, breakage);
+  if (const double w = joint_weight(); w > 0 && e.tokens.defined()) {
+    const Together together = ask_jointly(e, breakage);
+    at::Tensor mixed = (1 - w) * out.support + w * a * together.support;
+    out.support = at::where(together.asked.view({-1, 1, 1}), mixed, out.support);
+  }
   out.log_probabilities = normalise(out.support.sum(1) + prior_of(e));
   out.weights = share_of_evidence(out.support, prior_of(e), e.present, config_.questions);
   return out;

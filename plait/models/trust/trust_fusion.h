@@ -7,6 +7,7 @@
 
 #include "plait/core/config.h"
 #include "plait/models/trust/consistency.h"
+#include "plait/models/trust/joint_expert.h"
 #include "plait/models/trust/stream_expert.h"
 
 namespace plait::models {
@@ -22,6 +23,12 @@ struct Evidence {
   at::Tensor consistency;        ///< [B, M, M] nats, see CrossConsistency
   at::Tensor quality;            ///< [B, M] in [0, 1]
   at::Tensor present;            ///< [B, M] bool
+  /// [B, M, D] what the joint expert reads of each stream; undefined without one.
+  at::Tensor tokens = {};
+  /// Joint experts that have not seen some of the items, and which of them reads a row's tokens
+  /// (-1: the fusion's own) [B] int64; undefined: the fusion's own for all.
+  at::Tensor reader = {};
+  std::vector<std::shared_ptr<const JointExpert>> readers = {};
 };
 
 struct TrustOutput {
@@ -45,6 +52,15 @@ struct TrustOutput {
 /// defect. One stream moves no log-odds by more than a·log(1 + (1 − ε₀)/(ε₀ π_min)): no input can
 /// outvote the others by being loud. Thread-safe in eval mode.
 ///
+/// With a joint expert J of weight w (see JointExpert), where two streams or more are heard
+/// (ε_m < 1/2, the set H):
+///
+///   log p(y) = log π(y) + a_S [(1 − w) Σ_{m∈S} (as above) + w log[((1 − ε_J) p_J(y | H) + ε_J
+///   π(y)) / π(y)]],  ε_J = 1 − Π_{m∈H} (1 − ε_m)
+///
+/// and one stream moves no log-odds by more than 1 + w times the bound above. What J adds is
+/// credited to the streams of H in equal parts.
+///
 /// Q questions at once (labels with the options no and yes, or several values) have log p(y) each
 /// for itself and one ε_m of all: what a gate reads is their mean. Values are densities on the bins
 /// of a ValueGrid: then the experts are Gaussians, and with their ε contaminated ones.
@@ -63,6 +79,7 @@ class TrustFusion : public Module {
     int64_t components = 16;   ///< Principal components of the densities
     int64_t gate_hidden = 24;  ///< Of the gates
     double floor = 0.05;       ///< ε₀
+    int64_t joint = 0;         ///< Width of the joint expert's tokens; 0: none
     void visit(ConfigVisitor& v);
     static Config tiny();
     void validate() const;
@@ -86,11 +103,14 @@ class TrustFusion : public Module {
   /// of labels and values towards the prior.
   at::Tensor temper(const at::Tensor& log_probabilities, const at::Tensor& temperature) const;
   CrossConsistency& consistency() { return *consistency_; }
+  /// Null without one.
+  const std::shared_ptr<JointExpert>& joint() const { return joint_; }
   /// What the experts, densities and the consistency say of features; temperatures not applied.
   struct Raw {
     at::Tensor logits;       ///< [B, M, K]
     at::Tensor distance;     ///< [B, M]
     at::Tensor consistency;  ///< [B, M, M]
+    at::Tensor tokens = {};  ///< [B, M, D] of the joint expert; undefined without one
   };
   Raw look(const std::vector<at::Tensor>& pooled, const at::Tensor& present) const;
   /// pooled[m] as the experts take it: 0 where absent.
@@ -133,6 +153,9 @@ class TrustFusion : public Module {
   /// such streams switched off.
   void set_strength(double value);
   double strength() const;
+  /// The joint expert's part w in [0, 1] of the evidence.
+  void set_joint_weight(double value);
+  double joint_weight() const;
   double scale(int64_t subset) const;
   /// [B, M] bool → [B] int64 of subset bits.
   static at::Tensor subset_of(const at::Tensor& present);
@@ -145,12 +168,18 @@ class TrustFusion : public Module {
   };
   Look look_at(const Evidence& e, const at::Tensor& suspicion) const;
   at::Tensor pool(const Evidence& e, const at::Tensor& breakage) const;
+  /// The same of the joint expert, by stream, before the scale, and where [B] bool it was asked.
+  struct Together {
+    at::Tensor support, asked;
+  };
+  Together ask_jointly(const Evidence& e, const at::Tensor& breakage) const;
 
   Config config_;
   std::shared_ptr<ValueGrid> grid_;
   std::vector<std::shared_ptr<StreamExpert>> experts_;
   std::shared_ptr<CrossConsistency> consistency_;
-  at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_, strength_;
+  std::shared_ptr<JointExpert> joint_;
+  at::Tensor weight1_, bias1_, weight2_, bias2_, log_prior_, scale_, strength_, joint_weight_;
 };
 
 }  // namespace plait::models

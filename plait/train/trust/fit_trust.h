@@ -20,6 +20,11 @@ struct TrustOptions {
   double weight_decay = 1e-2;
   int64_t batch_size = 64;
   double label_smoothing = 0;
+  int64_t joint = 64;  ///< Width of the joint expert's tokens; 0: none
+  int64_t joint_epochs = 30;
+  double joint_lr = 3e-3;
+  int64_t joint_batch = 128;
+  double joint_dropout = 0.3;  ///< Of whole streams, while it is trained
   int64_t folds = 4;
   int64_t bank_passes = 8;   ///< Damaged copies of the training set that the gates learn from
   int64_t min_bank = 12000;  ///< Items in the bank at least: more passes over small sets

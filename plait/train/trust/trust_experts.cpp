@@ -13,6 +13,7 @@
 #include "plait/models/trust/questions.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/optimizer.h"
+#include "plait/train/trust/trust_joint.h"
 
 namespace plait::train {
 namespace {
@@ -175,6 +176,7 @@ std::shared_ptr<TrustFusion> train_experts(const TrustData& data, const TrustFus
     expert.density().fit(expert.standardise(variants[0]), expert.density_target(target));
   }
   if (config.landmarks > 0) fit_radial(*trust, data, shapes, seed);
+  train_joint(*trust, data, options, mix_seed(seed, 99));
   return trust;
 }
 
