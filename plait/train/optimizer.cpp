@@ -56,7 +56,12 @@ void AdamW::fused_step(Group& group, double lr) {
     grads.push_back(grad.is_contiguous() ? grad : grad.contiguous());
     means.push_back(slot.exp_avg);
     squares.push_back(slot.exp_avg_sq);
-    steps.push_back(slot.step.add_(1));
+    // Many small tensors: an operator each would cost as much as the update.
+    if (slot.step.is_cpu())
+      *slot.step.mutable_data_ptr<float>() += 1;
+    else
+      slot.step.add_(1);
+    steps.push_back(slot.step);
   }
   if (parameters.empty()) return;
   at::_fused_adamw_(parameters, grads, means, squares, {}, steps, lr, options_.beta1,

@@ -55,6 +55,13 @@ FusionOutput Progressive::fuse(const FusionInput& in) {
   // Regrouped by stream: every stream's tokens are contiguous from here on.
   std::vector<at::Tensor> parts, streams, masks;
   for (int64_t m = 0; m < config_.streams; ++m) {
+    if (!in.tokens.defined()) {
+      // A token alone attends to itself.
+      at::Tensor x = t.x.slice(1, m, m + 1);
+      for (auto& layer : (*towers_)[m]) x = (*layer)(x, {});
+      parts.push_back(x);
+      continue;
+    }
     at::Tensor index = t.stream.eq(m).nonzero().squeeze(1);
     at::Tensor x = t.x.index_select(1, index);
     at::Tensor mask = t.mask.index_select(1, index);
@@ -65,7 +72,8 @@ FusionOutput Progressive::fuse(const FusionInput& in) {
     streams.push_back(ids);
     masks.push_back(mask);
   }
-  StreamTokens all{at::cat(parts, 1), at::cat(streams), at::cat(masks, 1), {}};
+  StreamTokens all{at::cat(parts, 1), t.stream, t.mask, {}};
+  if (in.tokens.defined()) all.stream = at::cat(streams), all.mask = at::cat(masks, 1);
   at::Tensor bias = modality_attention_bias(one_id, all.stream, zero, {}, all.mask);
   at::Tensor x = all.x + (*stream_)(all.stream);
   for (auto& layer : *cross_) x = (*layer)(x, bias);

@@ -103,14 +103,27 @@ void MultiheadAttention::reset_parameters(at::Generator& generator) {
 
 MultiheadAttention::Projected MultiheadAttention::project(const at::Tensor& query,
                                                           const at::Tensor& key_value) const {
-  auto w = in_proj_weight_.chunk(3);
-  auto b = in_proj_bias_.chunk(3);
-  return {at::linear(query, w[0], b[0]), at::linear(key_value, w[1], b[1]),
-          at::linear(key_value, w[2], b[2])};
+  if (query.is_same(key_value)) {
+    auto all = at::linear(query, in_proj_weight_, in_proj_bias_).chunk(3, -1);
+    return {all[0], all[1], all[2]};
+  }
+  const int64_t width = in_proj_weight_.size(1);
+  auto own =
+      at::linear(query, in_proj_weight_.slice(0, 0, width), in_proj_bias_.slice(0, 0, width));
+  auto other = at::linear(key_value, in_proj_weight_.slice(0, width), in_proj_bias_.slice(0, width))
+                   .chunk(2, -1);
+  return {own, other[0], other[1]};
 }
 
 at::Tensor MultiheadAttention::operator()(const at::Tensor& query, const at::Tensor& key_value,
                                           const at::Tensor& bias) const {
+  if (key_value.size(1) == 1) {
+    // One key has all the weight, whatever its score.
+    const int64_t from = 2 * in_proj_weight_.size(1);
+    at::Tensor v =
+        at::linear(key_value, in_proj_weight_.slice(0, from), in_proj_bias_.slice(0, from));
+    return (*out_proj_)(v).expand({-1, query.size(1), -1});
+  }
   Projected p = project(query, key_value);
   return (*out_proj_)(attention(p.q, p.k, p.v, heads_, bias));
 }
@@ -146,6 +159,14 @@ at::Tensor TransformerLayer::operator()(const at::Tensor& x, const at::Tensor& b
   at::Tensor n = (*norm1_)(x);
   at::Tensor y = x + (*dropout_)((*self_attn_)(n, n, bias));
   return y + (*dropout_)((*linear2_)((*dropout_)(at::gelu((*linear1_)((*norm2_)(y))))));
+}
+
+at::Tensor TransformerLayer::first(const at::Tensor& x) const {
+  const int64_t tokens = x.size(1);
+  at::Tensor n = (*norm1_)(x);
+  at::Tensor y = x.slice(1, 0, 1) + dropout_->first((*self_attn_)(n.slice(1, 0, 1), n, {}), tokens);
+  at::Tensor hidden = dropout_->first(at::gelu((*linear1_)((*norm2_)(y))), tokens);
+  return y + dropout_->first((*linear2_)(hidden), tokens);
 }
 
 }  // namespace plait::models

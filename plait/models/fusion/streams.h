@@ -38,7 +38,7 @@ at::Tensor mean_by_stream(const StreamTokens& tokens, const at::Tensor& x, int64
 class MultiheadAttention : public Module {
  public:
   MultiheadAttention(int64_t width, int64_t heads);
-  /// Fused kernel. `bias` is additive, broadcastable to [B, H, T, S]; may be undefined.
+  /// Fused kernel. `bias` is additive and finite, broadcastable to [B, H, T, S]; may be undefined.
   at::Tensor operator()(const at::Tensor& query, const at::Tensor& key_value,
                         const at::Tensor& bias) const;
   /// The same with the attention mass that each key received, averaged over heads and queries: [B,
@@ -62,6 +62,8 @@ class TransformerLayer : public Module {
  public:
   TransformerLayer(int64_t width, int64_t heads, int64_t hidden, double dropout);
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& bias) const;
+  /// The first token's output alone [B, 1, D], at less cost.
+  at::Tensor first(const at::Tensor& x) const;
 
  private:
   std::shared_ptr<MultiheadAttention> self_attn_;

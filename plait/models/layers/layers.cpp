@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "plait/core/error.h"
+#include "plait/models/layers/draw_kept.h"
 
 namespace plait::models {
 namespace {
@@ -90,11 +91,18 @@ at::Tensor Conv::operator()(const at::Tensor& x) const {
 }
 void Conv::reset_parameters(at::Generator& generator) { uniform_fan_in(weight, bias, generator); }
 
-at::Tensor Dropout::operator()(const at::Tensor& x) const {
-  if (!training() || p_ <= 0) return x;
-  at::Tensor keep =
-      at::empty_like(x, x.options().requires_grad(false)).bernoulli_(1 - p_, generator());
-  return x * keep / (1 - p_);
+at::Tensor Dropout::draw(const at::Tensor& like) const {
+  at::Tensor scale = at::empty_like(like, like.options().requires_grad(false));
+  const bool plain = like.is_cpu() && like.scalar_type() == at::kFloat && scale.is_contiguous();
+  if (!plain || !generator()) return scale.bernoulli_(1 - p_, generator()).div_(1 - p_);
+  draw_kept(*generator(), 1 - p_, static_cast<float>(1 / (1 - p_)), scale.mutable_data_ptr<float>(),
+            scale.numel());
+  return scale;
+}
+at::Tensor Dropout::operator()(const at::Tensor& x) const { return idle() ? x : x * draw(x); }
+at::Tensor Dropout::first(const at::Tensor& x, int64_t tokens) const {
+  if (idle()) return x;
+  return x * draw(at::empty({x.size(0), tokens, x.size(2)}, x.options())).slice(1, 0, 1);
 }
 
 at::Tensor activate(const std::string& name, const at::Tensor& x) {

@@ -84,8 +84,13 @@ class Dropout : public Module {
  public:
   explicit Dropout(double p) : p_(p) {}
   at::Tensor operator()(const at::Tensor& x) const;
+  /// What the first of `tokens` tokens of [B, tokens, D] would get, of x [B, 1, D]: draws for all.
+  at::Tensor first(const at::Tensor& x, int64_t tokens) const;
 
  private:
+  bool idle() const { return !training() || p_ <= 0; }
+  /// 0 or 1 / (1 − p), drawn in the order of memory.
+  at::Tensor draw(const at::Tensor& like) const;
   double p_;
 };
 

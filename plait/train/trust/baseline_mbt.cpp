@@ -46,7 +46,8 @@ class Network : public models::Module {
       z.push_back(at::cat({first, tokens}, 1));
     }
     at::Tensor shared = bottlenecks_.expand({batch, options_.bottlenecks, options_.width});
-    for (int64_t i = 0; i < options_.fusion_layers; ++i) {
+    // Of the last layer the class tokens alone are read.
+    for (int64_t i = 0; i < options_.fusion_layers - 1; ++i) {
       std::vector<at::Tensor> updates;
       for (size_t m = 0; m < z.size(); ++m) {
         at::Tensor both = layer(m, i)(at::cat({z[m], shared}, 1), {});
@@ -56,8 +57,10 @@ class Network : public models::Module {
       shared = mean_over_views(at::stack(updates, 1), items.present);
     }
     std::vector<at::Tensor> logits;
-    for (size_t m = 0; m < z.size(); ++m)
-      logits.push_back((*heads_)[m]((*norms_)[m](z[m].select(1, 0))));
+    for (size_t m = 0; m < z.size(); ++m) {
+      at::Tensor last = layer(m, options_.fusion_layers - 1).first(at::cat({z[m], shared}, 1));
+      logits.push_back((*heads_)[m]((*norms_)[m](last.select(1, 0))));
+    }
     return mean_over_views(at::stack(logits, 1), items.present);
   }
 
