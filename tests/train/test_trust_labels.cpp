@@ -198,6 +198,51 @@ TEST(TrustLabels, AbstainsByTheRiskAskedFor) {
   EXPECT_GT(answered_before, 0.3);  // A promise kept by never answering would be none
 }
 
+/// Two streams, two labels. Clean: a is sure and right, b contradicts it. Damaged: a is sure and
+/// wrong but unlike anything seen, b is right.
+TrustItems contradictions(int64_t n) {
+  auto generator = seeded(21);
+  at::Tensor clean = at::arange(n) < n / 2;
+  TrustItems out;
+  out.target = at::randint(2, {n, 2}, generator, at::kLong);
+  auto says = [&](double when_clean, double when_damaged) {
+    at::Tensor right = at::where(clean, when_clean, when_damaged).unsqueeze(1).to(at::kFloat);
+    at::Tensor yes = at::where(out.target == 1, right, 1 - right);
+    return at::stack({1 - yes, yes}, -1).flatten(1).log();
+  };
+  out.evidence.log_probabilities = at::stack({says(0.9, 0.02), says(0.3, 0.9)}, 1);
+  out.evidence.p_value = at::full({n, 2}, 0.5);
+  out.evidence.unusual = at::zeros({n, 2});
+  out.evidence.excess = at::stack({at::where(clean, 0.0, 5.0).to(at::kFloat), at::zeros({n})}, 1);
+  out.evidence.consistency = at::zeros({n, 2, 2});
+  out.evidence.quality = at::ones({n, 2});
+  out.evidence.present = at::ones({n, 2}, at::kBool);
+  out.item = at::arange(n);
+  out.kind = clean.logical_not().to(at::kLong);
+  return out;
+}
+
+TEST(TrustLabels, TheGuardHandsOverToNobodyWhoLosesMoreInAll) {
+  models::TrustFusion::Config config;
+  config.streams = {"a", "b"};
+  config.widths = {3, 3};
+  config.classes = config.questions = 2;
+  config.landmarks = config.hidden = 0;
+  TrustModel model(std::make_shared<models::TrustFusion>(config));
+  calibrate_trust(model, contradictions(400));
+  const TrustModel::Choice& choice = model.choices().at(3);
+  bool behind = false;
+  for (const Json& with : choice.comparisons.items()) {
+    // Ahead of everybody in all, behind the best single stream on clean items.
+    EXPECT_LT(with.at("clean").at("difference").as_double() +
+                  with.at("damaged").at("difference").as_double(),
+              0);
+    behind = behind || !with.at("clean").at("holds").as_bool();
+  }
+  EXPECT_TRUE(behind);
+  EXPECT_EQ(choice.decider, Decider::kTrust);
+}
+
 TEST(TrustLabels, SetsAreSavedWithTheModel) {
   const auto& [model, test] = fitted();
   auto fusion = std::make_shared<models::TrustFusion>(model->fusion().config());

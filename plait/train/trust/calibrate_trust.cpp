@@ -106,13 +106,20 @@ void fit_temperature_of(TrustModel::Choice& choice, const models::TrustFusion& f
   choice.slope = slope;
 }
 
+/// Losses are 0 or 1.
+bool counts_errors(const TrustModel& model) {
+  return !model.fusion().grid() && model.fusion().config().questions == 1;
+}
+
 /// The guard's choice in one group; `candidates[0]` is the trust fusion.
 TrustModel::Choice choose(const TrustModel& model, const std::vector<Candidate>& candidates,
                           const TrustItems& items, const at::Tensor& suspicion,
                           const TrustCalibrationOptions& options) {
   TrustModel::Choice out;
   bool stays = true;
-  double most = -std::numeric_limits<double>::infinity();
+  // A ranked score tells far finer differences than answers that are right or wrong: who falls
+  // behind one of the others by a hair hands over to nobody who loses more in all.
+  double most = counts_errors(model) ? -std::numeric_limits<double>::infinity() : 0;
   size_t best = 0;
   for (size_t c = 1; c < candidates.size(); ++c) {
     Json comparison = Json::object({{"with", to_string(candidates[c].decider)}});

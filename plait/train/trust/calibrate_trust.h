@@ -27,7 +27,8 @@ at::Tensor answerable(const models::TrustModel& model, const TrustItems& items);
 /// items, the bank's or damaged copies: with m the mean difference per item and h the half width of
 /// its one-sided bound, it stays when m + h ≤ margin, or, where the items are too few to show that
 /// (h > margin / 2), when m ≤ margin. Otherwise the decider that gains the most, every kind of
-/// items counting alike, answers. Of labels and values it is the loss of answers.h, not accuracy.
+/// items counting alike, answers. Of labels and values it is the loss of answers.h, not accuracy,
+/// and where no other decider gains anything in all the fusion answers.
 /// The joint path is compared on the rows where it was asked.
 /// @throws Error kInvalidArgument for shapes or no items.
 void calibrate_trust(models::TrustModel& model, const TrustItems& items,
