@@ -164,7 +164,9 @@ Json dynmm_curve(const StudyData& data, const StudyOptions& options, int64_t fir
   }
   std::vector<train::DynMmGate> gates;
   for (double weight : options.dynmm_weights) gates.push_back({weight, {first}});
-  for (double weight : options.dynmm_weights) gates.push_back({weight, {}});
+  // Shows what looking costs, for which half of the points will do.
+  for (size_t i = 0; i < options.dynmm_weights.size(); i += 2)
+    gates.push_back({options.dynmm_weights[i], {}});
   const auto models = train::fit_dynmm_gates(data.train, data.train, data.classes, how, gates);
 
   at::NoGradGuard no_grad;

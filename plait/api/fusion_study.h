@@ -61,9 +61,10 @@ const std::vector<std::string>& static_names();
 ///   "dynmm_curve": [{"gate", "weight", "cost", "branch_cost", "accuracy"}] of clean items, by what
 ///     compute weighs in the loss of DynMM's gates (train::fit_dynmm_gates; branches: each stream,
 ///     the route's first stream with one other, all). "gate": "first" looks at the route's first
-///     stream alone, "all" at all. "cost": share of the encoders' multiply-adds for what the gate
-///     looks at and the chosen branch reads, in the mean over items; "branch_cost": without what
-///     only the gate looks at. The networks behind the encoders count nowhere, as in "route_curve",
+///     stream alone, "all" at all (every second weight). "cost": share of the encoders'
+///     multiply-adds for what the gate looks at and the chosen branch reads, in the mean over
+///     items; "branch_cost": without what only the gate looks at. The networks behind the encoders
+///     count nowhere, as in "route_curve",
 ///   "guard": who answers for which subset, "seconds": of the fit}
 Json run_fusion_study(const StudyData& data, const StudyOptions& options,
                       const StudyProgress& progress = {});

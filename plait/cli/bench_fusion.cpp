@@ -106,7 +106,7 @@ std::string earlier_file(const BenchFusionArgs& args, const std::string& dataset
   return args.rivals_from + "/" + dataset + ".json";
 }
 
-constexpr double kDynMmWeights[] = {0, 0.01, 0.03, 0.1, 0.3, 1};
+constexpr double kDynMmWeights[] = {0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3};
 
 /// The data of every seed.
 struct Splits {
