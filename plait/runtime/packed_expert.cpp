@@ -19,41 +19,10 @@ constexpr float kLeastLeft = 1e-4;
 constexpr float kLeastDistance = 1;
 constexpr float kMostUnusual = 3;
 
-std::vector<float> numbers(const at::Tensor& tensor) {
-  at::Tensor flat = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
-  const float* begin = flat.const_data_ptr<float>();
-  return {begin, begin + flat.numel()};
-}
-
-template <class T>
-T* take_from(std::vector<std::vector<T>>& parts, size_t& used, int64_t count) {
-  if (used == parts.size()) parts.emplace_back();
-  std::vector<T>& part = parts[used++];
-  if (part.size() < static_cast<size_t>(count)) part.resize(static_cast<size_t>(count));
-  return part.data();
-}
-
 }  // namespace
 
-PackedMatrix::PackedMatrix(const at::Tensor& matrix)
-    : inputs_(matrix.size(0)),
-      columns_(matrix.size(1)),
-      blocks_((columns_ + Panels::kLanes - 1) / Panels::kLanes) {
-  const std::vector<float> rows = numbers(matrix);
-  values_.assign(static_cast<size_t>(blocks_ * inputs_ * Panels::kLanes), 0.0F);
-  for (int64_t d = 0; d < inputs_; ++d) {
-    for (int64_t o = 0; o < columns_; ++o) {
-      const int64_t to = ((o / Panels::kLanes) * inputs_ + d) * Panels::kLanes + o % Panels::kLanes;
-      values_[static_cast<size_t>(to)] = rows[static_cast<size_t>(d * columns_ + o)];
-    }
-  }
-}
-
-float* Arena::take(int64_t count) { return take_from(parts_, used_, count); }
-double* Arena::take_doubles(int64_t count) { return take_from(doubles_, used_doubles_, count); }
-
 PackedExpert::PackedExpert(const models::TrustFusion& fusion, const TensorMap& weights,
-                           size_t stream)
+                           size_t stream, int64_t token)
     : name_(fusion.config().streams[stream]), classes_(fusion.config().classes) {
   const std::string prefix = "experts." + std::to_string(stream) + ".";
   auto at = [&](const std::string& name) {
@@ -112,7 +81,8 @@ PackedExpert::PackedExpert(const models::TrustFusion& fusion, const TensorMap& w
   layout_.p_value = layout_.alone + 1;
   layout_.unusual = layout_.p_value + 1;
   layout_.excess = layout_.unusual + 1;
-  layout_.size = layout_.excess + 1;
+  layout_.token = layout_.excess + 1;
+  layout_.size = layout_.token + token;
 }
 
 int64_t PackedExpert::multiply_adds() const {
@@ -123,8 +93,8 @@ int64_t PackedExpert::multiply_adds() const {
   return out;
 }
 
-void PackedExpert::look(const VectorLoops& loops, const float* const* x, int64_t items,
-                        float* const* records, Arena& arena) const {
+const float* PackedExpert::look(const VectorLoops& loops, const float* const* x, int64_t items,
+                                float* const* records, Arena& arena) const {
   const int64_t width = this->width(), stride = output_.room();
   float* near = arena.take(items * width);
   float* far = arena.take(items * width);
@@ -138,6 +108,7 @@ void PackedExpert::look(const VectorLoops& loops, const float* const* x, int64_t
     for (int64_t k = 0; k < classes_; ++k) own[k] /= temperature_;
     log_softmax(own, classes_, records[i] + layout_.log_probabilities);
   }
+  return near;
 }
 
 void PackedExpert::standardise(const float* x, float* near, float* far) const {

@@ -4,41 +4,9 @@
 #include <vector>
 
 #include "plait/models/trust/trust_fusion.h"
-#include "plait/runtime/vector_loops.h"
+#include "plait/runtime/packed_matrix.h"
 
 namespace plait::runtime {
-
-/// A matrix packed for VectorLoops. Immutable.
-class PackedMatrix {
- public:
-  PackedMatrix() = default;
-  /// [D, O]: D inputs, O columns.
-  explicit PackedMatrix(const at::Tensor& matrix);
-  Panels panels() const { return {values_.data(), inputs_, blocks_}; }
-  int64_t inputs() const { return inputs_; }
-  int64_t columns() const { return columns_; }
-  /// Room for what VectorLoops write: columns rounded up to whole blocks.
-  int64_t room() const { return blocks_ * Panels::kLanes; }
-  int64_t multiply_adds() const { return inputs_ * columns_; }
-
- private:
-  std::vector<float> values_;
-  int64_t inputs_ = 0, columns_ = 0, blocks_ = 0;
-};
-
-/// Memory that grows to what was needed once and stays.
-class Arena {
- public:
-  /// Uninitialised; valid until the next `reset`.
-  float* take(int64_t count);
-  double* take_doubles(int64_t count);
-  void reset() { used_ = used_doubles_ = 0; }
-
- private:
-  std::vector<std::vector<float>> parts_;
-  std::vector<std::vector<double>> doubles_;
-  size_t used_ = 0, used_doubles_ = 0;
-};
 
 /// One stream of a TrustFusion in plain loops: expert, density, and what it tells of the others.
 /// Immutable, thread-safe.
@@ -46,8 +14,9 @@ class PackedExpert {
  public:
   static constexpr int64_t kMostItems = 8;  ///< At once
 
-  /// `weights`: the fusion's state_dict.
-  PackedExpert(const models::TrustFusion& fusion, const TensorMap& weights, size_t stream);
+  /// `weights`: the fusion's state_dict; `token`: how many numbers a joint expert keeps of it.
+  PackedExpert(const models::TrustFusion& fusion, const TensorMap& weights, size_t stream,
+               int64_t token = 0);
 
   /// Where a record of `size` numbers, what the stream says of an item, keeps them.
   struct Layout {
@@ -56,16 +25,18 @@ class PackedExpert {
     int64_t told = 0;               ///< Coordinates of the other streams, one after the other
     int64_t alone = 0;              ///< Log density of the coordinates
     int64_t p_value = 0, unusual = 0, excess = 0;
+    int64_t token = 0;  ///< Of the joint expert, which writes it: none without one
     int64_t size = 0;
   };
   const Layout& layout() const { return layout_; }
   int64_t width() const { return static_cast<int64_t>(mean_.size()); }
   int64_t multiply_adds() const;
 
-  /// x[i] [D] of `items` items, at most kMostItems → records[i].
+  /// x[i] [D] of `items` items, at most kMostItems → records[i], their tokens excepted. Returns
+  /// [items, D], the features standardised and bounded, in the arena.
   /// @throws Error kInvalidArgument for features that are not numbers.
-  void look(const VectorLoops& loops, const float* const* x, int64_t items, float* const* records,
-            Arena& arena) const;
+  const float* look(const VectorLoops& loops, const float* const* x, int64_t items,
+                    float* const* records, Arena& arena) const;
 
  private:
   void standardise(const float* x, float* near, float* far) const;

@@ -18,23 +18,6 @@ using models::TrustModel;
 
 namespace {
 
-// As in plait/models/trust: consistency.cpp and trust_fusion.cpp.
-constexpr float kMostNats = 20;
-constexpr float kExcessSlope = 3;
-constexpr float kConsensusFloor = 0.1;
-constexpr int kLooks = 3;
-constexpr float kFarthest = 1e4;
-constexpr auto kInputs = static_cast<size_t>(TrustFusion::kGateInputs);
-
-float squash(float nats) { return std::asinh(nats / 2); }
-float decades(float quality) { return std::log10(std::clamp(quality, 1e-3F, 1.0F)) / 3 + 1; }
-
-std::vector<float> numbers(const at::Tensor& tensor) {
-  at::Tensor flat = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
-  const float* begin = flat.const_data_ptr<float>();
-  return {begin, begin + flat.numel()};
-}
-
 /// The caller's own; what it grew to stays for the next answer.
 Arena& arena_of_thread() {
   thread_local Arena arena;
@@ -61,8 +44,7 @@ struct TrustEngine::Outputs {
 
 bool TrustEngine::covers(const TrustModel& model) {
   const TrustFusion::Config& config = model.fusion().config();
-  return config.questions == 1 && !config.values && !config.candidates &&
-         model.fusion().joint_weight() == 0;
+  return config.questions == 1 && !config.values && !config.candidates;
 }
 
 TrustEngine::TrustEngine(std::shared_ptr<const TrustModel> model, const VectorLoops& loops)
@@ -72,9 +54,11 @@ TrustEngine::TrustEngine(std::shared_ptr<const TrustModel> model, const VectorLo
   const TensorMap weights = fusion.state_dict();
   auto at = [&](const std::string& name) { return get(weights, name, "trust"); };
   const size_t count = fusion.config().streams.size();
+  joint_weight_ = static_cast<float>(fusion.joint_weight());
+  if (joint_weight_ > 0) joint_.emplace(fusion, weights);
   pairs_.resize(count);
   for (size_t m = 0; m < count; ++m) {
-    experts_.emplace_back(fusion, weights, m);
+    experts_.emplace_back(fusion, weights, m, joint_ ? joint_->width() : 0);
     const auto stream = static_cast<int64_t>(m);
     gates_.push_back({PackedMatrix(at("gate.weight1").select(0, stream)),
                       numbers(at("gate.bias1").select(0, stream)),
@@ -96,17 +80,32 @@ TrustEngine::TrustEngine(std::shared_ptr<const TrustModel> model, const VectorLo
 }
 
 int64_t TrustEngine::multiply_adds(int64_t subset) const {
+  const int64_t heard = std::popcount(static_cast<uint64_t>(subset));
+  return multiply_adds_but_joint(subset) + (joint_ && heard > 1 ? joint_->multiply_adds(heard) : 0);
+}
+
+int64_t TrustEngine::multiply_adds_but_joint(int64_t subset) const {
   int64_t out = 0;
   for (size_t m = 0; m < streams(); ++m) {
     if (!(subset >> m & 1)) continue;
-    const Gate& gate = gates_[m];
-    out += experts_[m].multiply_adds() +
-           kLooks * (gate.hidden.multiply_adds() + static_cast<int64_t>(gate.output.size()));
+    out += experts_[m].multiply_adds() + Gate::kLooks * gates_[m].multiply_adds();
+    if (joint_) out += joint_->multiply_adds_of_token(m);
     for (size_t b = 0; b < streams(); ++b) {
       if (subset >> b & 1) out += pairs_[m][b].whitening.multiply_adds();
     }
   }
   return out;
+}
+
+void TrustEngine::look_at(size_t stream, const float* const* x, int64_t items,
+                          float* const* records, Arena& arena) const {
+  const PackedExpert& expert = experts_[stream];
+  const float* near = expert.look(*loops_, x, items, records, arena);
+  if (!joint_) return;
+  std::array<float*, PackedExpert::kMostItems> tokens{};
+  for (int64_t i = 0; i < items; ++i)
+    tokens[static_cast<size_t>(i)] = records[i] + expert.layout().token;
+  joint_->read(*loops_, stream, near, items, tokens.data(), arena);
 }
 
 TrustEngine::Outputs TrustEngine::prepare(int64_t items, Verdict& verdict) const {
@@ -165,7 +164,7 @@ TrustEngine::Verdict TrustEngine::decide(const std::vector<at::Tensor>& pooled,
         some[static_cast<size_t>(i)].records[m] = records[at];
         some[static_cast<size_t>(i)].subset |= int64_t{1} << m;
       }
-      if (seen > 0) experts_[m].look(*loops_, x.data(), seen, records.data(), arena);
+      if (seen > 0) look_at(m, x.data(), seen, records.data(), arena);
     }
     for (int64_t i = 0; i < tile; ++i) {
       Item& item = some[static_cast<size_t>(i)];
@@ -190,7 +189,7 @@ TrustEngine::Look TrustEngine::look(size_t stream, const at::Tensor& pooled) con
   out.record.resize(static_cast<size_t>(experts_[stream].layout().size));
   const float* x = features.const_data_ptr<float>();
   float* record = out.record.data();
-  experts_[stream].look(*loops_, &x, 1, &record, arena);
+  look_at(stream, &x, 1, &record, arena);
   return out;
 }
 
@@ -219,7 +218,7 @@ TrustEngine::Verdict TrustEngine::decide(const std::vector<Look>& looks,
 
 void TrustEngine::decide_item(Item& item, Arena& arena) const {
   require(item.subset != 0, "trust", "expected at least one stream per item");
-  add_multiply_adds(multiply_adds(item.subset));
+  add_multiply_adds(multiply_adds_but_joint(item.subset));
   const auto count = static_cast<int64_t>(streams());
   item.p = arena.take(count * classes_);
   item.ratio = arena.take(count * classes_);
@@ -250,6 +249,7 @@ void TrustEngine::decide_item(Item& item, Arena& arena) const {
     pool(item, item.breakage, item.support);
     const float a = scale_[static_cast<size_t>(item.subset)];
     for (int64_t i = 0; i < count * classes_; ++i) item.support[i] *= a;
+    if (joint_) ask_jointly(item, a, arena);
   } else {
     answer_statically(item.decider, item, arena);
   }
@@ -273,138 +273,6 @@ void TrustEngine::decide_item(Item& item, Arena& arena) const {
   int64_t bin = 0;
   for (double edge : bins) bin += suspicion > static_cast<float>(edge);
   *item.group = group * static_cast<int64_t>(bins.size() + 1) + bin;
-}
-
-/// How much better each stream is explained by each other one.
-void TrustEngine::compare_streams(Item& item, Arena& arena) const {
-  for (size_t a = 0; a < streams(); ++a) {
-    int64_t told = experts_[a].layout().told;
-    for (size_t b = 0; b < streams(); ++b) {
-      if (a == b) continue;
-      const PackedExpert::Layout& own = experts_[b].layout();
-      const int64_t width = own.told - own.coordinates;
-      const Pair& pair = pairs_[a][b];
-      if (item.has(a) && item.has(b) && pair.fitted) {
-        const float *x = item.records[b] + own.coordinates, *as_told = item.records[a] + told;
-        float* missed = arena.take(width);
-        float* white = arena.take(pair.whitening.room());
-        for (int64_t c = 0; c < width; ++c) missed[c] = x[c] - as_told[c];
-        loops_->multiply(pair.whitening.panels(), missed, width, 1, white, 0);
-        const float ratio =
-            pair.shift - 0.5F * sum_of_squares(white, width) - item.records[b][own.alone];
-        item.consistency[b][a] = std::min(std::max(ratio, -kMostNats), kMostNats);
-      }
-      told += width;
-    }
-  }
-}
-
-/// Nats [M, K] that each stream adds to each class, before the scale.
-void TrustEngine::pool(const Item& item, const float* breakage, float* support) const {
-  for (size_t m = 0; m < streams(); ++m) {
-    const auto row = static_cast<int64_t>(m) * classes_;
-    for (int64_t k = 0; k < classes_; ++k)
-      support[row + k] =
-          item.has(m) ? std::log((1 - breakage[m]) * item.ratio[row + k] + breakage[m]) : 0;
-  }
-}
-
-/// The gates' inputs [M, kGateInputs] and excess [M]; see TrustFusion::look_at.
-void TrustEngine::look_around(const Item& item, const float* suspicion, float* inputs,
-                              float* excess, Arena& arena) const {
-  const auto count = static_cast<int64_t>(streams());
-  const float classes = std::log(static_cast<float>(classes_));
-  float* support = arena.take(count * classes_);
-  float* all = arena.take(classes_);
-  float* consensus = arena.take(classes_);
-  pool(item, suspicion, support);
-  for (int64_t k = 0; k < classes_; ++k) {
-    all[k] = log_prior_[static_cast<size_t>(k)];
-    for (int64_t m = 0; m < count; ++m) all[k] += support[m * classes_ + k];
-  }
-  std::array<float, kMostStreams> torn_by{}, torn_from{};
-  float torn_all = 0;
-  for (size_t b = 0; b < streams(); ++b) {
-    for (size_t a = 0; a < streams(); ++a) {
-      if (!item.has(a) || !item.has(b)) continue;
-      const float torn =
-          std::min(item.consistency[b][a] * (1 - suspicion[a]), 0.0F) * (1 - suspicion[b]);
-      torn_from[b] += torn, torn_by[a] += torn, torn_all += torn;
-    }
-  }
-  for (size_t m = 0; m < streams(); ++m) {
-    if (!item.has(m)) continue;
-    const PackedExpert::Layout& at = experts_[m].layout();
-    const float *own = item.records[m], *log_p = own + at.log_probabilities;
-    const auto row = static_cast<int64_t>(m) * classes_;
-    const float* p = item.p + row;
-    for (int64_t k = 0; k < classes_; ++k) consensus[k] = all[k] - support[row + k];
-    log_softmax(consensus, classes_, consensus);
-    float entropy = 0, surest = 0, agreed = 0, by_chance = 0, most = 0;
-    for (int64_t k = 0; k < classes_; ++k) {
-      const float others = std::exp(consensus[k]);
-      entropy -= p[k] * log_p[k];
-      agreed += p[k] * others;
-      by_chance += p[k] * prior_[static_cast<size_t>(k)];
-      surest = std::max(surest, p[k]);
-      most = std::max(most, others);
-    }
-    const float kappa =
-        std::min(std::max((agreed - by_chance) / std::max(1 - by_chance, 1e-3F), 0.0F), 1.0F);
-    float joined = 0, torn = 0, best = 0;
-    float least_unusual = kFarthest, least_excess = kFarthest;
-    bool alone = true;
-    for (size_t a = 0; a < streams(); ++a) {
-      if (a == m || !item.has(a)) continue;
-      const PackedExpert::Layout& other = experts_[a].layout();
-      const float nats = item.consistency[m][a] * (1 - suspicion[a]);
-      joined += std::max(nats, 0.0F), torn += std::min(nats, 0.0F), best = std::max(best, nats);
-      least_unusual = std::min(least_unusual, item.records[a][other.unusual]);
-      least_excess = std::min(least_excess, item.records[a][other.excess]);
-      alone = false;
-    }
-    if (alone) least_unusual = least_excess = 0;
-    const std::array<float, kInputs> seen{entropy / classes,
-                                          surest,
-                                          std::log(std::max(agreed, 1e-6F)) / classes,
-                                          most,
-                                          std::log(own[at.p_value]) / 5,
-                                          own[at.unusual],
-                                          std::min(own[at.excess], 3.0F),
-                                          squash(joined),
-                                          squash(torn),
-                                          squash(best),
-                                          decades(item.quality[m]),
-                                          least_unusual,
-                                          squash(torn_all - torn_from[m] - torn_by[m])};
-    std::copy(seen.begin(), seen.end(), inputs + m * kInputs);
-    excess[m] = std::max(own[at.excess] - kappa * least_excess, 0.0F);
-  }
-}
-
-void TrustEngine::ask_gates(Item& item, Arena& arena) const {
-  std::array<float, kMostStreams * kInputs> inputs{};
-  std::array<float, kMostStreams> excess{}, eps{};
-  eps.fill(kConsensusFloor);
-  float* h = arena.take(gates_[0].hidden.room());
-  for (int look = 0; look < kLooks; ++look) {
-    look_around(item, eps.data(), inputs.data(), excess.data(), arena);
-    for (size_t m = 0; m < streams(); ++m) {
-      eps[m] = 1;
-      if (!item.has(m)) continue;
-      const Gate& gate = gates_[m];
-      loops_->multiply(gate.hidden.panels(), inputs.data() + m * kInputs, 0, 1, h, 0);
-      float logit = gate.bias;
-      for (size_t j = 0; j < gate.output.size(); ++j)
-        logit += gelu(h[j] + gate.hidden_bias[j]) * gate.output[j];
-      const float doubt = 1 - sigmoid(logit) * std::exp(-kExcessSlope * excess[m]);
-      eps[m] = std::min(std::max(doubt, floor_), 1.0F);
-    }
-  }
-  for (size_t m = 0; m < streams(); ++m) {
-    const float off = 1 - std::exp(-kExcessSlope * excess[m]);
-    item.breakage[m] = item.has(m) ? std::max(floor_ + strength_ * (eps[m] - floor_), off) : 1;
-  }
 }
 
 }  // namespace plait::runtime

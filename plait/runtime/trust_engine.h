@@ -1,15 +1,18 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "plait/models/trust/trust_model.h"
 #include "plait/runtime/packed_expert.h"
+#include "plait/runtime/packed_joint.h"
 
 namespace plait::runtime {
 
-/// A classification task's TrustModel for answers: experts, densities, consistency, gates, guard,
-/// temperatures and prediction sets in plain loops over packed weights, with no tensor in between.
+/// A classification task's TrustModel for answers: experts, densities, consistency, gates, joint
+/// expert, guard, temperatures and prediction sets in plain loops over packed weights, with no
+/// tensor in between.
 /// The numbers are the TrustModel's up to rounding (tests hold 1e-5), which stays the only owner of
 /// what was calibrated and the one for fits and explanations. An absent stream costs nothing, and
 /// nothing is allocated but what is returned. Immutable and thread-safe; runs on the calling
@@ -45,7 +48,8 @@ class TrustEngine {
   Verdict decide(const std::vector<Look>& looks, const at::Tensor& quality) const;
 
   /// Of one item with the streams of `subset` (bit m: stream m is present), matrix products and
-  /// distances, as count_multiply_adds, which counts them too.
+  /// distances; count_multiply_adds counts them too. At most: a joint expert is asked where the
+  /// trust fusion answers, and of the streams that are heard.
   int64_t multiply_adds(int64_t subset) const;
 
  private:
@@ -58,11 +62,18 @@ class TrustEngine {
     PackedMatrix hidden;
     std::vector<float> hidden_bias, output;
     float bias = 0;
+    static constexpr int64_t kLooks = 3;  ///< How often it looks at the consensus
+    int64_t multiply_adds() const {
+      return hidden.multiply_adds() + static_cast<int64_t>(output.size());
+    }
   };
   struct Item;
   struct Outputs;
 
   size_t streams() const { return experts_.size(); }
+  int64_t multiply_adds_but_joint(int64_t subset) const;
+  void look_at(size_t stream, const float* const* x, int64_t items, float* const* records,
+               Arena& arena) const;
   Outputs prepare(int64_t items, Verdict& verdict) const;
   void decide_item(Item& item, Arena& arena) const;
   void compare_streams(Item& item, Arena& arena) const;
@@ -70,6 +81,7 @@ class TrustEngine {
   void look_around(const Item& item, const float* suspicion, float* inputs, float* excess,
                    Arena& arena) const;
   void pool(const Item& item, const float* breakage, float* support) const;
+  void ask_jointly(const Item& item, float scale, Arena& arena) const;
   void answer_statically(models::Decider decider, const Item& item, Arena& arena) const;
   void share_evidence(const Item& item, Arena& arena) const;
 
@@ -81,6 +93,8 @@ class TrustEngine {
   std::vector<Gate> gates_;
   std::vector<float> log_prior_, prior_, scale_;
   float floor_ = 0, strength_ = 1;
+  std::optional<PackedJoint> joint_;  ///< Of some weight
+  float joint_weight_ = 0;
 };
 
 }  // namespace plait::runtime

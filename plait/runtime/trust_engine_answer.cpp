@@ -2,11 +2,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "plait/core/error.h"
+#include "plait/runtime/multiply_adds.h"
 #include "plait/runtime/trust_item.h"
 #include "plait/runtime/trust_math.h"
 
@@ -14,6 +16,40 @@ namespace plait::runtime {
 
 using models::Decider;
 using models::StaticFusions;
+
+namespace {
+
+constexpr float kHeard = 0.5;  // As in plait/models/trust/trust_fusion.cpp
+
+}  // namespace
+
+/// Mixes in what the streams that are heard say together; see TrustFusion::fuse_with.
+void TrustEngine::ask_jointly(const Item& item, float scale, Arena& arena) const {
+  std::array<const float*, kMostStreams> tokens{};
+  int64_t heard = 0;
+  float whole = 1;
+  auto hears = [&](size_t m) { return item.has(m) && item.breakage[m] < kHeard; };
+  for (size_t m = 0; m < streams(); ++m) {
+    if (!hears(m)) continue;
+    tokens[static_cast<size_t>(heard++)] = item.records[m] + experts_[m].layout().token;
+    whole *= 1 - item.breakage[m];
+  }
+  if (heard < 2) return;
+  add_multiply_adds(joint_->multiply_adds(heard));
+  float* nats = arena.take(classes_);
+  joint_->answer(*loops_, tokens.data(), heard, nats, arena);
+  const float eps = std::max(1 - whole, floor_), share = scale / static_cast<float>(heard);
+  for (int64_t k = 0; k < classes_; ++k) {
+    const float ratio = std::exp(nats[k] - log_prior_[static_cast<size_t>(k)]);
+    nats[k] = share * std::log((1 - eps) * ratio + eps);
+  }
+  for (size_t m = 0; m < streams(); ++m) {
+    float* support = item.support + static_cast<int64_t>(m) * classes_;
+    const float part = hears(m) ? joint_weight_ : 0;
+    for (int64_t k = 0; k < classes_; ++k)
+      support[k] = (1 - joint_weight_) * support[k] + part * nats[k];
+  }
+}
 
 /// As StaticFusions: support, and of the mean (which is no sum of supports) the answer.
 void TrustEngine::answer_statically(Decider decider, const Item& item, Arena& arena) const {

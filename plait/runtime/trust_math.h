@@ -30,4 +30,14 @@ inline float sum_of_squares(const float* x, int64_t count) {
   return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
+inline float dot(const float* a, const float* b, int64_t count) {
+  float part[4] = {};
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (int64_t j = 0; j < 4; ++j) part[j] += a[i + j] * b[i + j];
+  }
+  for (; i < count; ++i) part[0] += a[i] * b[i];
+  return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
 }  // namespace plait::runtime
