@@ -40,6 +40,13 @@ def text_encoder(tmp_path_factory):
     return write_text_encoder(tmp_path_factory.mktemp("text") / "encoder")
 
 
+def close(a, b, tolerance=1e-5):
+    assert a["class"] == b["class"] and a.missing == b.missing and a.prediction_set == b.prediction_set
+    assert a.confidence == pytest.approx(b.confidence, abs=tolerance)
+    assert a.modality_weights == pytest.approx(b.modality_weights, abs=tolerance)
+    assert a.scores == pytest.approx(b.scores, abs=tolerance)
+
+
 def tiny(name):
     import plait
 
