@@ -56,6 +56,12 @@ void evaluate_questions(const models::FusedNetwork& network, const std::string& 
   if (said.kind == TaskKind::kLabels) {
     result.probabilities = said.probabilities;
     result.metrics = train::multi_label_metrics(said.probabilities, target);
+    if (!said.sets.defined()) return;
+    at::Tensor known = is_known(target).nonzero().squeeze(1);
+    at::Tensor sets = said.sets.index_select(0, known).unflatten(1, {-1, 2});
+    at::Tensor held = sets.gather(2, target.index_select(0, known).unsqueeze(2));
+    result.metrics["coverage"] = held.to(at::kDouble).mean().item<double>();
+    result.metrics["undecided"] = sets.all(-1).to(at::kDouble).mean().item<double>();
     return;
   }
   result.probabilities = said.mean;
@@ -156,7 +162,7 @@ Json to_json(const std::vector<ConditionResult>& results) {
   Json out = Json::object({});
   for (const ConditionResult& r : results) {
     for (const char* metric : {"accuracy", "ece", "nll", "brier", "aurc", "micro_f1", "exact_match",
-                               "rmse", "mae", "r2", "coverage", "interval_width"}) {
+                               "rmse", "mae", "r2", "coverage", "interval_width", "undecided"}) {
       auto it = r.metrics.find(metric);
       if (it != r.metrics.end()) out[metric][r.name] = it->second;
     }

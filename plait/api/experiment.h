@@ -32,7 +32,8 @@ struct ConditionResult {
 /// Evaluates a task of classes, labels or values under each condition; `calibration` is the task's
 /// part of calibration.json or null; with `trust` it is the trust fusion that answers. Of labels
 /// the metrics are multi_label_metrics, of values regression_metrics and (with `trust`) "coverage"
-/// and "interval_width" of the intervals for 90 %, the width in deviations of the values.
+/// and "interval_width" of the intervals for 90 %, the width in deviations of the values. Of labels
+/// "coverage" is that of the sets for 90 %, "undecided" the share of labels that may be both.
 std::vector<ConditionResult> evaluate_conditions(models::FusedNetwork& network,
                                                  const std::string& task,
                                                  const train::FeatureDataset& data,

@@ -15,7 +15,9 @@ std::string question_figures(const Recipe& recipe, const Json& figures) {
   const bool values = figures.contains("rmse");
   const std::vector<std::string> metrics =
       values ? std::vector<std::string>{"rmse", "r2", "coverage", "interval_width"}
-             : std::vector<std::string>{"micro_f1", "exact_match", "brier"};
+      : figures.contains("undecided")
+          ? std::vector<std::string>{"micro_f1", "exact_match", "brier", "coverage", "undecided"}
+          : std::vector<std::string>{"micro_f1", "exact_match", "brier"};
   std::string head = "| condition |", line = "|---|", rows;
   for (const std::string& metric : metrics) head += " " + metric + " |", line += "---|";
   for (const auto& [condition, first] : figures.at(metrics.front()).members()) {

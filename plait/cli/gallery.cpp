@@ -27,7 +27,8 @@ std::string join(const std::vector<std::string>& names) {
 std::string trimmed(const std::string& line) {
   const char* const kBlank = " \t\r";
   const size_t from = line.find_first_not_of(kBlank);
-  return from == std::string::npos ? "" : line.substr(from, line.find_last_not_of(kBlank) - from + 1);
+  return from == std::string::npos ? ""
+                                   : line.substr(from, line.find_last_not_of(kBlank) - from + 1);
 }
 
 struct Items {
@@ -60,9 +61,8 @@ Items lines_of(const fs::path& list, const std::string& stream, Modality modalit
   const bool texts = modality == Modality::kText;
   if (text.find('\0') != std::string::npos) {
     fail(ErrorCode::kInvalidArgument, "gallery",
-         "expected a folder, or a text file with one " +
-             std::string(texts ? "text" : "file name") + " a line for the stream \"" + stream +
-             "\"; " + list.string() + " is no text");
+         "expected a folder, or a text file with one " + std::string(texts ? "text" : "file name") +
+             " a line for the stream \"" + stream + "\"; " + list.string() + " is no text");
   }
   std::istringstream in(text);
   Items out;

@@ -19,8 +19,8 @@ namespace {
 /// A task of values or labels.
 void print_metrics(const std::vector<api::ConditionResult>& results) {
   std::vector<std::string> head = {"condition"};
-  for (const char* metric :
-       {"rmse", "mae", "r2", "coverage", "interval_width", "micro_f1", "exact_match", "brier"}) {
+  for (const char* metric : {"rmse", "mae", "r2", "micro_f1", "exact_match", "brier", "coverage",
+                             "interval_width", "undecided"}) {
     if (results.front().metrics.count(metric)) head.emplace_back(metric);
   }
   std::vector<std::vector<std::string>> rows;

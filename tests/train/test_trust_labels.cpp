@@ -254,6 +254,18 @@ TEST(TrustLabels, SetsAreSavedWithTheModel) {
   auto verdict = model->decide(evidence(2));
   EXPECT_TRUE(model->prediction_sets(verdict, 0.9).equal(back.prediction_sets(verdict, 0.9)));
   EXPECT_THROW(fit_candidate_sets(back, {}), Error);
+  // Of other labels, or of candidates.
+  Json bad = model->to_json();
+  bad["label_sets"] =
+      models::LabelSets::fit(at::zeros({5, 2}), at::ones({5}, at::kLong), at::zeros({5}, at::kLong))
+          .to_json();
+  EXPECT_THROW(TrustModel(fusion).load_json(bad), Error);
+  bad = model->to_json();
+  bad["candidate_sets"] =
+      Json::object({{"4", Json::object({{"all", bad.at("label_sets").at("all").items()[0]},
+                                        {"groups", Json::object({})},
+                                        {"classes", Json::array()}})}});
+  EXPECT_THROW(TrustModel(fusion).load_json(bad), Error);
 }
 
 TEST(Questions, KeepOneQuestionAsItIs) {

@@ -252,6 +252,9 @@ void TrustModel::load_json(const Json& json) {
   if (const Json* sets = json.find("sets")) sets_ = ConformalSets::from_json(*sets);
   if (const Json* sets = json.find("label_sets")) label_sets_ = LabelSets::from_json(*sets);
   if (const Json* sets = json.find("candidate_sets")) candidates_ = CandidateSets::from_json(*sets);
+  if ((label_sets_.fitted() && 2 * label_sets_.labels() != fusion_->options()) ||
+      (candidates_.fitted() && !fusion_->config().candidates))
+    fail(ErrorCode::kCorruptData, "trust", "expected sets of this fusion's labels or candidates");
   if (const Json* intervals = json.find("intervals"))
     intervals_ = ConformalIntervals::from_json(*intervals);
   if (const Json* route = json.find("route")) {
