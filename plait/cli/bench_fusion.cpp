@@ -61,9 +61,10 @@ std::vector<NamedStudy> chosen_studies(const BenchFusionArgs& args) {
 }
 
 /// Trust, the best single stream and the best static fusion fitted on few items and more.
-Json run_sizes(const api::StudyData& data, const api::StudyOptions& options) {
+Json run_sizes(const api::StudyData& data, const api::StudyOptions& options,
+               const std::vector<long>& sizes) {
   Json out = Json::array();
-  for (int64_t size : {50, 100, 200, 500, 1000}) {
+  for (int64_t size : sizes) {
     if (size >= data.train.size() || size < 2 * data.classes) continue;
     api::StudyData fewer = api::with_fewer_items(data, size, options.trust.seed);
     fewer.conditions.resize(1);
@@ -181,12 +182,17 @@ Json run_dataset(const NamedStudy& study, const BenchFusionArgs& args, Stages& s
 int bench_sizes(const BenchFusionArgs& args) {
   require(trained_rivals(args).empty() || args.rivals.empty(), "bench",
           "expected no trained rivals with few training items");
+  const std::vector<long> sizes =
+      args.items.empty() ? std::vector<long>{50, 100, 200, 500, 1000} : args.items;
   Stages stages;
   std::vector<Json> tables;
   for (const NamedStudy& study : chosen_studies(args)) {
     const Splits splits = make_splits(study, args, stages);
     Json raw = splits.head;
-    raw["sizes"] = each_seed(study, splits, stages, run_sizes);
+    raw["sizes"] = each_seed(study, splits, stages,
+                             [&](const api::StudyData& data, const api::StudyOptions& options) {
+                               return run_sizes(data, options, sizes);
+                             });
     tables.push_back(summarise_sizes(raw));
     if (!args.output.empty())
       write_files(tables.back(), sizes_markdown(tables.back()), args.output, "sizes_" + study.name);

@@ -61,6 +61,7 @@ struct BenchFusionArgs {
   long first_seed = 0;
   bool quick = false;
   bool sizes = false;         ///< Few training items instead
+  std::vector<long> items;    ///< So many of them; empty: 50 to 1000
   bool route_curves = false;  ///< DynMM's gates at several weights beside the route
   bool json = false;
 };

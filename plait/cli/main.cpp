@@ -216,6 +216,9 @@ int main(int argc, char** argv) {
   bench_fusion_cmd->add_flag("--sizes", bench_args.sizes,
                              "Instead: 50 to 1000 training items, without trained rivals "
                              "(default: the data sets that are large enough)");
+  bench_fusion_cmd
+      ->add_option("--items", bench_args.items, "With --sizes: so many instead; may be repeated")
+      ->check(CLI::Range(1, 1000000));
   bench_fusion_cmd->add_flag("--route-curves", bench_args.route_curves,
                              "Accuracy against multiply-adds of DynMM's gates beside the route's");
   bench_fusion_cmd->add_option("--seeds", bench_args.seeds, "How many (default: 10; short: 3)")

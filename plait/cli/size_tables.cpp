@@ -34,15 +34,16 @@ Json summarise_sizes(const Json& raw) {
 
 std::string sizes_markdown(const Json& table) {
   const auto seeds = std::to_string(table.at("seeds").size());
-  std::string out = "# Few training items of " + table.get("dataset", "") +
-                    "\n\nMade by `plait bench fusion --sizes`. Accuracy on " +
-                    std::to_string(table.at("test_items").as_int()) +
-                    " clean held-out items, in %, mean ± standard deviation over " + seeds +
-                    " seeds, each another split. The best single stream and the best static fusion "
-                    "are chosen on the same training items, out of fold. Licence of the data: " +
-                    table.get("licence", "") +
-                    ".\n\n| training items | trust | best single | best static | seeds with trust "
-                    "at least the best single | at least the best static |\n|---|---|---|---|---|---|\n";
+  std::string out =
+      "# Few training items of " + table.get("dataset", "") +
+      "\n\nMade by `plait bench fusion --sizes`. Accuracy on " +
+      std::to_string(table.at("test_items").as_int()) +
+      " clean held-out items, in %, mean ± standard deviation over " + seeds +
+      " seeds, each another split. The best single stream and the best static fusion "
+      "are chosen on the same training items, out of fold. Licence of the data: " +
+      table.get("licence", "") +
+      ".\n\n| training items | trust | best single | best static | seeds with trust "
+      "at least the best single | at least the best static |\n|---|---|---|---|---|---|\n";
   for (const Json& row : table.at("sizes").items()) {
     out += "| " + std::to_string(row.at("items").as_int()) + " | " + percent(row.at("trust")) +
            " | " + percent(row.at("best_single")) + " | " + percent(row.at("best_static")) + " | " +
@@ -57,11 +58,11 @@ Json size_bars(const std::vector<Json>& tables) {
   for (const Json& table : tables) {
     for (const Json& row : table.at("sizes").items()) {
       if (row.at("items").as_int() != 200) continue;
-      out.push_back(bar(table.get("dataset", "") + ": 200 training items, share of seeds at least "
-                                                   "the best single stream's",
-                        row.at("at_least_single").as_double() /
-                            static_cast<double>(table.at("seeds").size()),
-                        0.95, true));
+      out.push_back(
+          bar(table.get("dataset", "") + ": 200 training items, share of seeds at least "
+                                         "the best single stream's",
+              row.at("at_least_single").as_double() / static_cast<double>(table.at("seeds").size()),
+              0.95, true));
     }
   }
   return out;
