@@ -5,8 +5,11 @@
 The same items (emoji: picture and English name, nine groups; another split per seed), the same frozen encoders
 (multilingual-e5-small, EfficientNet-Lite0), the same width, epochs, batch and weight decay. The CLIP-type model always
 runs both towers; it is trained contrastively (InfoNCE with a learned temperature) and answers in the best of four ways,
-chosen with its learning rate on validation items: similarity with class prompts, a linear head on both embeddings
-(trained after, or together with the contrast), a linear head on both towers' features. Plait's model (modality-aware
+chosen with its learning rate on validation items: similarity with class prompts, a head on both embeddings
+(trained after, or together with the contrast), a head on both towers' features. Two kinds of it are tuned alike, four
+ways at three learning rates each: linear projections and heads, and perceptrons with one hidden layer (GELU) that have
+as many parameters as everything that Plait's model adds to the encoders, its landmarks included; the one that is right
+more often on validation items is what Plait is compared with. Plait's model (modality-aware
 attention, trust fusion) has one learning rate. It answers with all streams; by its certified route (early_exit: at most
 0.5 points lost); and text first, the picture only below a confidence: the least one at which it was as good as the
 CLIP-type model on validation items, and at which it lost at most 0.5, 1, 2 points. Times are of one item at batch 1 from file and text to label on one
@@ -18,6 +21,7 @@ import math
 import os
 import pathlib
 import statistics
+import struct
 import subprocess
 import tempfile
 import time
@@ -48,16 +52,37 @@ RECIPE = {
                  "metric_for_best_model": "nll"}}
 
 
-class TwoTowers(nn.Module):
-    """What CLIP adds to its towers: a projection each, a temperature; and a linear head on both embeddings."""
+def perceptron(inputs, hidden, outputs):
+    """Linear where `hidden` is 0."""
+    if not hidden:
+        return nn.Linear(inputs, outputs)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(hidden, outputs))
 
-    def __init__(self, text, image, classes):
+
+def size(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+class TwoTowers(nn.Module):
+    """What CLIP adds to its towers: a projection each, a temperature; and a head on both embeddings or both features.
+
+    `parameters`: of the projections with their head, and of the head on features; None: all linear.
+    """
+
+    def __init__(self, text, image, classes, parameters=None):
         super().__init__()
-        self.text, self.image = nn.Linear(text, WIDTH), nn.Linear(image, WIDTH)
+        embedding = raw = 0
+        if parameters:
+            embedding = round(parameters / (text + image + 2 * WIDTH + 2))
+            raw = round(parameters / (text + image + classes + 1))
+        self.text, self.image = perceptron(text, embedding, WIDTH), perceptron(image, embedding, WIDTH)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.head = nn.Linear(2 * WIDTH, classes)
-        self.raw = nn.Linear(text + image, classes)
+        self.raw = perceptron(text + image, raw, classes)
         self.drop = nn.Dropout(DROPOUT)
+
+    def size_of(self, way):
+        return size(self.raw) if way == "head on features" else size(self) - size(self.raw) - (way == "prompts") * size(self.head)
 
     def embed(self, text, image):
         return F.normalize(self.text(self.drop(text)), dim=1), F.normalize(self.image(self.drop(image)), dim=1)
@@ -94,7 +119,7 @@ def answers(model, way, text, image, prompts):
         return model.head(torch.cat([t, i], 1)).argmax(1)
 
 
-def train_towers(train, validation, prompts, classes, seed):
+def train_towers(train, validation, prompts, classes, seed, parameters):
     """The best of all ways and learning rates on validation items: (model, way, rate, accuracy on validation by way)."""
     best, table = None, {}
     (text, image, y), (vt, vi, vy) = train, validation
@@ -102,7 +127,7 @@ def train_towers(train, validation, prompts, classes, seed):
         for way in ("prompts", "head", "joint head", "head on features"):
             torch.manual_seed(seed)
             generator = torch.Generator().manual_seed(seed)
-            model = TwoTowers(text.shape[1], image.shape[1], classes).train()
+            model = TwoTowers(text.shape[1], image.shape[1], classes, parameters).train()
 
             def contrast(part):
                 return model.contrast(*model.embed(text[part], image[part]))
@@ -129,6 +154,14 @@ def train_towers(train, validation, prompts, classes, seed):
     return *best, table
 
 
+def added_parameters(path):
+    """Numbers that a saved model has beyond its encoders."""
+    with open(path, "rb") as file:
+        tensors = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    return sum(math.prod(t["shape"]) for name, t in tensors.items()
+               if name != "__metadata__" and not (name.startswith("streams.") and ".encoder." in name))
+
+
 def features(model, stream, values):
     """Pooled features of a frozen tower: the same encoder's, so what the other model's training has cached serves both."""
     return torch.stack([model.encode(stream, value).pooled.float() for value in values])
@@ -144,6 +177,7 @@ def one_seed(plait_binary, seed, towers, items, rounds):
         subprocess.run([plait_binary, "train", recipe, "--output", f"{folder}/out", "--seed", str(seed), "--json"],
                        check=True, capture_output=True)
         ours = plait.MultimodalModel.from_pretrained(f"{folder}/out/model")
+        parameters = added_parameters(f"{folder}/out/model/model.safetensors")
         # For accuracy alone: what training has encoded already. Times are taken without it.
         known = plait.cache.FeatureCache(max_size=4096, path=str(FEATURES))
         quick = plait.MultimodalModel.from_pretrained(f"{folder}/out/model", cache=known)
@@ -159,11 +193,17 @@ def one_seed(plait_binary, seed, towers, items, rounds):
     spread = [data["train"][m].std(0).clamp_min(1e-4) for m in (0, 1)]
     scaled = {part: ((t - mean[0]) / spread[0], (i - mean[1]) / spread[1], y) for part, (t, i, y) in data.items()}
     prompts = (features(quick, "text", [f"an emoji of {c}" for c in classes]) - mean[0]) / spread[0]
-    model, way, rate, on_validation, by_way = train_towers(scaled["train"], scaled["validation"], prompts, len(classes), seed)
     text, image, y = scaled["test"]
-    result = {"seed": seed, "test_items": len(y),
-              "clip": {"accuracy": (answers(model, way, text, image, prompts) == y).float().mean().item(), "way": way,
-                       "learning_rate": rate, "validation": on_validation, "validation_by_way": by_way}}
+    result = {"seed": seed, "test_items": len(y), "parameters": parameters, "kinds": {}}
+    model = None
+    for kind, wanted in (("linear", None), ("perceptrons", parameters)):
+        tuned = train_towers(scaled["train"], scaled["validation"], prompts, len(classes), seed, wanted)
+        accuracy = (answers(tuned[0], tuned[1], text, image, prompts) == y).float().mean().item()
+        result["kinds"][kind] = {"accuracy": accuracy, "way": tuned[1], "learning_rate": tuned[2], "validation": tuned[3],
+                                 "validation_by_way": tuned[4], "parameters": tuned[0].size_of(tuned[1])}
+        if model is None or tuned[3] > on_validation:
+            model, way, rate, on_validation = tuned[:4]
+            result["clip"] = {"kind": kind} | result["kinds"][kind]
 
     rows = [r["streams"] for r in splits.test]
     truth = [r["labels"]["group"] for r in splits.test]
@@ -266,7 +306,6 @@ def report(runs, args):
     bars.insert(0, {"name": "text first: accuracy beyond the CLIP-type model's, points", "value": statistics.fmean(gained), "bar": -0.5,
                     "holds": statistics.fmean(gained) >= -0.5, "values": gained})
     out["bars"] = bars
-    (HERE / "clip_compare.json").write_text(json.dumps(out, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
     def cell(name, key, factor, digits):
         return f"{factor * models[name][key]['mean']:.{digits}f} ± {factor * models[name][key]['sd']:.{digits}f}"
@@ -274,13 +313,25 @@ def report(runs, args):
     lines = ["# A CLIP-type model against Plait", "",
              f"Made by `benchmarks/fusion/clip_compare.py --seeds {len(runs)} --items {args.items} --rounds {args.rounds}`. Real data: emoji pictures with their",
              f"English names, nine groups, {runs[0]['test_items']} held-out items, another split per seed. Both have the same frozen encoders ({TEXT},",
-             f"{IMAGE}), width {WIDTH}, {EPOCHS} epochs; the CLIP-type model's learning rate and way of answering (here "
-             + ", ".join(sorted({r["clip"]["way"] for r in runs})) + ") are the best of 12", "on validation items, Plait's are fixed. Time of one item at batch 1 on one thread, from file to label, in turn; mean ± sd over the",
+             f"{IMAGE}), width {WIDTH}, {EPOCHS} epochs; the CLIP-type model's learning rate and way of answering are the best of 12 on", "validation items for each kind of heads, "
+             "Plait's are fixed. The kind that was right more often on them (here "
+             + ", ".join(sorted({f"{r['clip']['kind']}, {r['clip']['way']}" for r in runs})) + ") is", "what Plait is compared with. Time of one item at batch 1 on one thread, from file to label, in turn; mean ± sd over the",
              "seeds.", "", "| | accuracy % | ms, median item | ms, mean | multiply-adds of the encoders % |", "|---|---|---|---|---|"]
     for name, title in TITLES.items():
         lines.append(f"| {title} | {cell(name, 'accuracy', 100, 1)} | {cell(name, 'ms_p50', 1, 1)} | {cell(name, 'ms_mean', 1, 1)} | "
                      f"{cell(name, 'compute_share', 100, 0)} |")
-    lines += ["", "Text first, the picture below a confidence that loses no more than so much on validation items (text alone: "
+    lines += ["", "The kinds of heads, accuracy in %:", "", "| | parameters | on validation items | held-out items | won on validation |", "|---|---|---|---|---|"]
+    for kind in ("linear", "perceptrons"):
+        each = [r["kinds"][kind] for r in runs]
+        shown = [summary([100 * k[key] for k in each]) for key in ("validation", "accuracy")]
+        lines.append(f"| {kind} | {min(k['parameters'] for k in each)} to {max(k['parameters'] for k in each)} | "
+                     + " | ".join(f"{v['mean']:.1f} ± {v['sd']:.1f}" for v in shown)
+                     + f" | {sum(r['clip']['kind'] == kind for r in runs)} of {len(runs)} |")
+    out["kinds"] = {kind: {key: summary([r["kinds"][kind][key] for r in runs]) for key in ("validation", "accuracy")}
+                    for kind in ("linear", "perceptrons")}
+    (HERE / "clip_compare.json").write_text(json.dumps(out, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    lines += ["", f"Plait's model has {runs[0]['parameters']} numbers beyond its encoders.",
+              "", "Text first, the picture below a confidence that loses no more than so much on validation items (text alone: "
               f"{100 * statistics.fmean(r['text_alone'] for r in runs):.1f} %, {100 * runs[0]['text_share']:.0f} % of the multiply-adds):", "",
               "| lost on validation | accuracy % | multiply-adds % | stopped after the text % |", "|---|---|---|---|"]
     for k, point in enumerate(runs[0]["curve"]):
