@@ -174,11 +174,10 @@ void PackedExpert::ask_network(const VectorLoops& loops, const float* near, int6
     float* h = arena.take(items * in_stride);
     loops.multiply(hidden_.panels(), near, width(), items, h, in_stride);
     for (int64_t i = 0; i < items; ++i) {
-      for (size_t j = 0; j < hidden_bias_.size(); ++j) {
-        float& at = h[i * in_stride + static_cast<int64_t>(j)];
-        at = gelu(at + hidden_bias_[j]);
-      }
+      for (size_t j = 0; j < hidden_bias_.size(); ++j)
+        h[i * in_stride + static_cast<int64_t>(j)] += hidden_bias_[j];
     }
+    loops.gelu(h, items * in_stride);
     in = h;
   }
   loops.multiply(output_.panels(), in, in_stride, items, logits, stride);

@@ -23,10 +23,6 @@ PackedLinear linear(const TensorMap& weights, const std::string& name) {
   return {weight_of(weights, name + ".weight"), weight_of(weights, name + ".bias")};
 }
 
-void apply_gelu(float* x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] = gelu(x[i]);
-}
-
 }  // namespace
 
 PackedJoint::PackedJoint(const models::TrustFusion& fusion, const TensorMap& weights)
@@ -66,7 +62,7 @@ void PackedJoint::read(const VectorLoops& loops, size_t stream, const float* nea
   float* h = arena.take(items * room_);
   float* out = arena.take(items * room_);
   own.hidden.apply(loops, near, own.hidden.inputs(), items, h);
-  apply_gelu(h, items * room_);
+  loops.gelu(h, items * room_);
   own.output.apply(loops, h, room_, items, out);
   for (int64_t i = 0; i < items; ++i) {
     for (size_t d = 0; d < own.stream.size(); ++d)
@@ -109,7 +105,7 @@ void PackedJoint::run(const VectorLoops& loops, const Layer& layer, float* x, in
   add();
   normalise(layer.between, x, asked, n);
   layer.hidden.apply(loops, n, room_, asked, h);
-  apply_gelu(h, asked * hidden);
+  loops.gelu(h, asked * hidden);
   layer.output.apply(loops, h, hidden, asked, n);
   add();
 }
@@ -141,12 +137,11 @@ void PackedJoint::attend(const float* query, const float* key_value, int64_t row
       float* to = out + i * room_ + begin;
       for (int64_t s = 0; s < rows; ++s)
         scores[s] = scale * dot(own, key_value + s * stride + begin, head);
-      log_softmax(scores, rows, scores);
+      softmax(scores, rows, scores);
       std::fill_n(to, head, 0.0F);
       for (int64_t s = 0; s < rows; ++s) {
-        const float share = std::exp(scores[s]);
         const float* value = key_value + s * stride + width + begin;
-        for (int64_t d = 0; d < head; ++d) to[d] += share * value[d];
+        for (int64_t d = 0; d < head; ++d) to[d] += scores[s] * value[d];
       }
     }
   }

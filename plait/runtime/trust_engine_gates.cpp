@@ -140,9 +140,10 @@ void TrustEngine::ask_gates(Item& item, Arena& arena) const {
       if (!item.has(m)) continue;
       const Gate& gate = gates_[m];
       loops_->multiply(gate.hidden.panels(), inputs.data() + m * kInputs, 0, 1, h, 0);
+      for (size_t j = 0; j < gate.hidden_bias.size(); ++j) h[j] += gate.hidden_bias[j];
+      loops_->gelu(h, gate.hidden.room());
       float logit = gate.bias;
-      for (size_t j = 0; j < gate.output.size(); ++j)
-        logit += gelu(h[j] + gate.hidden_bias[j]) * gate.output[j];
+      for (size_t j = 0; j < gate.output.size(); ++j) logit += h[j] * gate.output[j];
       const float doubt = 1 - sigmoid(logit) * std::exp(-kExcessSlope * excess[m]);
       eps[m] = std::min(std::max(doubt, floor_), 1.0F);
     }

@@ -15,7 +15,13 @@ inline void log_softmax(const float* x, int64_t count, float* out) {
   for (int64_t k = 0; k < count; ++k) out[k] = x[k] - most - log_sum;
 }
 
-inline float gelu(float x) { return 0.5F * x * (1 + std::erf(x * 0.70710678F)); }
+/// `out` may be `x`.
+inline void softmax(const float* x, int64_t count, float* out) {
+  const float most = *std::max_element(x, x + count);
+  float sum = 0;
+  for (int64_t k = 0; k < count; ++k) sum += out[k] = std::exp(x[k] - most);
+  for (int64_t k = 0; k < count; ++k) out[k] /= sum;
+}
 
 inline float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 

@@ -19,6 +19,7 @@ struct Vectors {
   typedef float Floats __attribute__((vector_size(kBytes), aligned(4), may_alias));
   typedef float HalfFloats __attribute__((vector_size(kBytes / 2), aligned(4), may_alias));
   typedef double Doubles __attribute__((vector_size(kBytes), aligned(8), may_alias));
+  typedef int32_t Ints __attribute__((vector_size(kBytes), aligned(4), may_alias));
   typedef int64_t Longs __attribute__((vector_size(kBytes), aligned(8), may_alias));
   static constexpr int kCount = kBytes / 4, kDoubles = kBytes / 8;
 };
@@ -170,6 +171,41 @@ PLAIT_INLINE void all_kernels(const Panels& m, const float* x, int64_t x_stride,
   }
 }
 
+/// max(x, 0) − |x| · erfc(|x| / √2) / 2, with erfc by Abramowitz and Stegun's 7.1.26, and e^(−x²/2)
+/// as in `decay`.
+template <class L>
+PLAIT_INLINE void gelu(float* x, int64_t count) {
+  using Floats = typename L::Floats;
+  using Ints = typename L::Ints;
+  constexpr float kRounding = 12582912.0F;  // 1.5 · 2²³
+  constexpr float kFactors[] = {1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F};
+  constexpr float kErfc[] = {-1.453152027F, 1.421413741F, -0.284496736F, 0.254829592F};
+  for (int64_t i = 0; i < count; i += L::kCount) {
+    const Floats value = *reinterpret_cast<const Floats*>(x + i);
+    const Floats size = (Floats)((Ints)value & 0x7fffffff);
+    const Floats z = size * 0.70710678F;
+    const Floats t = 1.0F / (z * 0.3275911F + 1.0F);
+    Floats erfc = t * 1.061405429F + kErfc[0];
+#pragma GCC unroll 4
+    for (int j = 1; j < 4; ++j) erfc = erfc * t + kErfc[j];
+    Floats exponent = -z * z;
+    const Ints inside = exponent >= -87.0F;
+    exponent = (Floats)((Ints)exponent & inside);
+    const Floats shifted = exponent * 1.44269504F + kRounding;
+    const Floats n = shifted - kRounding;
+    // ln 2 in two parts, the first of which n times is exact.
+    const Floats r = (exponent - n * 0.693359375F) + n * 2.12194440e-4F;
+    Floats y = r * (1.0F / 5040) + kFactors[0];
+#pragma GCC unroll 8
+    for (int j = 1; j < 7; ++j) y = y * r + kFactors[j];
+    const Ints power = (Ints)shifted << 23;  // The lowest bits of `shifted` are those of n
+    y = (Floats)(((Ints)y + power) & inside);
+    const Ints positive = value > 0.0F;
+    *reinterpret_cast<Floats*>(x + i) =
+        (Floats)((Ints)value & positive) - size * 0.5F * t * erfc * y;
+  }
+}
+
 /// One block for some items; `kPhases` sums by turns: no addition waits for the one before.
 template <class L, int kPhases, int kItems>
 PLAIT_INLINE void tile_of_doubles(const float* columns, int64_t inputs, const double* x,
@@ -237,8 +273,9 @@ PLAIT_INLINE void all_doubles(const Panels& m, const double* x, int64_t x_stride
                              double* out, int64_t out_stride) {                                  \
     all_doubles<Lanes, phases, pair>(m, x, x_stride, items, out, out_stride);                    \
   }                                                                                              \
-  constexpr VectorLoops k_##kind{#kind, multiply_##kind, distances_##kind, kernels_##kind,       \
-                                 doubles_##kind};
+  target void gelu_##kind(float* x, int64_t count) { gelu<Lanes>(x, count); }                    \
+  constexpr VectorLoops k_##kind{#kind,          multiply_##kind, distances_##kind,              \
+                                 kernels_##kind, doubles_##kind,  gelu_##kind};
 
 PLAIT_LOOPS(baseline, , Lanes4, 1, 1, 1)
 #if defined(__x86_64__)

@@ -32,6 +32,8 @@ struct VectorLoops {
   /// As `multiply`, in double precision.
   void (*multiply_doubles)(const Panels& columns, const double* x, int64_t x_stride, int64_t items,
                            double* out, int64_t out_stride);
+  /// In place, to 2e-7 · max(|x|, 1); `count` is a multiple of Panels::kLanes.
+  void (*gelu)(float* x, int64_t count);
 };
 
 /// What this processor can run, the fastest first; never empty.

@@ -251,6 +251,20 @@ TEST(VectorLoops, KernelsAreExponentialsOfDistances) {
   }
 }
 
+TEST(VectorLoops, GeluIsThatOfTheTensors) {
+  const at::Tensor x = at::cat(
+      {at::linspace(-16, 16, 8192),
+       at::tensor({0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4, 1e30, -1e30}, at::kFloat), at::zeros({8})});
+  ASSERT_EQ(x.scalar_type(), at::kFloat);
+  const at::Tensor expected = at::gelu(x.to(at::kDouble));
+  for (const VectorLoops* loops : vector_loops()) {
+    at::Tensor got = x.clone();
+    loops->gelu(got.mutable_data_ptr<float>(), got.size(0));
+    at::Tensor off = (got - expected).abs() / x.abs().clamp_min(1);
+    EXPECT_LE(off.max().item<double>(), 2e-7) << loops->name;
+  }
+}
+
 TEST(VectorLoops, MultiplyDoublesKeepsTheirDigits) {
   auto generator = at::detail::createCPUGenerator(2);
   const at::Tensor x = at::randn({5, 143}, generator, at::kDouble),
