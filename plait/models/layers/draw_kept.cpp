@@ -29,7 +29,7 @@ PLAIT_WIDE void refill(State& state) {
   uint32_t* p = state.state_.data();
 #pragma omp simd
   for (int i = 0; i < kWords - kShift; ++i) p[i] = p[i + kShift] ^ twist(p[i], p[i + 1]);
-  // Each reads what was written this many places before.
+    // Each reads what was written this many places before.
 #pragma omp simd safelen(64)
   for (int i = kWords - kShift; i < kWords - 1; ++i)
     p[i] = p[i + kShift - kWords] ^ twist(p[i], p[i + 1]);
@@ -64,7 +64,8 @@ PLAIT_WIDE void draw(State& state, uint32_t* out, int64_t count) {
 }
 
 /// Pairs of words to `value` where 53 bits of them are below the limit, else 0.
-PLAIT_WIDE void compare(const uint32_t* words, int64_t limit, float value, float* out, int64_t count) {
+PLAIT_WIDE void compare(const uint32_t* words, int64_t limit, float value, float* out,
+                        int64_t count) {
   constexpr int64_t kMask = (int64_t{1} << 53) - 1;
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
