@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int64_t kFormatVersion = 1;
 constexpr const char* kTrustPrefix = "trust.";
+constexpr const char* kJointPrefix = "joint";  ///< Of a trust fusion: its expert and its weight
 
 /// Moves the trust fusions' tensors out of a model's weights: by task.
 std::map<std::string, TensorMap> take_trust_weights(TensorMap& weights) {
@@ -166,10 +167,18 @@ void MultimodalModel::save_pretrained(const std::string& dir, bool half) const {
   }
   Json calibration = calibration_;
   for (const auto& [task, trust] : trust_) {
-    // Kept as they are: half of these numbers are logarithms of densities.
-    for (const auto& [name, tensor] : trust->fusion().state_dict())
-      weights[kTrustPrefix + task + "." + name] = tensor;
-    config["trust"][task] = write_config(trust->fusion().config());
+    models::TrustFusion::Config fusion = trust->fusion().config();
+    // A joint expert that is not heard would only take room.
+    const bool joint = trust->fusion().joint_weight() > 0;
+    if (!joint) fusion.joint = 0;
+    for (const auto& [name, tensor] : trust->fusion().state_dict()) {
+      const bool of_joint = name.rfind(kJointPrefix, 0) == 0;
+      if (of_joint && !joint) continue;
+      // The others stay as they are: half of these numbers are logarithms of densities.
+      weights[kTrustPrefix + task + "." + name] =
+          half && of_joint && tensor.dim() > 0 ? tensor.to(at::kHalf) : tensor;
+    }
+    config["trust"][task] = write_config(fusion);
     calibration[task]["trust"] = trust->to_json();
   }
   if (calibration.size() > 0) calibration.write((fs::path(dir) / "calibration.json").string());

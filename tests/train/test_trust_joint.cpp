@@ -81,8 +81,8 @@ TEST(TrustJoint, OutOfFoldItemsAreReadByExpertsThatHaveNotSeenThem) {
   // Cutting and stacking keep who reads what.
   Evidence both = models::stack({fit.clean, fit.damaged});
   Evidence cut = models::select_rows(both, at::arange(200));
-  EXPECT_TRUE(fit.trust->fuse(cut).log_probabilities.equal(
-      fit.trust->fuse(fit.clean).log_probabilities));
+  EXPECT_TRUE(
+      fit.trust->fuse(cut).log_probabilities.equal(fit.trust->fuse(fit.clean).log_probabilities));
 }
 
 TEST(TrustJoint, IsTheWrittenFormula) {
@@ -95,7 +95,8 @@ TEST(TrustJoint, IsTheWrittenFormula) {
   Evidence e = trust.gather({at::randn({6, 5}, generator), at::randn({6, 7}, generator)},
                             at::ones({6, 2}), present);
   const double a = 0.1, b = 0.3, pi = 1.0 / 3;
-  at::Tensor eps = at::where(present, at::tensor({a, b}).to(at::kFloat).expand({6, 2}), at::ones({}));
+  at::Tensor eps =
+      at::where(present, at::tensor({a, b}).to(at::kFloat).expand({6, 2}), at::ones({}));
   at::Tensor p = e.log_probabilities.exp();
   auto nats = [&](const at::Tensor& q, double share) {
     return (((1 - share) * q + share * pi) / pi).log();
@@ -104,16 +105,16 @@ TEST(TrustJoint, IsTheWrittenFormula) {
   at::Tensor together =
       nats(at::softmax(trust.joint()->logits(e.tokens, present), -1), 1 - (1 - a) * (1 - b));
   at::Tensor expected =
-      at::where(present.select(1, 1).unsqueeze(1),
-                0.7 * (0.6 * (first + second) + 0.4 * together), trust.scale(1) * first);
+      at::where(present.select(1, 1).unsqueeze(1), 0.7 * (0.6 * (first + second) + 0.4 * together),
+                trust.scale(1) * first);
   models::TrustOutput out = trust.fuse_with(e, eps);
   EXPECT_TRUE(out.log_probabilities.allclose(at::log_softmax(expected, -1), 1e-4, 1e-5));
   EXPECT_TRUE(at::log_softmax(out.support.sum(1), -1).allclose(out.log_probabilities, 1e-4, 1e-5));
   // A stream that most likely misleads is not heard, whatever it says.
   eps.select(1, 1).fill_(0.8);
-  EXPECT_TRUE(trust.fuse_with(e, eps).log_probabilities.index_select(0, at::tensor({0}))
-                  .allclose(at::log_softmax(
-                                0.7 * (first + nats(p.select(1, 1), 0.8)), -1)
+  EXPECT_TRUE(trust.fuse_with(e, eps)
+                  .log_probabilities.index_select(0, at::tensor({0}))
+                  .allclose(at::log_softmax(0.7 * (first + nats(p.select(1, 1), 0.8)), -1)
                                 .index_select(0, at::tensor({0})),
                             1e-4, 1e-5));
 }

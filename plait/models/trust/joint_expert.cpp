@@ -51,8 +51,9 @@ at::Tensor JointExpert::logits(const at::Tensor& tokens, const at::Tensor& heard
   at::Tensor x = at::cat({first, tokens}, 1);
   for (const auto& layer : *layers_) x = (*layer)(x, bias);
   at::Tensor out = (*head_)((*norm_)(x.select(1, 0)));
-  return grid_ ? grid_->gaussian(out.narrow(1, 0, questions_), out.narrow(1, questions_, questions_))
-               : out;
+  return grid_
+             ? grid_->gaussian(out.narrow(1, 0, questions_), out.narrow(1, questions_, questions_))
+             : out;
 }
 
 double JointExpert::temperature() const { return temperature_.item<double>(); }

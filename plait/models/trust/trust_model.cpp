@@ -11,6 +11,7 @@
 #include "plait/core/error.h"
 #include "plait/models/trust/answers.h"
 #include "plait/models/trust/evidence.h"
+#include "plait/models/trust/questions.h"
 
 namespace plait::models {
 namespace {
@@ -58,6 +59,13 @@ Route read(const Json& json) {
   out.delta = json.at("delta").as_double();
   out.full_accuracy = json.at("full_accuracy").as_double();
   return out;
+}
+
+/// What probabilities [..., K] say beyond not knowing: 0 where all options are alike.
+at::Tensor belief(const at::Tensor& p, int64_t questions) {
+  at::Tensor each = each_question(p, questions);
+  at::Tensor out = each - each.amin(-1, /*keepdim=*/true);
+  return questions == 1 ? out : out.flatten(-2);
 }
 
 }  // namespace
@@ -110,6 +118,26 @@ at::Tensor TrustModel::mean_breakage(const at::Tensor& breakage, const at::Tenso
   return (breakage * here).sum(1) / here.sum(1).clamp_min(1);
 }
 
+at::Tensor TrustModel::conflict(const TrustFusion& fusion, const Evidence& e,
+                                const TrustOutput& trust) {
+  const int64_t questions = fusion.config().questions;
+  const at::Tensor prior = fusion.prior_of(e);
+  auto sum = [&](const at::Tensor& x) { return each_question(x, questions).sum(-1); };
+  at::Tensor own = log_normalise(trust.support + prior, questions).exp();
+  at::Tensor others =
+      log_normalise(trust.support.sum(1, /*keepdim=*/true) - trust.support + prior, questions)
+          .exp();
+  at::Tensor torn;
+  if (fusion.grid()) {
+    torn = 1 - sum(own * others) / (sum(own.square()) * sum(others.square())).sqrt();
+  } else {
+    at::Tensor left = belief(own, questions), right = belief(others, questions);
+    torn = sum(left) * sum(right) - sum(left * right);
+  }
+  torn = over_questions(torn, questions);
+  return at::where(e.present.sum(1) > 1, mean_breakage(torn, e.present), at::zeros({}));
+}
+
 bool TrustModel::needs_joint(const at::Tensor& present) const {
   at::Tensor groups = std::get<0>(at::_unique(group_of(present)));
   for (int64_t i = 0; i < groups.size(0); ++i) {
@@ -143,7 +171,7 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
   out.support = trust.support;
   out.log_probabilities = trust.log_probabilities;
   at::Tensor groups = group_of(e.present);
-  std::vector<double> temperatures, slopes;
+  std::vector<double> temperatures, slopes, conflict_slopes;
   std::set<Decider> used;
   for (int64_t i = 0; i < groups.size(0); ++i) {
     const Choice& own = choice(groups[i].item<int64_t>());
@@ -151,6 +179,7 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
     out.deciders.push_back(absent ? Decider::kTrust : own.decider);
     temperatures.push_back(absent ? 1.0 : own.temperature);
     slopes.push_back(absent ? 0.0 : own.slope);
+    conflict_slopes.push_back(absent ? 0.0 : own.conflict_slope);
     used.insert(out.deciders.back());
   }
   for (Decider decider : used) {
@@ -165,11 +194,15 @@ TrustModel::Verdict TrustModel::decide(const Evidence& e, const at::Tensor& join
   }
   out.weights =
       share_of_evidence(out.support, fusion_->prior_of(e), e.present, fusion_->config().questions);
-  at::Tensor suspicion = mean_breakage(trust.breakage, e.present);
+  at::Tensor broken = mean_breakage(trust.breakage, e.present);
+  at::Tensor torn = conflict(*fusion_, e, trust);
   at::Tensor temperature =
-      at::tensor(temperatures, at::kFloat) * (at::tensor(slopes, at::kFloat) * suspicion).exp();
+      at::tensor(temperatures, at::kFloat) *
+      (at::tensor(slopes, at::kFloat) * broken + at::tensor(conflict_slopes, at::kFloat) * torn)
+          .exp();
   out.log_probabilities = fusion_->temper(out.log_probabilities, temperature.unsqueeze(1));
-  // Items whose streams look broken have sets of their own.
+  // Items whose streams look broken or contradict each other have sets of their own.
+  at::Tensor suspicion = broken + torn;
   at::Tensor bin = at::zeros_like(groups);
   for (double edge : bins_) bin = bin + (suspicion > edge).to(at::kLong);
   out.group = groups * static_cast<int64_t>(bins_.size() + 1) + bin;
@@ -217,6 +250,7 @@ Json TrustModel::to_json() const {
                                                          {"decider", to_string(own.decider)},
                                                          {"temperature", own.temperature},
                                                          {"slope", own.slope},
+                                                         {"conflict_slope", own.conflict_slope},
                                                          {"comparisons", own.comparisons}});
   }
   for (const auto& [risk, threshold] : abstention_) {
@@ -238,8 +272,9 @@ void TrustModel::load_json(const Json& json) {
   for (const auto& [group, own] : json.at("groups").members()) {
     Choice read{decider_from_string(own.at("decider").as_string()),
                 own.at("temperature").as_double(), own.at("slope").as_double(),
-                own.at("comparisons")};
-    if (!(read.temperature > 0) || !(std::abs(read.slope) < 10))
+                own.at("comparisons"), own.get("conflict_slope", 0.0)};
+    if (!(read.temperature > 0) || !(std::abs(read.slope) < 10) ||
+        !(std::abs(read.conflict_slope) < 10))
       fail(ErrorCode::kCorruptData, "trust",
            "expected a temperature above 0 and a slope between -10 and 10");
     choices_[static_cast<int64_t>(number_of(group))] = std::move(read);

@@ -85,6 +85,12 @@ class TrustModel {
   /// [B] int64 of present [B, M]: the subset's bits, or how many are there.
   static at::Tensor group_of(const at::Tensor& present);
 
+  /// [B] in [0, 1]: how far the streams contradict each other, Σ_{y ≠ z} b_m(y) c_m(z) with beliefs
+  /// b_m = p_m − min p_m of what stream m says (as far as it is trusted) and c_m of what all others
+  /// say, mean over the streams that are there (the conflict of Dempster's rule; who does not know
+  /// contradicts nobody); 0 of one stream alone. Of values 1 − the cosine of the two densities.
+  static at::Tensor conflict(const TrustFusion& fusion, const Evidence& evidence,
+                             const TrustOutput& trust);
   /// [B]: ε over the streams that are there.
   static at::Tensor mean_breakage(const at::Tensor& breakage, const at::Tensor& present);
 
@@ -92,16 +98,18 @@ class TrustModel {
   struct Choice {
     Decider decider = Decider::kTrust;
     double temperature = 1;
-    /// The temperature of an item is temperature · exp(slope · its mean breakage): answers from
-    /// doubtful streams are right less often than they say.
+    /// The temperature of an item is temperature · exp(slope · its mean breakage + conflict_slope ·
+    /// the conflict of its streams): answers from doubtful streams, or from such that contradict
+    /// each other, are right less often than they say.
     double slope = 0;
     Json comparisons = Json::array();  ///< With every other decider, for the model card
+    double conflict_slope = 0;
   };
   void set_ranking(std::vector<int64_t> ranking);
   void set_choice(int64_t group, Choice choice) { choices_[group] = std::move(choice); }
   const std::map<int64_t, Choice>& choices() const { return choices_; }
   const StaticFusions& statics() const { return *statics_; }
-  /// Mean breakages at which prediction sets are split, rising.
+  /// Sums of mean breakage and conflict at which prediction sets are split, rising.
   void set_suspicion_bins(std::vector<double> edges) { bins_ = std::move(edges); }
   const std::vector<double>& suspicion_bins() const { return bins_; }
   const ConformalSets& sets() const { return sets_; }

@@ -30,7 +30,10 @@ using models::TrustModel;
 constexpr double kRisks[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5};
 constexpr double kWorst = 1e6;         ///< Loss of a stream that no item has
 constexpr double kMostLogT = 3;        ///< Of temperatures and slopes
+constexpr int64_t kItemsPerSwap = 10;  ///< Items of which one is met swapped, for temperatures
 constexpr int64_t kItemsPerBin = 150;  ///< At least, for prediction sets of their own
+/// Shares of the items up to which suspicion is one range.
+constexpr std::pair<int64_t, int64_t> kParts[] = {{1, 3}, {2, 3}, {5, 6}, {11, 12}};
 
 constexpr std::pair<ItemKind, const char*> kKinds[] = {
     {ItemKind::kClean, "clean"}, {ItemKind::kBank, "damaged"}, {ItemKind::kCopy, "copies"}};
@@ -88,22 +91,37 @@ at::Tensor answered(Decider decider, const TrustItems& items) {
   return items.joint.isfinite().all(1);
 }
 
-/// Temperature and slope by likelihood, one after the other until they rest.
+/// What an item's temperature follows: [N] mean breakage and conflict.
+struct Doubt {
+  at::Tensor broken, torn;
+};
+
+Doubt doubt_of(const TrustModel& model, const TrustItems& items, const models::TrustOutput& trust) {
+  return {TrustModel::mean_breakage(trust.breakage, items.evidence.present),
+          TrustModel::conflict(model.fusion(), items.evidence, trust)};
+}
+
+/// Temperature and slopes by likelihood, one after the other until they rest.
 void fit_temperature_of(TrustModel::Choice& choice, const models::TrustFusion& fusion,
-                        const at::Tensor& log_probabilities, const at::Tensor& suspicion,
+                        const at::Tensor& log_probabilities, const Doubt& doubt,
                         const at::Tensor& target) {
-  auto nll = [&](double log_t, double slope) {
-    at::Tensor t = (log_t + slope * suspicion).exp().unsqueeze(1);
+  double log_t = 0, slope = 0, torn_slope = 0;
+  auto nll = [&] {
+    at::Tensor t = (log_t + slope * doubt.broken + torn_slope * doubt.torn).exp().unsqueeze(1);
     const auto [logs, answers] = models::by_question(fusion.temper(log_probabilities, t), target);
     return at::nll_loss(logs, answers).item<double>();
   };
-  double log_t = 0, slope = 0;
   for (int round = 0; round < 6; ++round) {
-    log_t = golden_section([&](double x) { return nll(x, slope); }, -kMostLogT, kMostLogT, 1e-3);
-    slope = golden_section([&](double x) { return nll(log_t, x); }, -kMostLogT, kMostLogT, 1e-3);
+    for (double* number : {&log_t, &slope, &torn_slope}) {
+      // That streams contradict each other makes no answer surer.
+      const double least = number == &torn_slope ? 0 : -kMostLogT;
+      *number =
+          golden_section([&](double x) { return *number = x, nll(); }, least, kMostLogT, 1e-3);
+    }
   }
   choice.temperature = std::exp(log_t);
   choice.slope = slope;
+  choice.conflict_slope = torn_slope;
 }
 
 /// Losses are 0 or 1.
@@ -113,7 +131,7 @@ bool counts_errors(const TrustModel& model) {
 
 /// The guard's choice in one group; `candidates[0]` is the trust fusion.
 TrustModel::Choice choose(const TrustModel& model, const std::vector<Candidate>& candidates,
-                          const TrustItems& items, const at::Tensor& suspicion,
+                          const TrustItems& items, const Doubt& doubt,
                           const TrustCalibrationOptions& options) {
   TrustModel::Choice out;
   bool stays = true;
@@ -150,9 +168,13 @@ TrustModel::Choice choose(const TrustModel& model, const std::vector<Candidate>&
   out.decider = candidates[best].decider;
   // A temperature would draw values to their mean; their intervals are calibrated apart.
   if (model.fusion().grid()) return out;
-  at::Tensor rows = answered(out.decider, items).nonzero().squeeze(1);
+  // With more swapped items than are met, all answers would look unsure.
+  at::Tensor met = at::logical_or(of_kind(items, ItemKind::kSwap).logical_not(),
+                                  items.item.remainder(kItemsPerSwap) == 0);
+  at::Tensor rows = at::logical_and(answered(out.decider, items), met).nonzero().squeeze(1);
   fit_temperature_of(out, model.fusion(), candidates[best].log_probabilities.index_select(0, rows),
-                     suspicion.index_select(0, rows), items.target.index_select(0, rows));
+                     {doubt.broken.index_select(0, rows), doubt.torn.index_select(0, rows)},
+                     items.target.index_select(0, rows));
   return out;
 }
 
@@ -166,22 +188,23 @@ void fit_choices(TrustModel& model, const TrustItems& items,
       continue;
     TrustItems own = select(items, rows);
     const models::TrustOutput trust = fuse(model, own);
-    at::Tensor suspicion = TrustModel::mean_breakage(trust.breakage, own.evidence.present);
-    model.set_choice(names[g].item<int64_t>(),
-                     choose(model, candidates_of(model, own, trust), own, suspicion, options));
+    model.set_choice(names[g].item<int64_t>(), choose(model, candidates_of(model, own, trust), own,
+                                                      doubt_of(model, own, trust), options));
   }
 }
 
 /// Edges of suspicion, and (of classes) prediction sets.
 void fit_groups(TrustModel& model, const TrustItems& items) {
   const models::TrustOutput trust = fuse(model, items);
-  at::Tensor suspicion = TrustModel::mean_breakage(trust.breakage, items.evidence.present);
+  const Doubt doubt = doubt_of(model, items, trust);
+  at::Tensor suspicion = doubt.broken + doubt.torn;
   std::vector<double> edges;
   const int64_t n = items.target.size(0);
-  // Thirds, where there are enough items in each of them and they differ.
+  // Where there are enough items in each part and they differ; finer where doubt is greatest.
   at::Tensor sorted = std::get<0>(suspicion.sort());
-  for (int64_t part = 1; part < 3 && n >= 3 * kItemsPerBin; ++part) {
-    const double edge = sorted[part * n / 3].item<double>();
+  for (const auto& [part, of] : kParts) {
+    if (n < of * kItemsPerBin) continue;
+    const double edge = sorted[part * n / of].item<double>();
     if (edges.empty() || edge > edges.back()) edges.push_back(edge);
   }
   model.set_suspicion_bins(edges);
@@ -230,8 +253,10 @@ void calibrate_trust(TrustModel& model, const TrustItems& items,
   fit_groups(model, known);
   // How sure an answer is and what may be skipped follows from how many candidates there are.
   if (model.fusion().config().candidates) return;
-  fit_abstention(model, known, options);
-  fit_route(model, known, options);
+  const TrustItems natural =
+      select(known, of_kind(known, ItemKind::kSwap).logical_not().nonzero().squeeze(1));
+  fit_abstention(model, natural, options);
+  fit_route(model, natural, options);
 }
 
 }  // namespace plait::train

@@ -51,6 +51,28 @@ std::vector<BankItems> one_copy_each(const TrustData& data) {
   return out;
 }
 
+BankItems swap_one(const TrustData& data, uint64_t seed) {
+  BankItems out = clean_bank(data);
+  out.quality = out.quality.clone();
+  auto generator = at::detail::createCPUGenerator(seed);
+  // The present stream of the largest draw.
+  at::Tensor draw = at::rand(data.present.sizes(), generator) * data.present;
+  at::Tensor which = at::where(data.present.sum(1) > 1, draw.argmax(1), at::full({}, -1));
+  for (size_t m = 0; m < data.features.size(); ++m) {
+    const auto stream = static_cast<int64_t>(m);
+    at::Tensor rows = (which == stream).nonzero().squeeze(1);
+    at::Tensor others = data.present.select(1, stream).nonzero().squeeze(1);
+    if (rows.size(0) == 0) continue;
+    at::Tensor from =
+        others.index_select(0, at::randint(others.size(0), {rows.size(0)}, generator, at::kLong));
+    out.features[m] =
+        out.features[m].index_copy(0, rows, data.features[m][0].index_select(0, from));
+    out.quality.select(1, stream).index_copy_(0, rows,
+                                              quality_of(data, m, 0).index_select(0, from));
+  }
+  return out;
+}
+
 BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
                     const std::vector<at::Tensor>& deviation, uint64_t seed,
                     const BankOptions& options) {

@@ -42,6 +42,10 @@ BankItems draw_bank(const TrustData& data, const std::vector<at::Tensor>& mean,
 BankOptions bank_options_for(const TrustData& data);
 /// For every stream and each of its encoded damaged copies, the items with that copy in its place.
 std::vector<BankItems> one_copy_each(const TrustData& data);
+/// Every item with one of its streams (drawn from the seed) replaced by another item's; those of
+/// one stream alone stay as they are. Nobody can tell which of two streams is wrong then, but that
+/// they disagree can be seen.
+BankItems swap_one(const TrustData& data, uint64_t seed);
 /// The data as they are, in the bank's form.
 BankItems clean_bank(const TrustData& data);
 

@@ -223,7 +223,7 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   }
   choose_shares(*trust, folds);
   set_joint_temperature(*trust, folds);
-  Pooled clean, bank, copies;
+  Pooled clean, bank, copies, swapped;
   const int64_t passes =
       std::max(options.bank_passes, (options.min_bank + train.size() - 1) / train.size());
   for (int64_t f = 0; f < options.folds; ++f) {
@@ -231,6 +231,10 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
     append(clean, *without, options, clean_bank(held_out), held_out.target, rows, f);
     for (const BankItems& items : one_copy_each(held_out))
       append(copies, *without, options, items, held_out.target, rows, f);
+    if (streams.size() > 1 && !options.candidate_scores) {
+      append(swapped, *without, options, swap_one(held_out, mix_seed(options.seed, 14, f)),
+             held_out.target, rows, f);
+    }
     for (int64_t pass = 0; pass < passes; ++pass) {
       append(bank, *without, options,
              draw_bank(held_out, spread.mean, spread.deviation,
@@ -255,6 +259,8 @@ TrustFit fit_trust(const TrustData& train, const std::vector<std::string>& strea
   keep(clean_items, out.clean, out.clean_target, out.clean_item);
   keep(bank_items, out.damaged, out.damaged_target, out.damaged_item);
   if (!copies.target.empty()) keep(join(copies), out.copies, out.copies_target, out.copies_item);
+  if (!swapped.target.empty())
+    keep(join(swapped), out.swapped, out.swapped_target, out.swapped_item);
   train_gates(*trust, out.damaged, out.damaged_target, options);
   hold_out_gates(out, fold % kGateHalves, options);
   choose_strength(out, options);

@@ -50,10 +50,12 @@ struct TrustOptions {
 struct TrustFit {
   std::shared_ptr<models::TrustFusion> trust;
   /// Out of fold, tempered: items as they are, those of the bank, and (where there are encoded
-  /// damaged copies) items with one stream replaced by each of its copies.
-  models::Evidence clean, damaged, copies;
-  at::Tensor clean_target, damaged_target, copies_target;
-  at::Tensor clean_item, damaged_item, copies_item;  ///< [N] int64 which training item it is
+  /// damaged copies) items with one stream replaced by each of its copies, and (where there are two
+  /// streams or more) items with one stream of another item.
+  models::Evidence clean, damaged, copies, swapped;
+  at::Tensor clean_target, damaged_target, copies_target, swapped_target;
+  /// [N] int64 which training item it is
+  at::Tensor clean_item, damaged_item, copies_item, swapped_item;
   /// The fusion with gates that were trained on about half of the items each, and by training item
   /// [N] int64 which of them has not seen it: an honest view of what gates do on new items.
   std::vector<std::shared_ptr<models::TrustFusion>> held_out;

@@ -43,7 +43,7 @@ double fit_scale(const TrustFusion& trust, const at::Tensor& support, const at::
 
 /// Every subset of up to 6 streams for itself; of more streams by the number that is present.
 void fit_scales_of(TrustFusion& trust, const Evidence& items, const at::Tensor& targets,
-                const TrustOptions& options) {
+                   const TrustOptions& options) {
   auto draw = at::detail::createCPUGenerator(mix_seed(options.seed, 92));
   at::Tensor some = at::randperm(targets.size(0), draw).slice(0, 0, kScaleItems);
   const Evidence all = models::select_rows(items, some);

@@ -84,6 +84,8 @@ TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed) {
   add(ItemKind::kBank, fit.damaged, fit.damaged_target, fit.damaged_item);
   if (fit.copies_target.defined())
     add(ItemKind::kCopy, fit.copies, fit.copies_target, fit.copies_item);
+  if (fit.swapped_target.defined())
+    add(ItemKind::kSwap, fit.swapped, fit.swapped_target, fit.swapped_item);
   return out;
 }
 
@@ -93,8 +95,12 @@ TrustItems every_subset(const TrustItems& items, uint64_t seed) {
   const int64_t streams = items.evidence.present.size(1);
   std::vector<TrustItems> parts;
   auto add = [&](const at::Tensor& rows, const at::Tensor& present) {
-    TrustItems part = select(items, rows);
-    part.evidence.present = present;
+    at::Tensor alone =
+        at::logical_and(of_kind(items, ItemKind::kSwap).index_select(0, rows), present.sum(1) < 2);
+    at::Tensor kept = alone.logical_not().nonzero().squeeze(1);
+    if (kept.size(0) == 0) return;
+    TrustItems part = select(items, rows.index_select(0, kept));
+    part.evidence.present = present.index_select(0, kept);
     parts.push_back(std::move(part));
   };
   const at::Tensor& present = items.evidence.present;

@@ -7,8 +7,10 @@
 
 namespace plait::train {
 
-/// As they are; of the damage bank; with a stream encoded from a damaged input.
-enum class ItemKind : int64_t { kClean = 0, kBank = 1, kCopy = 2 };
+/// As they are; of the damage bank; with a stream encoded from a damaged input; with a stream of
+/// another item. The last kind tells how sure answers from streams that disagree may be, and
+/// nothing else: nobody could know which stream is wrong.
+enum class ItemKind : int64_t { kClean = 0, kBank = 1, kCopy = 2, kSwap = 3 };
 
 /// Items that no expert was trained on: N rows, of which several may be of one item.
 struct TrustItems {
@@ -41,8 +43,8 @@ models::TrustModel::Verdict decide(const models::TrustModel& model, const TrustI
 /// and one damaged copy for each. More of the damage would make clean answers look unsure.
 TrustItems out_of_fold_items(const TrustFit& fit, uint64_t seed);
 /// Every row once more for every non-empty subset of its streams (up to four streams), or for every
-/// number of them (drawn from the seed). Only for items without `joint`: that depends on the
-/// subset.
+/// number of them (drawn from the seed); swapped items only for two streams or more, of which one
+/// may still be right. Only for items without `joint`: that depends on the subset.
 TrustItems every_subset(const TrustItems& items, uint64_t seed);
 /// Rows of both; they share their held-out gates, or one has none.
 TrustItems stack(const TrustItems& a, const TrustItems& b);

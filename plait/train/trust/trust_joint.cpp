@@ -59,8 +59,7 @@ void train_joint(TrustFusion& trust, const TrustData& data, const TrustOptions& 
     std::vector<at::Tensor> drawn;
     for (const auto& stream : variants) drawn.push_back(draw_copies(stream, generator));
     for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
-      at::Tensor heard =
-          hide(data.present.index_select(0, rows), options.joint_dropout, generator);
+      at::Tensor heard = hide(data.present.index_select(0, rows), options.joint_dropout, generator);
       std::vector<at::Tensor> x;
       for (const at::Tensor& stream : drawn) x.push_back(stream.index_select(0, rows));
       const auto [logits, answers] = models::by_question(joint.logits(joint.tokens(x), heard),
