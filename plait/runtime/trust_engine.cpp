@@ -234,9 +234,9 @@ void TrustEngine::decide_item(Item& item, Arena& arena) const {
   compare_streams(item, arena);
   ask_gates(item, arena);
 
-  float suspicion = 0;
-  for (size_t m = 0; m < streams(); ++m) suspicion += item.has(m) ? item.breakage[m] : 0;
-  suspicion /= static_cast<float>(std::popcount(static_cast<uint64_t>(item.subset)));
+  float broken = 0;
+  for (size_t m = 0; m < streams(); ++m) broken += item.has(m) ? item.breakage[m] : 0;
+  broken /= static_cast<float>(std::popcount(static_cast<uint64_t>(item.subset)));
   const int64_t group = count <= TrustModel::kMaxExactStreams
                             ? item.subset
                             : std::popcount(static_cast<uint64_t>(item.subset));
@@ -245,14 +245,9 @@ void TrustEngine::decide_item(Item& item, Arena& arena) const {
   const TrustModel::Choice& choice = found == model_->choices().end() ? standard : found->second;
   const bool unknown = choice.decider == Decider::kJoint && !item.joint;
   item.decider = unknown ? Decider::kTrust : choice.decider;
-  if (item.decider == Decider::kTrust) {
-    pool(item, item.breakage, item.support);
-    const float a = scale_[static_cast<size_t>(item.subset)];
-    for (int64_t i = 0; i < count * classes_; ++i) item.support[i] *= a;
-    if (joint_) ask_jointly(item, a, arena);
-  } else {
-    answer_statically(item.decider, item, arena);
-  }
+  answer_by_trust(item, arena);
+  const float torn = conflict(item, arena);
+  if (item.decider != Decider::kTrust) answer_statically(item.decider, item, arena);
   if (item.decider == Decider::kJoint) {
     log_softmax(item.joint, classes_, item.log_probabilities);
   } else if (item.decider != Decider::kMean) {
@@ -264,14 +259,14 @@ void TrustEngine::decide_item(Item& item, Arena& arena) const {
     log_softmax(item.log_probabilities, classes_, item.log_probabilities);
   }
   share_evidence(item, arena);
-  const float temperature = unknown ? 1
-                                    : static_cast<float>(choice.temperature) *
-                                          std::exp(static_cast<float>(choice.slope) * suspicion);
+  const float doubt =
+      static_cast<float>(choice.slope) * broken + static_cast<float>(choice.conflict_slope) * torn;
+  const float temperature = unknown ? 1 : static_cast<float>(choice.temperature) * std::exp(doubt);
   for (int64_t k = 0; k < classes_; ++k) item.log_probabilities[k] /= temperature;
   log_softmax(item.log_probabilities, classes_, item.log_probabilities);
   const std::vector<double>& bins = model_->suspicion_bins();
   int64_t bin = 0;
-  for (double edge : bins) bin += suspicion > static_cast<float>(edge);
+  for (double edge : bins) bin += broken + torn > static_cast<float>(edge);
   *item.group = group * static_cast<int64_t>(bins.size() + 1) + bin;
 }
 

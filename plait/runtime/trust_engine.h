@@ -48,8 +48,8 @@ class TrustEngine {
   Verdict decide(const std::vector<Look>& looks, const at::Tensor& quality) const;
 
   /// Of one item with the streams of `subset` (bit m: stream m is present), matrix products and
-  /// distances; count_multiply_adds counts them too. At most: a joint expert is asked where the
-  /// trust fusion answers, and of the streams that are heard.
+  /// distances; count_multiply_adds counts them too. At most: a joint expert is asked of the
+  /// streams that are heard.
   int64_t multiply_adds(int64_t subset) const;
 
  private:
@@ -81,6 +81,8 @@ class TrustEngine {
   void look_around(const Item& item, const float* suspicion, float* inputs, float* excess,
                    Arena& arena) const;
   void pool(const Item& item, const float* breakage, float* support) const;
+  void answer_by_trust(const Item& item, Arena& arena) const;
+  float conflict(const Item& item, Arena& arena) const;
   void ask_jointly(const Item& item, float scale, Arena& arena) const;
   void answer_statically(models::Decider decider, const Item& item, Arena& arena) const;
   void share_evidence(const Item& item, Arena& arena) const;

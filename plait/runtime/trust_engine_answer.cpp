@@ -23,6 +23,48 @@ constexpr float kHeard = 0.5;  // As in plait/models/trust/trust_fusion.cpp
 
 }  // namespace
 
+/// What the trust fusion's streams add; others than it may answer.
+void TrustEngine::answer_by_trust(const Item& item, Arena& arena) const {
+  pool(item, item.breakage, item.support);
+  const float scale = scale_[static_cast<size_t>(item.subset)];
+  const auto count = static_cast<int64_t>(streams()) * classes_;
+  for (int64_t i = 0; i < count; ++i) item.support[i] *= scale;
+  if (joint_) ask_jointly(item, scale, arena);
+}
+
+/// See TrustModel::conflict; of the trust fusion's support.
+float TrustEngine::conflict(const Item& item, Arena& arena) const {
+  float *all = arena.take(classes_), *own = arena.take(classes_), *others = arena.take(classes_);
+  std::fill_n(all, classes_, 0.0F);
+  int64_t here = 0;
+  for (size_t m = 0; m < streams(); ++m) {
+    here += item.has(m);
+    const float* support = item.support + static_cast<int64_t>(m) * classes_;
+    for (int64_t k = 0; item.has(m) && k < classes_; ++k) all[k] += support[k];
+  }
+  if (here < 2) return 0;
+  float out = 0;
+  for (size_t m = 0; m < streams(); ++m) {
+    if (!item.has(m)) continue;
+    const float* support = item.support + static_cast<int64_t>(m) * classes_;
+    for (int64_t k = 0; k < classes_; ++k) {
+      own[k] = support[k] + log_prior_[static_cast<size_t>(k)];
+      others[k] = all[k] - support[k] + log_prior_[static_cast<size_t>(k)];
+    }
+    softmax(own, classes_, own);
+    softmax(others, classes_, others);
+    const float least = *std::min_element(own, own + classes_),
+                least_others = *std::min_element(others, others + classes_);
+    float left = 0, right = 0, both = 0;
+    for (int64_t k = 0; k < classes_; ++k) {
+      const float a = own[k] - least, b = others[k] - least_others;
+      left += a, right += b, both += a * b;
+    }
+    out += left * right - both;
+  }
+  return out / static_cast<float>(here);
+}
+
 /// Mixes in what the streams that are heard say together; see TrustFusion::fuse_with.
 void TrustEngine::ask_jointly(const Item& item, float scale, Arena& arena) const {
   std::array<const float*, kMostStreams> tokens{};

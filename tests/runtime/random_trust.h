@@ -119,6 +119,7 @@ inline std::shared_ptr<TrustModel> random_model(const Shape& shape, uint64_t see
     choice.decider = deciders[(static_cast<size_t>(g) + seed) % deciders.size()];
     choice.temperature = uniform({}, 0.6, 2).item<double>();
     choice.slope = uniform({}, -0.5, 2).item<double>();
+    choice.conflict_slope = uniform({}, -0.5, 2).item<double>();
     model->set_choice(g, choice);
   }
   model->set_suspicion_bins({0.3, 0.6});
