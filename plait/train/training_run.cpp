@@ -54,8 +54,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-TrainingRun::TrainingRun(Trainable& trainable, const TrainingArguments& args, BatchSource& train, BatchSource* eval,
-    const ProgressCallback& callback)
+TrainingRun::TrainingRun(Trainable& trainable, const TrainingArguments& args, BatchSource& train,
+                         BatchSource* eval, const ProgressCallback& callback)
     : trainable_(trainable),
       args_(args),
       train_(train),
@@ -69,14 +69,12 @@ TrainingRun::TrainingRun(Trainable& trainable, const TrainingArguments& args, Ba
   items_ = train.size();
   require(items_ > 0, "train", "expected at least one training item");
   steps_per_epoch_ = (items_ + per_step - 1) / per_step;
-  total_ = args.max_steps > 0
-               ? args.max_steps
-               : static_cast<int64_t>(
-                     std::ceil(args.num_train_epochs * static_cast<double>(steps_per_epoch_)));
-  warmup_ =
-      args.warmup_steps > 0
-          ? args.warmup_steps
-          : static_cast<int64_t>(std::ceil(args.warmup_ratio * static_cast<double>(total_)));
+  total_ = args.max_steps > 0 ? args.max_steps
+                              : static_cast<int64_t>(std::ceil(
+                                    args.num_train_epochs * static_cast<double>(steps_per_epoch_)));
+  warmup_ = args.warmup_steps > 0
+                ? args.warmup_steps
+                : static_cast<int64_t>(std::ceil(args.warmup_ratio * static_cast<double>(total_)));
   drop_ = args.modality_dropout.is_object() || args.dropout_of("") > 0;
   if (args.modality_ratio.is_object()) {
     drop_ = true;
@@ -225,7 +223,8 @@ Scalars TrainingRun::shown() const {
   return out;
 }
 
-double TrainingRun::accumulate(const std::vector<int64_t>& items, int64_t epoch, TensorMap* scalars) {
+double TrainingRun::accumulate(const std::vector<int64_t>& items, int64_t epoch,
+                               TensorMap* scalars) {
   auto total = static_cast<double>(items.size());
   double sum = 0;
   uint64_t item_seed = mix_seed(args_.seed, kItemSalt, epoch) | 1;  // Never kEvaluationSeed.

@@ -25,8 +25,8 @@ Scalars evaluate_with(Trainable& trainable, const TrainingArguments& args, Batch
 /// One call of Trainer::train.
 class TrainingRun {
  public:
-  TrainingRun(Trainable& trainable, const TrainingArguments& args, BatchSource& train, BatchSource* eval,
-      const ProgressCallback& callback);
+  TrainingRun(Trainable& trainable, const TrainingArguments& args, BatchSource& train,
+              BatchSource* eval, const ProgressCallback& callback);
   TrainResult operator()();
 
  private:

@@ -34,7 +34,9 @@ TEST(FusionStudy, CountsWhatTheGatesOfDynMmLookAt) {
     EXPECT_EQ(curve.at(i).at("gate").as_string(), all ? "all" : "first");
     const double cost = curve.at(i).at("cost").as_double();
     EXPECT_LE(curve.at(i).at("branch_cost").as_double(), cost + 1e-9);
-    if (all) { EXPECT_NEAR(cost, 1, 1e-9); }
+    if (all) {
+      EXPECT_NEAR(cost, 1, 1e-9);
+    }
     EXPECT_GT(curve.at(i).at("accuracy").as_double(), 0.4);
   }
   EXPECT_LT(curve.at(2).at("cost").as_double(), curve.at(0).at("cost").as_double());

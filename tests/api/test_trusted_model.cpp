@@ -195,11 +195,19 @@ TEST(TrustedModel, IsSavedAndLoadedWhole) {
     EXPECT_EQ(a[i].decided_by, b[i].decided_by);
     EXPECT_NEAR(a[i].confidence, b[i].confidence, 1e-5);
   }
-  // Saved again, and the network in half precision: the trust fusion stays as it is.
+  // Saved again, and the networks in half precision: what is calibrated stays as it is, and a joint
+  // expert that is not heard is left out.
   again->save_pretrained(dir, /*half=*/true);
   auto halved = MultimodalModel::from_pretrained(dir)->trust("category")->fusion().state_dict();
-  for (const auto& [name, tensor] : model().trust("category")->fusion().state_dict())
-    EXPECT_TRUE(tensor.equal(halved.at(name))) << name;
+  const bool joint = model().trust("category")->fusion().joint_weight() > 0;
+  for (const auto& [name, tensor] : model().trust("category")->fusion().state_dict()) {
+    const bool of_joint = name.rfind("joint", 0) == 0;
+    ASSERT_EQ(halved.count(name), of_joint && !joint ? 0u : 1u) << name;
+    if (halved.count(name) == 0) continue;
+    EXPECT_TRUE(of_joint ? tensor.allclose(halved.at(name), 1e-2, 1e-4)
+                         : tensor.equal(halved.at(name)))
+        << name;
+  }
   Json calibration = Json::read(dir + "/calibration.json");
   calibration["category"].erase("trust");
   calibration.write(dir + "/calibration.json");

@@ -9,7 +9,8 @@ namespace plait::models {
 namespace {
 
 TEST(DrawKept, DrawsAsTheGeneratorItselfAndLeavesItAsThatDoes) {
-  at::Generator ours = at::detail::createCPUGenerator(7), theirs = at::detail::createCPUGenerator(7);
+  at::Generator ours = at::detail::createCPUGenerator(7),
+                theirs = at::detail::createCPUGenerator(7);
   auto* reference = at::check_generator<at::CPUGeneratorImpl>(theirs);
   for (double p : {0.8, 0.3, 0.5, 1.0, 0.0}) {
     // An odd number of words puts the pairs across the ends of the generator's blocks.

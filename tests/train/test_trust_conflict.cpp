@@ -19,7 +19,8 @@ TrustData two_witnesses(int64_t items, uint64_t seed) {
   out.target = at::randint(0, 4, {items}, generator, at::kLong);
   at::Tensor corners = at::one_hot(out.target, 4).to(at::kFloat);
   for (int64_t m = 0; m < 2; ++m)
-    out.features.push_back({2.5 * corners + (m == 0 ? 0.6 : 1.2) * at::randn({items, 4}, generator)});
+    out.features.push_back(
+        {2.5 * corners + (m == 0 ? 0.6 : 1.2) * at::randn({items, 4}, generator)});
   out.present = at::ones({items, 2}, at::kBool);
   return out;
 }
@@ -64,7 +65,8 @@ TEST(TrustConflict, IsWhatTheStreamsBelieveAgainstEachOther) {
   models::TrustFusion::Config config = models::TrustFusion::Config::tiny();
   config.joint = 0;
   models::TrustFusion fusion(config);
-  at::Tensor p = at::tensor({0.8, 0.1, 0.1}).to(at::kFloat), q = at::tensor({0.1, 0.8, 0.1}).to(at::kFloat);
+  at::Tensor p = at::tensor({0.8, 0.1, 0.1}).to(at::kFloat),
+             q = at::tensor({0.1, 0.8, 0.1}).to(at::kFloat);
   at::Tensor prior = fusion.log_prior();
   models::TrustOutput trust;
   trust.support = at::stack({at::stack({p.log() - prior, p.log() - prior}),
@@ -97,8 +99,7 @@ TEST(TrustConflict, SurvivesSaving) {
   loaded.load_json(fitted().with->to_json());
   const TrustData test = two_witnesses(50, 4);
   auto answer = [&](const TrustModel& model) {
-    return model
-        .decide(model.fusion().gather(test.clean(), at::ones({50, 2}), test.present))
+    return model.decide(model.fusion().gather(test.clean(), at::ones({50, 2}), test.present))
         .log_probabilities;
   };
   EXPECT_TRUE(answer(loaded).equal(answer(*fitted().with)));
@@ -108,10 +109,9 @@ TEST(TrustConflict, SwapsExactlyOneStreamOfItemsThatHaveTwo) {
   TrustData data = two_witnesses(200, 5);
   data.present.select(1, 1).slice(0, 0, 50).fill_(false);
   const BankItems swapped = swap_one(data, 1);
-  at::Tensor changed =
-      at::stack({(swapped.features[0] != data.features[0][0]).any(1),
-                 (swapped.features[1] != data.features[1][0]).any(1)},
-                1);
+  at::Tensor changed = at::stack({(swapped.features[0] != data.features[0][0]).any(1),
+                                  (swapped.features[1] != data.features[1][0]).any(1)},
+                                 1);
   EXPECT_FALSE(changed.slice(0, 0, 50).any().item<bool>());
   // Now and then an item is replaced by itself.
   EXPECT_GE(changed.slice(0, 50).sum().item<int64_t>(), 145);
