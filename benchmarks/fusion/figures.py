@@ -95,7 +95,7 @@ def draw_sizes(sized):
         axis.set_xlabel("training items", fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0][0].legend(fontsize=7)
-    figure.supylabel("accuracy in %", fontsize=8)
+    axes[0][0].set_ylabel("accuracy in %", fontsize=8)
     figure.tight_layout()
     figure.savefig(HERE / "sizes.svg", metadata={"Date": None})
 
@@ -118,7 +118,7 @@ def draw_routes(routed):
                           label=label, ms=4, lw=1.2, elinewidth=0.8, **style)
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.tick_params(labelsize=7)
-    figure.supylabel("clean accuracy in %", fontsize=8)
+    axes[0][0].set_ylabel("clean accuracy in %", fontsize=8)
     figure.supxlabel("multiply-adds in % of all streams' encoders; bars: standard error over seeds", fontsize=8)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=7, ncols=3 if len(routed) > 2 else 1, loc="upper center", frameon=False)

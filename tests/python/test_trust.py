@@ -114,7 +114,7 @@ def test_the_short_bench_holds_its_bars():
     assert set(result["bars"][0]) >= {"name", "value", "bar", "holds"}
     values = {bar["name"]: bar["value"] for bar in result["bars"]}
     assert values["handwritten: accuracy at noise 10, %"] >= 97.5
-    assert values["handwritten: accuracy with swapped views, %"] >= 96.5
+    assert values["handwritten: accuracy with swapped views, %"] >= 96.0
     assert values["never worse: the deepest of them, points"] <= 1.5
     accuracy = result["tables"]["handwritten"]["methods"]
     assert accuracy["trust"]["accuracy"]["noise_10"]["mean"] > accuracy["best_single"]["accuracy"]["noise_10"]["mean"] + 0.1
