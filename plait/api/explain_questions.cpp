@@ -8,8 +8,8 @@
 #include "plait/api/explanation.h"
 #include "plait/api/stream_doubts.h"
 #include "plait/core/error.h"
+#include "plait/core/join.h"
 #include "plait/models/trust/answers.h"
-#include "plait/models/trust/evidence.h"
 #include "plait/models/trust/questions.h"
 
 namespace plait::api {
@@ -27,12 +27,6 @@ constexpr size_t kMostNamed = 3;      ///< Labels in one sentence
 std::string number(double value) {
   char out[32];
   std::snprintf(out, sizeof out, "%.5g", value);
-  return out;
-}
-
-std::string join(const std::vector<std::string>& parts) {
-  std::string out;
-  for (const std::string& part : parts) out += (out.empty() ? "" : ", ") + part;
   return out;
 }
 
@@ -199,25 +193,19 @@ Explanation explain_each(const TrustModel& trust, const Evidence& e, const at::T
   for (size_t s = 0; s < streams.size(); ++s) {
     const auto m = static_cast<int64_t>(s);
     StreamExplanation& stream = out.streams[streams[s]];
-    stream.present = e.present[0][m].item<bool>();
+    stream = describe_stream(
+        e, verdict, m, streams, [&] { return questions.opinion(e, m, streams); }, quality);
     if (!stream.present) continue;
     at::Tensor own = e.log_probabilities[0][m];
-    stream.quality = e.quality[0][m].item<double>();
-    stream.weight = verdict.weights[0][m].item<double>();
-    stream.breakage = verdict.breakage[0][m].item<double>();
     const std::vector<double> says = questions.answers(own);
     stream.says = questions.in_words(says);
     stream.says_with = confidence_of(trust, own.unsqueeze(0));
     const std::vector<double> nats = questions.contributions(verdict.support[0][m], answer);
-    at::Tensor others = e.present.clone();
-    others[0][m].fill_(false);
-    // The joint path is not run again: the trust fusion answers in its place.
     std::vector<double> without(says.size(), std::numeric_limits<double>::quiet_NaN());
-    if (others.any().item<bool>()) {
-      const TrustModel::Verdict less = trust.decide(models::restrict_to(e, others));
-      without = questions.answers(less.log_probabilities[0]);
+    if (const auto less = decide_without(trust, e, m)) {
+      without = questions.answers(less->log_probabilities[0]);
       stream.without = questions.in_words(without);
-      stream.without_confidence = trust.confidence(less).item<double>();
+      stream.without_confidence = trust.confidence(*less).item<double>();
     }
     for (size_t q = 0; q < says.size(); ++q) {
       PartExplanation part;
@@ -228,11 +216,6 @@ Explanation explain_each(const TrustModel& trust, const Evidence& e, const at::T
       stream.parts.push_back(std::move(part));
     }
     questions.describe(stream.parts, own);
-    auto known = quality.find(streams[s]);
-    if (is_doubted(e, m, stream.breakage)) {
-      stream.reasons = doubts_of(e, m, streams, questions.opinion(e, m, streams),
-                                 known == quality.end() ? nullptr : &known->second);
-    }
   }
   return out;
 }

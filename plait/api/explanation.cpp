@@ -6,7 +6,6 @@
 
 #include "plait/api/stream_doubts.h"
 #include "plait/core/error.h"
-#include "plait/models/trust/evidence.h"
 
 namespace plait::api {
 namespace {
@@ -68,27 +67,16 @@ Explanation explain(const TrustModel& trust, const Evidence& e, const at::Tensor
   for (size_t s = 0; s < streams.size(); ++s) {
     const auto m = static_cast<int64_t>(s);
     StreamExplanation& stream = out.streams[streams[s]];
-    stream.present = e.present[0][m].item<bool>();
+    stream = describe_stream(
+        e, verdict, m, streams, [&] { return opinion_of(e, m, streams, labels); }, quality);
     if (!stream.present) continue;
-    stream.quality = e.quality[0][m].item<double>();
-    stream.weight = verdict.weights[0][m].item<double>();
     at::Tensor support = verdict.support[0][m];
     stream.contribution = (support[answer] - support.mean()).item<double>();
-    stream.breakage = verdict.breakage[0][m].item<double>();
     auto [own, said] = e.log_probabilities[0][m].max(0);
     stream.says = labels[static_cast<size_t>(said.item<int64_t>())];
     stream.says_with = own.exp().item<double>();
-    auto known = quality.find(streams[s]);
-    if (is_doubted(e, m, stream.breakage)) {
-      stream.reasons = doubts_of(e, m, streams, opinion_of(e, m, streams, labels),
-                                 known == quality.end() ? nullptr : &known->second);
-    }
-    at::Tensor others = e.present.clone();
-    others[0][m].fill_(false);
-    // The joint path is not run again: the trust fusion answers in its place.
-    if (others.any().item<bool>())
-      best_of(trust.decide(models::restrict_to(e, others)), stream.without,
-              stream.without_confidence);
+    if (const auto less = decide_without(trust, e, m))
+      best_of(*less, stream.without, stream.without_confidence);
     best_of(trust.decide(with_exchanged(e, m, answer, runner_up)), stream.otherwise,
             stream.otherwise_confidence);
   }

@@ -3,7 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <cstdio>
-#include <map>
+
+#include "plait/models/trust/evidence.h"
 
 namespace plait::api {
 namespace {
@@ -54,12 +55,12 @@ std::string poor_part(const std::string& part, double value, const models::Quali
   return (word == kWords.end() ? part : word->second) + text(" (%.2f)", value);
 }
 
-}  // namespace
-
+/// Whether to look for reasons at all: the stream may mislead, or its signal is poor.
 bool is_doubted(const models::Evidence& e, int64_t m, double breakage) {
   return breakage >= kDoubtful || e.quality[0][m].item<double>() < kPoorSignal;
 }
 
+/// Reasons to trust stream m less; empty: nothing was found. `quality` null: not known in detail.
 std::vector<std::string> doubts_of(const models::Evidence& e, int64_t m,
                                    const std::vector<std::string>& streams, const Opinion& opinion,
                                    const models::Quality* quality) {
@@ -86,6 +87,34 @@ std::vector<std::string> doubts_of(const models::Evidence& e, int64_t m,
   if (!torn.empty()) out.push_back("does not go together with " + join(torn));
   if (opinion.unsure) out.push_back("unsure by itself");
   return out;
+}
+
+}  // namespace
+
+StreamExplanation describe_stream(const models::Evidence& e,
+                                  const models::TrustModel::Verdict& verdict, int64_t m,
+                                  const std::vector<std::string>& streams,
+                                  const std::function<Opinion()>& opinion,
+                                  const std::map<std::string, models::Quality>& quality) {
+  StreamExplanation out;
+  out.present = e.present[0][m].item<bool>();
+  if (!out.present) return out;
+  out.quality = e.quality[0][m].item<double>();
+  out.weight = verdict.weights[0][m].item<double>();
+  out.breakage = verdict.breakage[0][m].item<double>();
+  if (!is_doubted(e, m, out.breakage)) return out;
+  auto known = quality.find(streams[static_cast<size_t>(m)]);
+  out.reasons =
+      doubts_of(e, m, streams, opinion(), known == quality.end() ? nullptr : &known->second);
+  return out;
+}
+
+std::optional<models::TrustModel::Verdict> decide_without(const models::TrustModel& trust,
+                                                          const models::Evidence& e, int64_t m) {
+  at::Tensor others = e.present.clone();
+  others[0][m].fill_(false);
+  if (!others.any().item<bool>()) return std::nullopt;
+  return trust.decide(models::restrict_to(e, others));
 }
 
 }  // namespace plait::api

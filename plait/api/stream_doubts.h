@@ -1,11 +1,13 @@
 #pragma once
+#include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "plait/models/quality/quality.h"
-#include "plait/models/trust/trust_fusion.h"
+#include "plait/api/explanation.h"
 
-/// Why a stream is trusted less, in words: for explanations of every kind of task.
+/// What explanations of every kind of task say of a stream, and why it is trusted less, in words.
 namespace plait::api {
 
 constexpr double kDoubtful = 0.3;  ///< Breakage from which reasons are looked for
@@ -17,13 +19,19 @@ struct Opinion {
   bool unsure = false;
 };
 
-/// Whether to look for reasons at all: the stream may mislead, or its signal is poor.
-bool is_doubted(const models::Evidence& evidence, int64_t stream, double breakage);
+/// Presence, quality, weight, breakage and reasons of stream m in one item (one row of evidence and
+/// verdict); an absent stream has the first alone. `opinion` is asked only where there is doubt;
+/// `quality` by stream as far as it is known in detail.
+StreamExplanation describe_stream(const models::Evidence& evidence,
+                                  const models::TrustModel::Verdict& verdict, int64_t m,
+                                  const std::vector<std::string>& streams,
+                                  const std::function<Opinion()>& opinion,
+                                  const std::map<std::string, models::Quality>& quality);
 
-/// Reasons to trust stream m of one item (one row of evidence) less; empty: nothing was found.
-/// `quality` null: not known in detail.
-std::vector<std::string> doubts_of(const models::Evidence& evidence, int64_t stream,
-                                   const std::vector<std::string>& streams, const Opinion& opinion,
-                                   const models::Quality* quality);
+/// The answer without stream m; none where it is the only one. The joint path is not run again: the
+/// trust fusion answers in its place.
+std::optional<models::TrustModel::Verdict> decide_without(const models::TrustModel& trust,
+                                                          const models::Evidence& evidence,
+                                                          int64_t m);
 
 }  // namespace plait::api

@@ -9,6 +9,7 @@
 #include "plait/api/retrieval_trust.h"
 #include "plait/core/error.h"
 #include "plait/core/file.h"
+#include "plait/core/join.h"
 
 namespace plait::cli {
 namespace {
@@ -17,12 +18,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMostItems = 100000;
 constexpr size_t kMostBytes = size_t{64} << 20;  ///< Of a list
-
-std::string join(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out.empty() ? "none" : out;
-}
 
 std::string trimmed(const std::string& line) {
   const char* const kBlank = " \t\r";
@@ -97,7 +92,7 @@ std::string search_task(const api::MultimodalModel& model, const std::string& ta
     fail(ErrorCode::kInvalidArgument, "gallery",
          "expected a retrieval task to search with" +
              (task.empty() ? std::string() : ", got \"" + task + "\"") +
-             "; the model has: " + join(all));
+             "; the model has: " + (all.empty() ? "none" : join(all)));
   }
   return task.empty() ? all.back() : task;
 }

@@ -8,6 +8,7 @@
 #include "plait/cli/gallery.h"
 #include "plait/cli/terminal.h"
 #include "plait/core/error.h"
+#include "plait/core/join.h"
 
 namespace plait::cli {
 namespace {
@@ -99,12 +100,6 @@ void print_explanation(const api::Explanation& e) {
   if (e.kind == api::TaskKind::kLabels) print_labels(e);
   for (const std::string& line : e.summary()) std::printf("\n%s", line.c_str());
   if (!e.summary().empty()) std::printf("\n");
-}
-
-std::string join(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
 }
 
 /// Labels of the prediction set that may be absent too.

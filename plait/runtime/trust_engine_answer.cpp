@@ -17,12 +17,6 @@ namespace plait::runtime {
 using models::Decider;
 using models::StaticFusions;
 
-namespace {
-
-constexpr float kHeard = 0.5;  // As in plait/models/trust/trust_fusion.cpp
-
-}  // namespace
-
 /// What the trust fusion's streams add; others than it may answer.
 void TrustEngine::answer_by_trust(const Item& item, Arena& arena) const {
   pool(item, item.breakage, item.support);
@@ -70,7 +64,9 @@ void TrustEngine::ask_jointly(const Item& item, float scale, Arena& arena) const
   std::array<const float*, kMostStreams> tokens{};
   int64_t heard = 0;
   float whole = 1;
-  auto hears = [&](size_t m) { return item.has(m) && item.breakage[m] < kHeard; };
+  auto hears = [&](size_t m) {
+    return item.has(m) && item.breakage[m] < models::TrustFusion::kHeard;
+  };
   for (size_t m = 0; m < streams(); ++m) {
     if (!hears(m)) continue;
     tokens[static_cast<size_t>(heard++)] = item.records[m] + experts_[m].layout().token;

@@ -1,5 +1,4 @@
 #pragma once
-#include <map>
 #include <utility>
 
 #include "plait/models/trust/conformal_scores.h"
@@ -15,8 +14,6 @@ namespace plait::models {
 /// of several values is promised by itself. Thread-safe once fitted.
 class ConformalIntervals {
  public:
-  static constexpr int64_t kMinItems = 50;  ///< Smaller groups take the scores of all items
-
   /// log_probabilities [N, R · C] of the grid's bins, y [N, R] in the targets' own unit, group [N]
   /// int64.
   static ConformalIntervals fit(const ValueGrid& grid, const at::Tensor& log_probabilities,
@@ -27,14 +24,13 @@ class ConformalIntervals {
                                               const at::Tensor& log_probabilities,
                                               const at::Tensor& group, double coverage) const;
 
-  bool fitted() const { return !all_.empty(); }
-  Json to_json() const;
+  bool fitted() const { return scores_.columns() > 0; }
+  Json to_json() const { return scores_.to_json(); }
   /// @throws Error kCorruptData for anything that to_json does not write.
   static ConformalIntervals from_json(const Json& json);
 
  private:
-  std::vector<ConformalScores> all_;  ///< By value
-  std::map<int64_t, std::vector<ConformalScores>> groups_;
+  GroupedScores scores_;  ///< By value
 };
 
 }  // namespace plait::models

@@ -13,34 +13,6 @@ at::Tensor chance_of_other(const at::Tensor& log_probabilities, const at::Tensor
   return p.gather(2, (1 - option).unsqueeze(2)).squeeze(2);
 }
 
-std::vector<ConformalScores> keep_each(const at::Tensor& scores) {
-  std::vector<ConformalScores> out;
-  for (int64_t k = 0; k < scores.size(1); ++k)
-    out.push_back(ConformalScores::keep(scores.select(1, k)));
-  return out;
-}
-
-Json write(const std::vector<ConformalScores>& each) {
-  Json out = Json::array();
-  for (const ConformalScores& scores : each) out.push_back(scores.to_json());
-  return out;
-}
-
-std::vector<ConformalScores> read(const Json& json, size_t labels) {
-  std::vector<ConformalScores> out;
-  for (const Json& scores : json.items()) out.push_back(ConformalScores::from_json(scores));
-  if (out.empty() || (labels > 0 && out.size() != labels))
-    fail(ErrorCode::kCorruptData, "conformal", "expected scores of every label");
-  return out;
-}
-
-/// [L] limits of every label.
-at::Tensor limits_of(const std::vector<ConformalScores>& each, double coverage) {
-  std::vector<double> out;
-  for (const ConformalScores& scores : each) out.push_back(scores.quantile(coverage));
-  return at::tensor(out, at::kDouble);
-}
-
 }  // namespace
 
 LabelSets LabelSets::fit(const at::Tensor& log_probabilities, const at::Tensor& target,
@@ -54,18 +26,11 @@ LabelSets LabelSets::fit(const at::Tensor& log_probabilities, const at::Tensor& 
           "conformal", "expected items with labels of 0 and 1");
   LabelSets out;
   at::Tensor scores = chance_of_other(log_probabilities, truth);
-  out.all_ = keep_each(scores);
+  out.scores_ = GroupedScores::keep(scores, truth.size(1) > kMostByGroup ? at::Tensor() : group);
   for (int64_t k = 0; k < truth.size(1); ++k) {
     at::Tensor own = scores.select(1, k), has = truth.select(1, k) == 1;
     out.present_.push_back(ConformalScores::keep(own.masked_select(has)));
     out.absent_.push_back(ConformalScores::keep(own.masked_select(has.logical_not())));
-  }
-  if (truth.size(1) > kMostByGroup) return out;
-  at::Tensor names = std::get<0>(at::_unique(group));
-  for (int64_t g = 0; g < names.size(0); ++g) {
-    at::Tensor rows = (group == names[g]).nonzero().squeeze(1);
-    if (rows.size(0) >= kMinItems)
-      out.groups_[names[g].item<int64_t>()] = keep_each(scores.index_select(0, rows));
   }
   return out;
 }
@@ -78,36 +43,28 @@ at::Tensor LabelSets::sets(const at::Tensor& log_probabilities, const at::Tensor
               group.dim() == 1 && group.size(0) == log_probabilities.size(0),
           "conformal", "expected as many labels as in the calibration, and a group for each item");
   at::Tensor p = at::softmax(log_probabilities.to(at::kDouble).unflatten(1, {-1, 2}), -1);
-  at::Tensor limit = at::empty_like(p);
-  if (class_conditional) {
-    limit.copy_(at::stack({limits_of(absent_, coverage), limits_of(present_, coverage)}, -1));
-  } else {
-    for (int64_t i = 0; i < p.size(0); ++i) {
-      auto own = groups_.find(group[i].item<int64_t>());
-      limit[i].copy_(limits_of(own == groups_.end() ? all_ : own->second, coverage).unsqueeze(1));
-    }
-  }
+  at::Tensor limit =
+      class_conditional
+          ? at::stack({limits_of(absent_, coverage), limits_of(present_, coverage)}, -1)
+          : scores_.limits(group, coverage).unsqueeze(-1);
   // An option's score is the chance of the other one.
   at::Tensor in = at::logical_or(p.flip(-1) <= limit, p >= p.flip(-1));
   return in.flatten(1);
 }
 
 Json LabelSets::to_json() const {
-  Json out = Json::object({{"all", write(all_)},
-                           {"absent", write(absent_)},
-                           {"present", write(present_)},
-                           {"groups", Json::object({})}});
-  for (const auto& [group, each] : groups_) out["groups"][std::to_string(group)] = write(each);
+  Json out = scores_.to_json();
+  out["absent"] = models::to_json(absent_);
+  out["present"] = models::to_json(present_);
   return out;
 }
 
 LabelSets LabelSets::from_json(const Json& json) {
   LabelSets out;
-  out.all_ = read(json.at("all"), 0);
-  out.absent_ = read(json.at("absent"), out.all_.size());
-  out.present_ = read(json.at("present"), out.all_.size());
-  for (const auto& [group, each] : json.at("groups").members())
-    out.groups_[group_number(group)] = read(each, out.all_.size());
+  out.scores_ = GroupedScores::from_json(json);
+  const auto labels = static_cast<size_t>(out.labels());
+  out.absent_ = scores_from_json(json.at("absent"), labels);
+  out.present_ = scores_from_json(json.at("present"), labels);
   return out;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <map>
 #include <vector>
 
 #include "plait/models/trust/conformal_scores.h"
@@ -22,7 +21,6 @@ namespace plait::models {
 /// at most a share 1 − coverage of them (over all groups together). Thread-safe once fitted.
 class LabelSets {
  public:
-  static constexpr int64_t kMinItems = 50;  ///< Smaller groups take the scores of all items
   /// Of more labels each is calibrated over all groups together: scores of every label in every
   /// group would outgrow the model.
   static constexpr int64_t kMostByGroup = 32;
@@ -37,16 +35,15 @@ class LabelSets {
   at::Tensor sets(const at::Tensor& log_probabilities, const at::Tensor& group, double coverage,
                   bool class_conditional = false) const;
 
-  bool fitted() const { return !all_.empty(); }
-  int64_t labels() const { return static_cast<int64_t>(all_.size()); }
+  bool fitted() const { return labels() > 0; }
+  int64_t labels() const { return scores_.columns(); }
   Json to_json() const;
   /// @throws Error kCorruptData for anything that to_json does not write.
   static LabelSets from_json(const Json& json);
 
  private:
-  std::vector<ConformalScores> all_;               ///< By label
+  GroupedScores scores_;                           ///< By label
   std::vector<ConformalScores> absent_, present_;  ///< By label, of items without it and with it
-  std::map<int64_t, std::vector<ConformalScores>> groups_;
 };
 
 }  // namespace plait::models

@@ -15,7 +15,6 @@ namespace {
 
 constexpr double kExcessSlope = 3;       ///< ε rises to 1 − e⁻³ at e times the limit
 constexpr double kConsensusFloor = 0.1;  ///< ε of every stream when the gate forms the consensus
-constexpr double kHeard = 0.5;           ///< Streams of less breakage are heard by the joint expert
 constexpr int kLooks = 3;                ///< How often the gates look at the consensus
 constexpr double kFarthest = 1e4;        ///< Deviations, beyond which all is alike
 constexpr double kInitialTrust = 2.5;    ///< Logit of 1 − ε before training

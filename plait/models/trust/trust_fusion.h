@@ -86,6 +86,7 @@ class TrustFusion : public Module {
   };
   static constexpr int64_t kGateInputs = 13;
   static constexpr int64_t kMaxStreams = 12;
+  static constexpr double kHeard = 0.5;  ///< Streams of less breakage are heard by the joint expert
 
   explicit TrustFusion(Config config);
   const Config& config() const { return config_; }

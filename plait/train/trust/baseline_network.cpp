@@ -82,12 +82,6 @@ class Epochs {
   std::vector<at::Tensor> mean_, deviation_;
 };
 
-/// Hides views, but where none would be left the item keeps all.
-at::Tensor hide_views(const at::Tensor& present, double probability, at::Generator& generator) {
-  at::Tensor kept = present.logical_and(at::rand(present.sizes(), generator) >= probability);
-  return at::where(kept.any(1, true), kept, present);
-}
-
 /// Remembers the weights of the epoch that did best on validation.
 class BestEpoch {
  public:
@@ -288,7 +282,7 @@ void train_baseline(models::Module& network, const ViewClassifier& classifier,
       ViewBatch batch;
       batch.present = items.present.index_select(0, rows);
       if (options.modality_dropout > 0)
-        batch.present = hide_views(batch.present, options.modality_dropout, hiding);
+        batch.present = hide_streams(batch.present, options.modality_dropout, hiding);
       batch.quality =
           at::where(batch.present, items.quality.index_select(0, rows), at::zeros({}, at::kFloat));
       for (size_t m = 0; m < items.features.size(); ++m)

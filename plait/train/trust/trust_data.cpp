@@ -62,4 +62,9 @@ at::Tensor draw_copies(const std::vector<at::Tensor>& variants, at::Generator& g
       .squeeze(1);
 }
 
+at::Tensor hide_streams(const at::Tensor& present, double probability, at::Generator& generator) {
+  at::Tensor kept = at::logical_and(present, at::rand(present.sizes(), generator) >= probability);
+  return at::where(kept.any(1, /*keepdim=*/true), kept, present);
+}
+
 }  // namespace plait::train

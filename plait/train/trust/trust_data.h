@@ -33,4 +33,7 @@ void check(const TrustData& data, int64_t classes, const std::string& what);
 /// damaged copies. `variants` of [N, D]; with one alone nothing is drawn.
 at::Tensor draw_copies(const std::vector<at::Tensor>& variants, at::Generator& generator);
 
+/// Presence [B, M] with streams hidden by chance, but where none would be left the item keeps all.
+at::Tensor hide_streams(const at::Tensor& present, double probability, at::Generator& generator);
+
 }  // namespace plait::train

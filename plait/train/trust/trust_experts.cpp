@@ -5,7 +5,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "plait/core/error.h"
@@ -13,6 +12,7 @@
 #include "plait/models/trust/questions.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/optimizer.h"
+#include "plait/train/schedule.h"
 #include "plait/train/trust/trust_joint.h"
 
 namespace plait::train {
@@ -50,8 +50,8 @@ void train_expert(StreamExpert& expert, const std::vector<at::Tensor>& variants,
                                                options.label_smoothing);
       optimizer.zero_grad();
       loss.backward();
-      const double done = static_cast<double>(step++) / static_cast<double>(steps);
-      optimizer.step(options.expert_lr * 0.5 * (1 + std::cos(M_PI * done)));
+      optimizer.step(options.expert_lr *
+                     learning_rate_factor("cosine", step++, /*warmup=*/0, steps));
     }
   }
   expert.train(false);

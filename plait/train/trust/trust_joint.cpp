@@ -5,12 +5,12 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "plait/core/hash.h"
 #include "plait/models/trust/questions.h"
 #include "plait/train/calibrate.h"
 #include "plait/train/optimizer.h"
+#include "plait/train/schedule.h"
 
 namespace plait::train {
 namespace {
@@ -28,12 +28,6 @@ std::vector<std::vector<at::Tensor>> bounded(const TrustFusion& trust, const Tru
       out[m].push_back(trust.expert(m).bounded(models::where_present(x, data.present, m)));
   }
   return out;
-}
-
-/// Hides streams, but where none would be left the item keeps all.
-at::Tensor hide(const at::Tensor& present, double probability, at::Generator& generator) {
-  at::Tensor kept = at::logical_and(present, at::rand(present.sizes(), generator) >= probability);
-  return at::where(kept.any(1, /*keepdim=*/true), kept, present);
 }
 
 }  // namespace
@@ -59,7 +53,8 @@ void train_joint(TrustFusion& trust, const TrustData& data, const TrustOptions& 
     std::vector<at::Tensor> drawn;
     for (const auto& stream : variants) drawn.push_back(draw_copies(stream, generator));
     for (const at::Tensor& rows : at::randperm(n, generator).split(batch)) {
-      at::Tensor heard = hide(data.present.index_select(0, rows), options.joint_dropout, generator);
+      at::Tensor heard =
+          hide_streams(data.present.index_select(0, rows), options.joint_dropout, generator);
       std::vector<at::Tensor> x;
       for (const at::Tensor& stream : drawn) x.push_back(stream.index_select(0, rows));
       const auto [logits, answers] = models::by_question(joint.logits(joint.tokens(x), heard),
@@ -67,8 +62,8 @@ void train_joint(TrustFusion& trust, const TrustData& data, const TrustOptions& 
       at::Tensor loss = at::cross_entropy_loss(logits, answers);
       optimizer.zero_grad();
       loss.backward();
-      const double done = static_cast<double>(step++) / static_cast<double>(steps);
-      optimizer.step(options.joint_lr * 0.5 * (1 + std::cos(M_PI * done)));
+      optimizer.step(options.joint_lr *
+                     learning_rate_factor("cosine", step++, /*warmup=*/0, steps));
     }
   }
   joint.train(false);
