@@ -21,6 +21,9 @@ constexpr double kOrders = 12, kHighPassHz = 1000, kTolerance = 0.02;
 constexpr double kSlowestHz = 10, kFastestHz = 60;
 constexpr int64_t kFields[2] = {12, 16};
 constexpr int64_t kHashes = 256;
+/// Equal values in a row that no vibration has: the sensor, or what carries its values, has
+/// stopped.
+constexpr int64_t kFrozen = 32;
 
 using Values = std::vector<double>;
 
@@ -33,6 +36,21 @@ double middle(Values v) {
   auto place = v.begin() + static_cast<int64_t>(v.size() / 2);
   std::nth_element(v.begin(), place, v.end());
   return *place;
+}
+
+/// False [N, T] in frozen runs.
+at::Tensor not_frozen(const at::Tensor& x) {
+  at::Tensor out = at::ones(x.sizes(), at::kBool);
+  const int64_t n = x.size(1);
+  for (int64_t row = 0; row < x.size(0); ++row) {
+    const float* v = x.const_data_ptr<float>() + row * n;
+    bool* there = out.data_ptr<bool>() + row * n;
+    for (int64_t i = 0, end = 0; i < n; i = end) {
+      for (end = i + 1; end < n && v[end] == v[i];) ++end;
+      if (end - i >= kFrozen) std::fill(there + i, there + end, false);
+    }
+  }
+  return out;
 }
 
 /// Magnitudes by frequency.
@@ -108,10 +126,12 @@ void add_shape(const Values& x, Values& out) {
 }
 
 /// One item: its values [T], their bins, and those of its squared envelope.
-Values describe_vibration(const at::Tensor& x, const at::Tensor& bins, const at::Tensor& slow_bins,
-                          double bin_hz, const data::BearingGeometry& geometry) {
+Values describe_vibration(const at::Tensor& x, const at::Tensor& there, const at::Tensor& bins,
+                          const at::Tensor& slow_bins, double bin_hz,
+                          const data::BearingGeometry& geometry) {
   Values out;
-  add_shape(to_values(x), out);
+  at::Tensor values = x.masked_select(there);
+  add_shape(to_values(values.numel() > 0 ? values : x), out);
   const Spectrum raw{hann_magnitudes(bins), bin_hz};
   const double whole = bin_hz * static_cast<double>(raw.magnitude.size()),
                total = raw.energy(0, whole) + 1e-12, width = whole / kBands;
@@ -154,8 +174,10 @@ at::Tensor vibration_features(const at::Tensor& vibrations, double rate_hz,
   require(vibrations.defined() && vibrations.dim() == 2 && vibrations.size(0) > 0 &&
               vibrations.size(1) >= kLeast && rate_hz > 2 * kHighPassHz,
           "bearing", "expected vibrations [N, T] of 256 values or more");
-  at::Tensor there = vibrations.isfinite();
-  at::Tensor x = at::where(there, vibrations.to(at::kFloat), at::zeros({}));
+  at::Tensor x = vibrations.to(at::kFloat).contiguous();
+  const at::Tensor beside_frozen = not_frozen(x);
+  const at::Tensor there = at::logical_and(beside_frozen, x.isfinite());
+  x = at::where(there, x, at::zeros({}));
   at::Tensor mean = x.sum(1, /*keepdim=*/true) / there.sum(1, /*keepdim=*/true).clamp_min(1);
   x = at::where(there, x - mean, at::zeros({}));
   const int64_t count = x.size(0), n = x.size(1), half = n / 2;
@@ -164,12 +186,16 @@ at::Tensor vibration_features(const at::Tensor& vibrations, double rate_hz,
   // The positive frequencies of a band, moved to begin at 0, make a signal whose magnitude is the
   // band's envelope; of that only slow changes are read, so half of the values will do.
   at::Tensor band = bins.slice(1, static_cast<int64_t>(kHighPassHz / bin_hz), half);
-  at::Tensor envelope = at::abs(at::fft_ifft(band, half)).square(),
-             level = envelope.mean(1, /*keepdim=*/true);
-  at::Tensor slow_bins = at::fft_rfft((envelope - level) / level.clamp_min(1e-12));
+  at::Tensor envelope = at::abs(at::fft_ifft(band, half)).square();
+  // Long gaps are no silence: there the envelope is taken for average.
+  at::Tensor heard = beside_frozen.slice(1, 0, 2 * half, 2);
+  at::Tensor level = at::where(heard, envelope, at::zeros({})).sum(1, /*keepdim=*/true) /
+                     heard.sum(1, /*keepdim=*/true).clamp_min(1);
+  at::Tensor slow_bins =
+      at::fft_rfft(at::where(heard, (envelope - level) / level.clamp_min(1e-12), at::zeros({})));
   std::vector<at::Tensor> rows;
   for (int64_t i = 0; i < count; ++i) {
-    Values row = describe_vibration(x[i], bins[i], slow_bins[i], bin_hz, geometry);
+    Values row = describe_vibration(x[i], there[i], bins[i], slow_bins[i], bin_hz, geometry);
     rows.push_back(at::tensor(row, at::kFloat));
   }
   return at::stack(rows);

@@ -8,7 +8,8 @@
 /// Compact features of the bearing's three streams, for studies that need no encoder of their own.
 namespace plait::api {
 
-/// Vibrations [N, T] in g (NaN where a value is missing) → [N, 64]: level, shape, energy by
+/// Vibrations [N, T] in g (NaN where a value is missing; a run of 32 equal values or more counts as
+/// missing, for a sensor that has stopped measures nothing) → [N, 64]: level, shape, energy by
 /// frequency, and how far the fault frequencies of `geometry` and their sidebands stand out of the
 /// spectrum of the squared envelope above 1 kHz. The shaft's speed is read from its own harmonics.
 at::Tensor vibration_features(const at::Tensor& vibrations, double rate_hz,

@@ -42,6 +42,30 @@ TEST(BearingFeatures, FaultFrequenciesStandOut) {
   EXPECT_GE(right, 26);
 }
 
+TEST(BearingFeatures, AFrozenSensorIsNotAFault) {
+  int loud = 0, still = 0;
+  for (const data::BearingItem& item : grown_defects(20)) {
+    const int64_t half = item.vibration.size(0) / 2;
+    at::Tensor frozen = item.vibration.clone();
+    frozen.slice(0, half) = frozen[half].clone();
+    at::Tensor x = features(item.vibration), y = features(frozen);
+    // Its level and shape are those of the half that was measured, whatever value it froze at.
+    at::Tensor kept = features(item.vibration.slice(0, 0, half));
+    EXPECT_LT((y.slice(0, 0, 4) - kept.slice(0, 0, 4)).abs().max().item<double>(), 0.02);
+    at::Tensor offset = frozen.clone();
+    offset.slice(0, half) += 100;
+    EXPECT_TRUE(at::allclose(features(offset), y, 0, 1e-3));
+    // A fault that stands out by a factor of e or more still does by half as much in logarithms.
+    at::Tensor orders = x.slice(0, kOrdersBegin, kOrdersBegin + 15);
+    if (orders.max().item<double>() < 1) continue;
+    ++loud;
+    const int64_t loudest = orders.argmax().item<int64_t>();
+    still += y[kOrdersBegin + loudest].item<double>() > 0.5 * orders.max().item<double>();
+  }
+  EXPECT_GE(loud, 8);
+  EXPECT_GE(still, loud * 9 / 10);
+}
+
 TEST(BearingFeatures, SurviveWhatASensorGives) {
   at::Tensor vibration = grown_defects(1)[0].vibration;
   const double nan = std::numeric_limits<double>::quiet_NaN();
