@@ -126,7 +126,8 @@ TEST(GgufTest, TensorsOutliveTheFile) {
   tests::TemporaryFolder folder;
   at::Tensor ones = at::ones({8});
   std::string data(static_cast<const char*>(ones.const_data_ptr()), ones.nbytes());
-  write_file_atomic(folder / "m.gguf", file_of({.tensors = {tensor("w", {8}, 0, 0)}, .data = data}));
+  write_file_atomic(folder / "m.gguf",
+                    file_of({.tensors = {tensor("w", {8}, 0, 0)}, .data = data}));
   at::Tensor w = GgufFile::open(folder / "m.gguf").load("w");
   at::Tensor raw = GgufFile::open(folder / "m.gguf").blocks("w");
   std::filesystem::remove(folder / "m.gguf");
@@ -139,8 +140,8 @@ TEST(GgufTest, ReversesDimensionsAndHonoursTheAlignment) {
               .entries = {entry("general.alignment", 4, number(64, 4))},
               .tensors = {tensor("b", {3, 2}, 24, 64), tensor("a", {1}, 24, 0),
                           tensor("none", {4, 0}, 0, 0), tensor("scalar", {}, 24, 128)},
-              .data = std::string(64, '\7') + std::string("\1\2\3\4\5\6", 6) + std::string(58, '\0') +
-                      "\x2a"};
+              .data = std::string(64, '\7') + std::string("\1\2\3\4\5\6", 6) +
+                      std::string(58, '\0') + "\x2a"};
   GgufFile file = parse(file_of(parts, 64));
   EXPECT_TRUE(at::equal(file.load("b"), at::arange(1, 7).reshape({2, 3}).to(at::kChar)));
   EXPECT_EQ(file.load("a").item<int>(), 7);

@@ -1,17 +1,27 @@
 // Reads JSON lines from stdin and writes the tokens of each as a JSON line, for comparison with the
 // reference:
 //   plait_tokenize TOKENIZER [--bench] < lines
-// A line is a text ("...") or an object {"text", "pair", "special", "decode"}.
+// TOKENIZER is what Tokenizer::from_file takes, or a GGUF file. A line is a text ("...") or an
+// object {"text", "pair", "special", "decode"}.
 #include <chrono>
 #include <iostream>
 
 #include "plait/core/error.h"
 #include "plait/core/json.h"
+#include "plait/core/weights/gguf.h"
+#include "plait/data/text/gguf_tokenizer.h"
 #include "plait/data/text/tokenizer.h"
 
 namespace {
 
 using plait::Json;
+
+std::shared_ptr<const plait::data::Tokenizer> open(const std::string& path) {
+  if (!path.ends_with(".gguf")) return plait::data::Tokenizer::from_file(path);
+  auto file = plait::GgufFile::open(path);
+  return plait::data::Tokenizer::parse(
+      plait::data::tokenizer_json_from_gguf(file.metadata()).dump(), path);
+}
 
 Json answer(const plait::data::Tokenizer& tokenizer, const Json& line) {
   Json out = Json::object();
@@ -63,7 +73,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    auto tokenizer = plait::data::Tokenizer::from_file(argv[1]);
+    auto tokenizer = open(argv[1]);
     bool bench = argc > 2 && std::string(argv[2]) == "--bench";
     std::vector<std::string> lines;
     for (std::string line; std::getline(std::cin, line);) {

@@ -43,20 +43,13 @@ constexpr uint64_t kLeast[kTypes] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
 
 std::optional<at::ScalarType> plain_type(GgmlType type) {
   switch (type) {
-    case GgmlType::kF32:
-      return at::kFloat;
-    case GgmlType::kF64:
-      return at::kDouble;
-    case GgmlType::kI8:
-      return at::kChar;
-    case GgmlType::kI16:
-      return at::kShort;
-    case GgmlType::kI32:
-      return at::kInt;
-    case GgmlType::kI64:
-      return at::kLong;
-    default:
-      return std::nullopt;
+    case GgmlType::kF32: return at::kFloat;
+    case GgmlType::kF64: return at::kDouble;
+    case GgmlType::kI8: return at::kChar;
+    case GgmlType::kI16: return at::kShort;
+    case GgmlType::kI32: return at::kInt;
+    case GgmlType::kI64: return at::kLong;
+    default: return std::nullopt;
   }
 }
 
@@ -138,20 +131,13 @@ class GgufFile::Reader {
     }
     constexpr const char* kWhat = "value of a metadata key";
     switch (type) {
-      case kUint8:
-        return static_cast<int64_t>(number<uint8_t>(kWhat));
-      case kInt8:
-        return static_cast<int64_t>(number<int8_t>(kWhat));
-      case kUint16:
-        return static_cast<int64_t>(number<uint16_t>(kWhat));
-      case kInt16:
-        return static_cast<int64_t>(number<int16_t>(kWhat));
-      case kUint32:
-        return static_cast<int64_t>(number<uint32_t>(kWhat));
-      case kInt32:
-        return static_cast<int64_t>(number<int32_t>(kWhat));
-      case kFloat32:
-        return static_cast<double>(number<float>(kWhat));
+      case kUint8: return static_cast<int64_t>(number<uint8_t>(kWhat));
+      case kInt8: return static_cast<int64_t>(number<int8_t>(kWhat));
+      case kUint16: return static_cast<int64_t>(number<uint16_t>(kWhat));
+      case kInt16: return static_cast<int64_t>(number<int16_t>(kWhat));
+      case kUint32: return static_cast<int64_t>(number<uint32_t>(kWhat));
+      case kInt32: return static_cast<int64_t>(number<int32_t>(kWhat));
+      case kFloat32: return static_cast<double>(number<float>(kWhat));
       case kBool: {
         auto flag = number<uint8_t>(kWhat);
         if (flag > 1)
@@ -159,19 +145,15 @@ class GgufFile::Reader {
               std::to_string(flag));
         return flag == 1;
       }
-      case kString:
-        return text(kWhat);
-      case kArray:
-        return array(key, depth);
+      case kString: return text(kWhat);
+      case kArray: return array(key, depth);
       case kUint64: {
         auto wide = number<uint64_t>(kWhat);
         constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
         return wide > kMost ? Json(static_cast<double>(wide)) : Json(static_cast<int64_t>(wide));
       }
-      case kInt64:
-        return number<int64_t>(kWhat);
-      case kFloat64:
-        return number<double>(kWhat);
+      case kInt64: return number<int64_t>(kWhat);
+      case kFloat64: return number<double>(kWhat);
       default:
         bad("metadata key \"" + key + "\": expected a known type, got number " +
             std::to_string(type));
@@ -206,8 +188,7 @@ class GgufFile::Reader {
     t.name = name("name of a tensor");
     std::string what = "tensor \"" + t.name + "\": ";
     auto dims = number<uint32_t>("number of dimensions");
-    if (dims > kMaxDims)
-      bad(what + "expected at most 8 dimensions, got " + std::to_string(dims));
+    if (dims > kMaxDims) bad(what + "expected at most 8 dimensions, got " + std::to_string(dims));
     t.shape.resize(dims);
     for (auto it = t.shape.rbegin(); it != t.shape.rend(); ++it) {
       auto extent = number<uint64_t>("dimensions of a tensor");
@@ -237,8 +218,7 @@ class GgufFile::Reader {
     }
     t.bytes = static_cast<size_t>(bytes);
     t.offset = number<uint64_t>("offset of a tensor");
-    if (!file_.by_name_.emplace(t.name, file_.tensors_.size()).second)
-      bad(what + "appears twice");
+    if (!file_.by_name_.emplace(t.name, file_.tensors_.size()).second) bad(what + "appears twice");
     file_.tensors_.push_back(std::move(t));
   }
 

@@ -48,8 +48,8 @@ class GgufFile {
   /// read it, do not write), integers and F64 as they are. Quantised blocks are unpacked on the
   /// intra-op pool. @throws Error kNotFound; kUnavailable for a type that cannot be dequantised.
   at::Tensor load(const std::string& name) const;
-  /// The bytes as they are in the file: uint8 [..., bytes of a row], a view of the map that keeps it
-  /// alive; a row is a sequence of layout_of(type) blocks. Read it, do not write.
+  /// The bytes as they are in the file: uint8 [..., bytes of a row], a view of the map that keeps
+  /// it alive; a row is a sequence of layout_of(type) blocks. Read it, do not write.
   at::Tensor blocks(const std::string& name) const;
   /// load() of every tensor.
   TensorMap load_all() const;

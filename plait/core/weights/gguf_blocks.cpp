@@ -125,7 +125,8 @@ void q6_k(const uint8_t* block, float* out) {
   for (int part = 0; part < 2; ++part, low += 64, high += 32, scales += 8, out += 128) {
     for (int l = 0; l < 32; ++l) {
       int q[4] = {(low[l] & 15) | (high[l] & 3) << 4, (low[l + 32] & 15) | (high[l] >> 2 & 3) << 4,
-                  (low[l] >> 4) | (high[l] >> 4 & 3) << 4, (low[l + 32] >> 4) | (high[l] >> 6) << 4};
+                  (low[l] >> 4) | (high[l] >> 4 & 3) << 4,
+                  (low[l + 32] >> 4) | (high[l] >> 6) << 4};
       for (int i = 0; i < 4; ++i) {
         float scale = d * static_cast<float>(static_cast<int8_t>(scales[2 * i + l / 16]));
         out[l + 32 * i] = scale * static_cast<float>(q[i] - 32);
@@ -143,46 +144,26 @@ void each(const uint8_t* data, int64_t blocks, const GgmlLayout& layout, float* 
 
 GgmlLayout layout_of(GgmlType type) {
   switch (type) {
-    case GgmlType::kF32:
-      return {"F32", 1, 4};
-    case GgmlType::kF16:
-      return {"F16", 1, 2};
-    case GgmlType::kBF16:
-      return {"BF16", 1, 2};
-    case GgmlType::kF64:
-      return {"F64", 1, 8};
-    case GgmlType::kI8:
-      return {"I8", 1, 1};
-    case GgmlType::kI16:
-      return {"I16", 1, 2};
-    case GgmlType::kI32:
-      return {"I32", 1, 4};
-    case GgmlType::kI64:
-      return {"I64", 1, 8};
-    case GgmlType::kQ4_0:
-      return {"Q4_0", 32, 2 + 16};
-    case GgmlType::kQ4_1:
-      return {"Q4_1", 32, 4 + 16};
-    case GgmlType::kQ5_0:
-      return {"Q5_0", 32, 2 + 4 + 16};
-    case GgmlType::kQ5_1:
-      return {"Q5_1", 32, 4 + 4 + 16};
-    case GgmlType::kQ8_0:
-      return {"Q8_0", 32, 2 + 32};
-    case GgmlType::kQ8_1:
-      return {"Q8_1", 32, 4 + 32};
-    case GgmlType::kQ2_K:
-      return {"Q2_K", 256, 16 + 64 + 4};
-    case GgmlType::kQ3_K:
-      return {"Q3_K", 256, 32 + 64 + 12 + 2};
-    case GgmlType::kQ4_K:
-      return {"Q4_K", 256, 4 + 12 + 128};
-    case GgmlType::kQ5_K:
-      return {"Q5_K", 256, 4 + 12 + 32 + 128};
-    case GgmlType::kQ6_K:
-      return {"Q6_K", 256, 128 + 64 + 16 + 2};
-    case GgmlType::kQ8_K:
-      return {"Q8_K", 256, 4 + 256 + 32};
+    case GgmlType::kF32: return {"F32", 1, 4};
+    case GgmlType::kF16: return {"F16", 1, 2};
+    case GgmlType::kBF16: return {"BF16", 1, 2};
+    case GgmlType::kF64: return {"F64", 1, 8};
+    case GgmlType::kI8: return {"I8", 1, 1};
+    case GgmlType::kI16: return {"I16", 1, 2};
+    case GgmlType::kI32: return {"I32", 1, 4};
+    case GgmlType::kI64: return {"I64", 1, 8};
+    case GgmlType::kQ4_0: return {"Q4_0", 32, 2 + 16};
+    case GgmlType::kQ4_1: return {"Q4_1", 32, 4 + 16};
+    case GgmlType::kQ5_0: return {"Q5_0", 32, 2 + 4 + 16};
+    case GgmlType::kQ5_1: return {"Q5_1", 32, 4 + 4 + 16};
+    case GgmlType::kQ8_0: return {"Q8_0", 32, 2 + 32};
+    case GgmlType::kQ8_1: return {"Q8_1", 32, 4 + 32};
+    case GgmlType::kQ2_K: return {"Q2_K", 256, 16 + 64 + 4};
+    case GgmlType::kQ3_K: return {"Q3_K", 256, 32 + 64 + 12 + 2};
+    case GgmlType::kQ4_K: return {"Q4_K", 256, 4 + 12 + 128};
+    case GgmlType::kQ5_K: return {"Q5_K", 256, 4 + 12 + 32 + 128};
+    case GgmlType::kQ6_K: return {"Q6_K", 256, 128 + 64 + 16 + 2};
+    case GgmlType::kQ8_K: return {"Q8_K", 256, 4 + 256 + 32};
   }
   return {};
 }
@@ -199,10 +180,8 @@ bool can_dequantize(GgmlType type) {
     case GgmlType::kQ8_0:
     case GgmlType::kQ4_K:
     case GgmlType::kQ5_K:
-    case GgmlType::kQ6_K:
-      return true;
-    default:
-      return false;
+    case GgmlType::kQ6_K: return true;
+    default: return false;
   }
 }
 
@@ -212,26 +191,16 @@ void dequantize(GgmlType type, const uint8_t* data, int64_t blocks, float* out) 
     case GgmlType::kF32:
       if (blocks > 0) std::memcpy(out, data, static_cast<size_t>(blocks) * sizeof(float));
       return;
-    case GgmlType::kF16:
-      return plain<c10::Half>(data, blocks, out);
-    case GgmlType::kBF16:
-      return plain<c10::BFloat16>(data, blocks, out);
-    case GgmlType::kQ4_0:
-      return each<q4_0>(data, blocks, layout, out);
-    case GgmlType::kQ4_1:
-      return each<q4_1>(data, blocks, layout, out);
-    case GgmlType::kQ5_0:
-      return each<q5_0>(data, blocks, layout, out);
-    case GgmlType::kQ5_1:
-      return each<q5_1>(data, blocks, layout, out);
-    case GgmlType::kQ8_0:
-      return each<q8_0>(data, blocks, layout, out);
-    case GgmlType::kQ4_K:
-      return each<q4_k>(data, blocks, layout, out);
-    case GgmlType::kQ5_K:
-      return each<q5_k>(data, blocks, layout, out);
-    case GgmlType::kQ6_K:
-      return each<q6_k>(data, blocks, layout, out);
+    case GgmlType::kF16: return plain<c10::Half>(data, blocks, out);
+    case GgmlType::kBF16: return plain<c10::BFloat16>(data, blocks, out);
+    case GgmlType::kQ4_0: return each<q4_0>(data, blocks, layout, out);
+    case GgmlType::kQ4_1: return each<q4_1>(data, blocks, layout, out);
+    case GgmlType::kQ5_0: return each<q5_0>(data, blocks, layout, out);
+    case GgmlType::kQ5_1: return each<q5_1>(data, blocks, layout, out);
+    case GgmlType::kQ8_0: return each<q8_0>(data, blocks, layout, out);
+    case GgmlType::kQ4_K: return each<q4_k>(data, blocks, layout, out);
+    case GgmlType::kQ5_K: return each<q5_k>(data, blocks, layout, out);
+    case GgmlType::kQ6_K: return each<q6_k>(data, blocks, layout, out);
     default:
       fail(ErrorCode::kUnavailable, "gguf",
            "expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K to read as "
