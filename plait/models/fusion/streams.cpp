@@ -161,10 +161,11 @@ at::Tensor TransformerLayer::operator()(const at::Tensor& x, const at::Tensor& b
   return y + (*dropout_)((*linear2_)((*dropout_)(at::gelu((*linear1_)((*norm2_)(y))))));
 }
 
-at::Tensor TransformerLayer::first(const at::Tensor& x) const {
+at::Tensor TransformerLayer::first(const at::Tensor& x, const at::Tensor& bias) const {
   const int64_t tokens = x.size(1);
   at::Tensor n = (*norm1_)(x);
-  at::Tensor y = x.slice(1, 0, 1) + dropout_->first((*self_attn_)(n.slice(1, 0, 1), n, {}), tokens);
+  at::Tensor y =
+      x.slice(1, 0, 1) + dropout_->first((*self_attn_)(n.slice(1, 0, 1), n, bias), tokens);
   at::Tensor hidden = dropout_->first(at::gelu((*linear1_)((*norm2_)(y))), tokens);
   return y + dropout_->first((*linear2_)(hidden), tokens);
 }

@@ -63,7 +63,7 @@ class TransformerLayer : public Module {
   TransformerLayer(int64_t width, int64_t heads, int64_t hidden, double dropout);
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& bias) const;
   /// The first token's output alone [B, 1, D], at less cost.
-  at::Tensor first(const at::Tensor& x) const;
+  at::Tensor first(const at::Tensor& x, const at::Tensor& bias = {}) const;
 
  private:
   std::shared_ptr<MultiheadAttention> self_attn_;

@@ -49,7 +49,11 @@ at::Tensor JointExpert::logits(const at::Tensor& tokens, const at::Tensor& heard
   at::Tensor bias =
       at::cat({at::zeros({heard.size(0), 1}), deaf}, 1).unsqueeze(1).unsqueeze(1);  // [B, 1, 1, S]
   at::Tensor x = at::cat({first, tokens}, 1);
-  for (const auto& layer : *layers_) x = (*layer)(x, bias);
+  // Of the last layer only the answer is read. In training the whole layer is kept: gradients that
+  // are summed in another order lead to another expert.
+  const size_t whole = training() ? layers_->size() : layers_->size() - 1;
+  for (size_t i = 0; i < layers_->size(); ++i)
+    x = i < whole ? (*layers_)[i](x, bias) : (*layers_)[i].first(x, bias);
   at::Tensor out = (*head_)((*norm_)(x.select(1, 0)));
   return grid_
              ? grid_->gaussian(out.narrow(1, 0, questions_), out.narrow(1, questions_, questions_))

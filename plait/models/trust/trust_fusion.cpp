@@ -34,6 +34,31 @@ at::Tensor leave_one_out(const at::Tensor& support, const at::Tensor& log_prior,
   return log_normalise(others + log_prior, questions).exp();
 }
 
+/// What streams of likelihood ratios [B, M, K] and these breakages add: log((1 − ε) ratio + ε).
+at::Tensor contaminated(const at::Tensor& ratio, const at::Tensor& breakage,
+                        const at::Tensor& present) {
+  at::Tensor eps = breakage.unsqueeze(-1);
+  at::Tensor mixed = (1 - eps) * ratio + eps;
+  return at::where(present.unsqueeze(-1), mixed.log(), at::zeros_like(mixed));
+}
+
+/// What the gates read of these streams alone.
+Evidence select_streams(const Evidence& e, const at::Tensor& streams) {
+  auto pick = [&](const at::Tensor& x) { return x.index_select(1, streams); };
+  return {pick(e.log_probabilities),
+          pick(e.p_value),
+          pick(e.unusual),
+          pick(e.excess),
+          pick(e.consistency).index_select(2, streams),
+          pick(e.quality),
+          pick(e.present)};
+}
+
+/// The greatest probability [B, M], in the mean over questions.
+at::Tensor most_of(const at::Tensor& p, int64_t questions) {
+  return over_questions(each_question(p, questions).amax(-1), questions);
+}
+
 /// The least of `values` [B, M] among the other streams that are there; 0 where there is none.
 at::Tensor least_other(const at::Tensor& values, const at::Tensor& present) {
   const int64_t streams = values.size(1);
@@ -276,10 +301,7 @@ Evidence TrustFusion::weigh(const Raw& raw, const at::Tensor& quality,
 
 /// Nats that each stream adds to each class, before the scale: [B, M, K].
 at::Tensor TrustFusion::pool(const Evidence& e, const at::Tensor& breakage) const {
-  at::Tensor eps = breakage.unsqueeze(-1);
-  at::Tensor mixed = (1 - eps) * (e.log_probabilities - prior_of(e)).exp() + eps;
-  at::Tensor here = e.present.unsqueeze(-1);
-  return at::where(here, mixed.log(), at::zeros_like(mixed));
+  return contaminated((e.log_probabilities - prior_of(e)).exp(), breakage, e.present);
 }
 
 TrustFusion::Together TrustFusion::ask_jointly(const Evidence& e,
@@ -293,8 +315,11 @@ TrustFusion::Together TrustFusion::ask_jointly(const Evidence& e,
     if (rows.size(0) == 0) continue;
     const JointExpert& expert = r < 0 ? *joint_ : *e.readers[static_cast<size_t>(r)];
     at::Tensor here = heard.index_select(0, rows);
-    at::Tensor logs =
-        normalise(expert.logits(e.tokens.index_select(0, rows), here) / joint_->temperature());
+    // A stream that nobody hears costs nothing.
+    at::Tensor streams = here.any(0).nonzero().squeeze(1);
+    at::Tensor logits = expert.logits(e.tokens.index_select(0, rows).index_select(1, streams),
+                                      here.index_select(1, streams));
+    at::Tensor logs = normalise(logits / joint_->temperature());
     at::Tensor whole = at::where(here, 1 - breakage.index_select(0, rows), at::ones({})).prod(1);
     at::Tensor eps = (1 - whole).clamp_min(config_.floor).unsqueeze(1);
     at::Tensor nats = ((1 - eps) * (logs - prior).exp() + eps).log();
@@ -304,26 +329,41 @@ TrustFusion::Together TrustFusion::ask_jointly(const Evidence& e,
   return out;
 }
 
-TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& suspicion) const {
-  const double classes = std::log(
-      static_cast<double>(config_.candidates ? e.log_probabilities.size(2) : config_.classes));
+TrustFusion::Known TrustFusion::know(const Evidence& e) const {
   const int64_t questions = config_.questions;
   auto sum = [&](const at::Tensor& x) { return each_question(x, questions).sum(-1); };
-  auto most = [&](const at::Tensor& x) {
-    return over_questions(each_question(x, questions).amax(-1), questions);
-  };
-  at::Tensor p = e.log_probabilities.exp();
-  at::Tensor entropy = over_questions(-sum(p * e.log_probabilities) / classes, questions);
-  at::Tensor consensus = leave_one_out(pool(e, suspicion), prior_of(e), questions);
-  at::Tensor agreed = sum(p * consensus), kappa;
+  Known out;
+  out.log_options = std::log(
+      static_cast<double>(config_.candidates ? e.log_probabilities.size(2) : config_.classes));
+  out.p = e.log_probabilities.exp();
+  out.ratio = (e.log_probabilities - prior_of(e)).exp();
+  // Densities differ in width, and classes agree by chance.
+  out.alike = config_.values ? sum(out.p.square()) : sum(out.p * prior_of(e).exp());
+  out.entropy = over_questions(-sum(out.p * e.log_probabilities) / out.log_options, questions);
+  out.surest = most_of(out.p, questions);
+  out.log_p_value = e.p_value.log() / 5;
+  out.bounded_excess = e.excess.clamp_max(3);
+  out.quality = decades(e.quality);
+  out.least_unusual = least_other(e.unusual, e.present);
+  out.least_excess = least_other(e.excess, e.present);
+  return out;
+}
+
+TrustFusion::Look TrustFusion::look_at(const Evidence& e, const Known& known,
+                                       const at::Tensor& suspicion) const {
+  const int64_t questions = config_.questions;
+  auto sum = [&](const at::Tensor& x) { return each_question(x, questions).sum(-1); };
+  at::Tensor consensus =
+      leave_one_out(contaminated(known.ratio, suspicion, e.present), prior_of(e), questions);
+  at::Tensor agreed = sum(known.p * consensus), kappa;
   if (config_.values) {
-    // Densities differ in width: only where they lie counts, from 1 (in one place) to 0.
-    kappa = agreed = agreed / (sum(p.square()) * sum(consensus.square())).sqrt();
+    // Only where densities lie counts, from 1 (in one place) to 0.
+    kappa = agreed = agreed / (known.alike * sum(consensus.square())).sqrt();
   } else {
-    at::Tensor by_chance = sum(p * prior_of(e).exp());
-    kappa = (agreed - by_chance) / (1 - by_chance).clamp_min(1e-3);
+    kappa = (agreed - known.alike) / (1 - known.alike).clamp_min(1e-3);
   }
-  at::Tensor agreement = over_questions(agreed.clamp_min(1e-6).log() / classes, questions);
+  at::Tensor agreement =
+      over_questions(agreed.clamp_min(1e-6).log() / known.log_options, questions);
   kappa = over_questions(kappa.clamp(0, 1), questions);
   // Consistency with the others, in the mean by how far each is trusted, and with the best of them.
   at::Tensor trusted = (1 - suspicion) * e.present.to(at::kFloat);
@@ -336,21 +376,34 @@ TrustFusion::Look TrustFusion::look_at(const Evidence& e, const at::Tensor& susp
   at::Tensor without = both.sum({1, 2}).unsqueeze(1) - both.sum(2) - both.sum(1);
   Look out;
   out.inputs =
-      at::stack({entropy, most(p), agreement, most(consensus), e.p_value.log() / 5, e.unusual,
-                 e.excess.clamp_max(3), squash(joined), squash(torn), squash(best),
-                 decades(e.quality), least_other(e.unusual, e.present), squash(without)},
+      at::stack({known.entropy, known.surest, agreement, most_of(consensus, questions),
+                 known.log_p_value, e.unusual, known.bounded_excess, squash(joined), squash(torn),
+                 squash(best), known.quality, known.least_unusual, squash(without)},
                 -1);
-  out.excess = (e.excess - kappa * least_other(e.excess, e.present)).clamp_min(0);
+  out.excess = (e.excess - kappa * known.least_excess).clamp_min(0);
   return out;
 }
 
 at::Tensor TrustFusion::breakage(const Evidence& e) const {
+  at::Tensor streams = e.present.any(0).nonzero().squeeze(1);
+  if (streams.size(0) == 0 || streams.size(0) == e.present.size(1)) {
+    return breakage_of(e, gate_parameters());
+  }
+  // A stream that no item has costs nothing.
+  std::vector<at::Tensor> gates;
+  for (const at::Tensor& p : gate_parameters()) gates.push_back(p.index_select(0, streams));
+  return at::ones_like(e.quality).index_copy(1, streams,
+                                             breakage_of(select_streams(e, streams), gates));
+}
+
+at::Tensor TrustFusion::breakage_of(const Evidence& e, const std::vector<at::Tensor>& gates) const {
+  const Known known = know(e);
   // The second look weighs the others by what the first one thought of them.
   at::Tensor eps = at::full_like(e.quality, kConsensusFloor), off;
   for (int i = 0; i < kLooks; ++i) {
-    Look look = look_at(e, eps);
-    at::Tensor h = at::gelu(at::baddbmm(bias1_, look.inputs.permute({1, 0, 2}), weight1_));
-    at::Tensor trust = at::sigmoid(at::baddbmm(bias2_, h, weight2_)).squeeze(-1).t();
+    Look look = look_at(e, known, eps);
+    at::Tensor h = at::gelu(at::baddbmm(gates[1], look.inputs.permute({1, 0, 2}), gates[0]));
+    at::Tensor trust = at::sigmoid(at::baddbmm(gates[3], h, gates[2])).squeeze(-1).t();
     off = (-kExcessSlope * look.excess).exp();
     eps = 1 - trust * off;
     eps = at::where(e.present, eps.clamp(config_.floor, 1), at::ones_like(eps));
@@ -362,16 +415,21 @@ at::Tensor TrustFusion::breakage(const Evidence& e) const {
 
 TrustOutput TrustFusion::fuse(const Evidence& e) const { return fuse_with(e, breakage(e)); }
 
+at::Tensor TrustFusion::support(const Evidence& e, const at::Tensor& breakage) const {
+  at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
+  at::Tensor out = a * pool(e, breakage);
+  if (const double w = joint_weight(); w > 0 && e.tokens.defined()) {
+    const Together together = ask_jointly(e, breakage);
+    at::Tensor mixed = (1 - w) * out + w * a * together.support;
+    out = at::where(together.asked.view({-1, 1, 1}), mixed, out);
+  }
+  return out;
+}
+
 TrustOutput TrustFusion::fuse_with(const Evidence& e, const at::Tensor& breakage) const {
   TrustOutput out;
   out.breakage = breakage;
-  at::Tensor a = scale_.index_select(0, subset_of(e.present)).view({-1, 1, 1});
-  out.support = a * pool(e, breakage);
-  if (const double w = joint_weight(); w > 0 && e.tokens.defined()) {
-    const Together together = ask_jointly(e, breakage);
-    at::Tensor mixed = (1 - w) * out.support + w * a * together.support;
-    out.support = at::where(together.asked.view({-1, 1, 1}), mixed, out.support);
-  }
+  out.support = support(e, breakage);
   out.log_probabilities = normalise(out.support.sum(1) + prior_of(e));
   out.weights = share_of_evidence(out.support, prior_of(e), e.present, config_.questions);
   return out;

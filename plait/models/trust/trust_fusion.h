@@ -144,6 +144,9 @@ class TrustFusion : public Module {
   /// As `fuse` with breakage [B, M] given (an ablation, or an oracle).
   TrustOutput fuse_with(const Evidence& evidence, const at::Tensor& breakage) const;
   at::Tensor breakage(const Evidence& evidence) const;
+  /// TrustOutput::support alone, at less cost.
+  at::Tensor support(const Evidence& evidence, const at::Tensor& breakage) const;
+  at::Tensor support(const Evidence& e) const { return support(e, breakage(e)); }
 
   /// [K], each question by itself made to sum to 1.
   void set_prior(const at::Tensor& probabilities);
@@ -162,12 +165,22 @@ class TrustFusion : public Module {
   static at::Tensor subset_of(const at::Tensor& present);
 
  private:
+  /// What is the same in every look at the others.
+  struct Known {
+    double log_options = 0;
+    at::Tensor p, ratio;  ///< [B, M, K] what the experts say, and over the prior
+    at::Tensor alike;     ///< [B, M] by question: chance agreement; of values the sum of squares
+    at::Tensor entropy, surest, log_p_value, bounded_excess, quality;  ///< [B, M]
+    at::Tensor least_unusual, least_excess;                            ///< [B, M] of the others
+  };
+  Known know(const Evidence& e) const;
   /// One look at the others, whom `suspicion` [B, M] weighs.
   struct Look {
     at::Tensor inputs;  ///< [B, M, kGateInputs]
     at::Tensor excess;  ///< [B, M] beyond what all streams share as far as they agree
   };
-  Look look_at(const Evidence& e, const at::Tensor& suspicion) const;
+  Look look_at(const Evidence& e, const Known& known, const at::Tensor& suspicion) const;
+  at::Tensor breakage_of(const Evidence& e, const std::vector<at::Tensor>& gates) const;
   at::Tensor pool(const Evidence& e, const at::Tensor& breakage) const;
   /// The same of the joint expert, by stream, before the scale, and where [B] bool it was asked.
   struct Together {

@@ -178,24 +178,27 @@ TrustModel::Choice choose(const TrustModel& model, const std::vector<Candidate>&
   return out;
 }
 
-void fit_choices(TrustModel& model, const TrustItems& items,
-                 const TrustCalibrationOptions& options) {
+/// The guard's choices; gives what the fusion says of the items.
+models::TrustOutput fit_choices(TrustModel& model, const TrustItems& items,
+                                const TrustCalibrationOptions& options) {
+  models::TrustOutput all;
   at::Tensor groups = TrustModel::group_of(items.evidence.present);
   at::Tensor names = std::get<0>(at::_unique(groups));
   for (int64_t g = 0; g < names.size(0); ++g) {
     at::Tensor rows = (groups == names[g]).nonzero().squeeze(1);
-    if (std::get<0>(at::_unique(items.item.index_select(0, rows))).size(0) < options.min_items)
-      continue;
     TrustItems own = select(items, rows);
     const models::TrustOutput trust = fuse(model, own);
+    put_rows(all, rows, trust, items.target.size(0));
+    if (std::get<0>(at::_unique(own.item)).size(0) < options.min_items) continue;
     model.set_choice(names[g].item<int64_t>(), choose(model, candidates_of(model, own, trust), own,
                                                       doubt_of(model, own, trust), options));
   }
+  return all;
 }
 
-/// Edges of suspicion, and (of classes) prediction sets.
-void fit_groups(TrustModel& model, const TrustItems& items) {
-  const models::TrustOutput trust = fuse(model, items);
+/// Edges of suspicion, and (of classes) prediction sets. `trust`: what the fusion says of the
+/// items.
+void fit_groups(TrustModel& model, const TrustItems& items, const models::TrustOutput& trust) {
   const Doubt doubt = doubt_of(model, items, trust);
   at::Tensor suspicion = doubt.broken + doubt.torn;
   std::vector<double> edges;
@@ -248,9 +251,10 @@ void calibrate_trust(TrustModel& model, const TrustItems& items,
   SerialScope serial;
   at::NoGradGuard no_grad;
   model.set_ranking(rank_streams(model, items));
-  fit_choices(model, items, options);
-  const TrustItems known = select(items, answerable(model, items));
-  fit_groups(model, known);
+  const models::TrustOutput trust = fit_choices(model, items, options);
+  const at::Tensor rows = answerable(model, items);
+  const TrustItems known = select(items, rows);
+  fit_groups(model, known, select(trust, rows));
   // How sure an answer is and what may be skipped follows from how many candidates there are.
   if (model.fusion().config().candidates) return;
   const TrustItems natural =

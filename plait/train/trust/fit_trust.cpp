@@ -151,10 +151,11 @@ void train_gates(TrustFusion& trust, const Evidence& evidence, const at::Tensor&
     for (const at::Tensor& rows : at::randperm(n, generator).split(options.gate_batch)) {
       Evidence part = models::select_rows(evidence, rows);
       at::Tensor y = target.index_select(0, rows);
-      models::TrustOutput out = trust.fuse(part);
-      const auto [logs, answers] = models::by_question(out.log_probabilities, y);
+      at::Tensor breakage = trust.breakage(part);
+      at::Tensor scores = trust.support(part, breakage).sum(1) + trust.prior_of(part);
+      const auto [logs, answers] = models::by_question(trust.normalise(scores), y);
       at::Tensor loss =
-          at::nll_loss(logs, answers) + options.own_loss * own_loss(trust, part, out.breakage, y);
+          at::nll_loss(logs, answers) + options.own_loss * own_loss(trust, part, breakage, y);
       optimizer.zero_grad();
       loss.backward();
       optimizer.clip_grad_norm(1.0);

@@ -56,7 +56,7 @@ void fit_scales_of(TrustFusion& trust, const Evidence& items, const at::Tensor& 
     e.present = at::logical_and(e.present, hidden);
     at::Tensor rows = e.present.any(1).nonzero().squeeze(1);
     e = models::select_rows(e, rows);
-    at::Tensor support = trust.fuse(e).support.sum(1);
+    at::Tensor support = trust.support(e).sum(1);
     return std::make_pair(fit_scale(trust, support, target.index_select(0, rows)), rows.size(0));
   };
   for (int64_t size = 1; size <= streams; ++size) {
@@ -104,8 +104,7 @@ std::vector<Losses> held_out_losses(const TrustFit& fit, uint64_t seed) {
     at::Tensor gates = fit.item_gates.index_select(0, kind.item->index_select(0, some));
     for (size_t g = 0; g < fit.held_out.size(); ++g) {
       at::Tensor rows = some.masked_select(gates == static_cast<int64_t>(g));
-      says.push_back(
-          fit.held_out[g]->fuse(models::select_rows(*kind.evidence, rows)).support.sum(1));
+      says.push_back(fit.held_out[g]->support(models::select_rows(*kind.evidence, rows)).sum(1));
       answers.push_back(kind.target->index_select(0, rows));
       items.push_back(kind.item->index_select(0, rows));
     }

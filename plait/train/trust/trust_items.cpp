@@ -14,6 +14,14 @@ namespace plait::train {
 using models::Evidence;
 using models::TrustModel;
 
+namespace {
+
+constexpr at::Tensor models::TrustOutput::*kOutputs[] = {
+    &models::TrustOutput::log_probabilities, &models::TrustOutput::breakage,
+    &models::TrustOutput::support, &models::TrustOutput::weights};
+
+}  // namespace
+
 void check(const TrustItems& items) {
   const int64_t n = items.target.size(0);
   require(n > 0, "trust", "expected items to calibrate with");
@@ -49,15 +57,38 @@ TrustItems select(const TrustItems& items, const at::Tensor& rows) {
   return out;
 }
 
+models::TrustOutput select(const models::TrustOutput& output, const at::Tensor& rows) {
+  models::TrustOutput out;
+  for (auto member : kOutputs) out.*member = (output.*member).index_select(0, rows);
+  return out;
+}
+
+void put_rows(models::TrustOutput& all, const at::Tensor& rows, const models::TrustOutput& part,
+              int64_t count) {
+  for (auto member : kOutputs) {
+    at::Tensor& to = all.*member;
+    const at::Tensor& from = part.*member;
+    if (!to.defined()) {
+      std::vector<int64_t> shape = from.sizes().vec();
+      shape[0] = count;
+      to = at::zeros(shape, from.options());
+    }
+    to.index_copy_(0, rows, from);
+  }
+}
+
 models::TrustOutput fuse(const TrustModel& model, const TrustItems& items) {
-  models::TrustOutput out = model.fusion().fuse(items.evidence);
-  for (size_t g = 0; g < items.held_out.size(); ++g) {
-    at::Tensor rows = (items.gates == static_cast<int64_t>(g)).nonzero().squeeze(1);
+  if (items.held_out.empty() || items.target.size(0) == 0)
+    return model.fusion().fuse(items.evidence);
+  models::TrustOutput out;
+  const auto count = static_cast<int64_t>(items.held_out.size());
+  for (int64_t g = -1; g < count; ++g) {
+    at::Tensor rows = (items.gates == g).nonzero().squeeze(1);
     if (rows.size(0) == 0) continue;
-    models::TrustOutput own = items.held_out[g]->fuse(models::select_rows(items.evidence, rows));
-    for (auto member : {&models::TrustOutput::log_probabilities, &models::TrustOutput::breakage,
-                        &models::TrustOutput::support, &models::TrustOutput::weights})
-      (out.*member).index_copy_(0, rows, own.*member);
+    const models::TrustFusion& fusion =
+        g < 0 ? model.fusion() : *items.held_out[static_cast<size_t>(g)];
+    const models::TrustOutput own = fusion.fuse(models::select_rows(items.evidence, rows));
+    put_rows(out, rows, own, items.target.size(0));
   }
   return out;
 }

@@ -34,6 +34,10 @@ void check(const TrustItems& items);
 at::Tensor of_kind(const TrustItems& items, ItemKind kind);
 /// [N'] int64: one row of every item, drawn from the seed.
 at::Tensor one_row_per_item(const TrustItems& items, uint64_t seed);
+models::TrustOutput select(const models::TrustOutput& output, const at::Tensor& rows);
+/// Writes what is said of `rows` of `count` items into `all`, undefined at first.
+void put_rows(models::TrustOutput& all, const at::Tensor& rows, const models::TrustOutput& part,
+              int64_t count);
 /// What the fusion says of items that its gates were not trained on.
 models::TrustOutput fuse(const models::TrustModel& model, const TrustItems& items);
 /// The same of the whole model.
