@@ -74,8 +74,7 @@ PLAIT_INLINE Differences differences_of(const float* x, int64_t n) {
   };
   while (i + kLanes <= n) {
     for (int64_t k = 0; k < kTogether && i + kLanes <= n; ++k, i += kLanes) {
-      const Doubles now =
-          __builtin_convertvector(*reinterpret_cast<const Floats*>(x + i), Doubles);
+      const Doubles now = __builtin_convertvector(*reinterpret_cast<const Floats*>(x + i), Doubles);
       const Doubles before =
           __builtin_convertvector(*reinterpret_cast<const Floats*>(x + i - 1), Doubles);
       const Doubles v = (Doubles)((Longs)(now - 0.97 * before) & (~uint64_t{0} >> 1));

@@ -40,8 +40,8 @@ class BandSpectra {
   /// Tables for a sample rate; the last few are kept.
   static std::shared_ptr<const BandSpectra> of(int64_t rate);
 
-  int64_t size() const { return size_; }  ///< Samples of a frame, about 32 ms.
-  int64_t hop() const { return hop_; }    ///< From one frame to the next.
+  int64_t size() const { return size_; }                     ///< Samples of a frame, about 32 ms.
+  int64_t hop() const { return hop_; }                       ///< From one frame to the next.
   const std::vector<double>& tops() const { return tops_; }  ///< Where each band ends, Hz.
 
   /// Of the frames numbered `whole` (rising) of x [n]: power in each band [B, F] and in all [F].

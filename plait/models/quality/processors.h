@@ -2,8 +2,8 @@
 
 /// Loops that are compiled for several kinds of x86-64 processors, of which the best is taken when
 /// they are called. A loop is a template `loops::name<kBytes>` that is inlined into its variants,
-/// kBytes the width of the processor's registers; loops see finite numbers only and may add in any
-/// order (their files are compiled so).
+/// kBytes the width of the processor's registers; loops see finite numbers only (their files are
+/// compiled so).
 namespace plait::models {
 
 #define PLAIT_INLINE inline __attribute__((always_inline))
@@ -21,23 +21,23 @@ inline int processor_kind() {
   return kKind;
 }
 
-#define PLAIT_VARIANTS(result, name, parameters, arguments)                                   \
-  namespace {                                                                                 \
-  result name##_any parameters { return loops::name<16> arguments; }                          \
-  __attribute__((target("avx2,fma"))) result name##_avx2 parameters {                         \
-    return loops::name<32> arguments;                                                         \
-  }                                                                                           \
+#define PLAIT_VARIANTS(result, name, parameters, arguments)                                 \
+  namespace {                                                                               \
+  result name##_any parameters { return loops::name<16> arguments; }                        \
+  __attribute__((target("avx2,fma"))) result name##_avx2 parameters {                       \
+    return loops::name<32> arguments;                                                       \
+  }                                                                                         \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512"))) \
-  result name##_avx512 parameters {                                                           \
-    return loops::name<64> arguments;                                                         \
-  }                                                                                           \
-  }                                                                                           \
-  result name parameters {                                                                    \
-    switch (processor_kind()) {                                                               \
-      case 2: return name##_avx512 arguments;                                                 \
-      case 1: return name##_avx2 arguments;                                                   \
-      default: return name##_any arguments;                                                   \
-    }                                                                                         \
+  result name##_avx512 parameters {                                                         \
+    return loops::name<64> arguments;                                                       \
+  }                                                                                         \
+  }                                                                                         \
+  result name parameters {                                                                  \
+    switch (processor_kind()) {                                                             \
+      case 2: return name##_avx512 arguments;                                               \
+      case 1: return name##_avx2 arguments;                                                 \
+      default: return name##_any arguments;                                                 \
+    }                                                                                       \
   }
 #else
 #define PLAIT_VARIANTS(result, name, parameters, arguments) \

@@ -54,7 +54,8 @@ PLAIT_INLINE void transpose(const float* x, int64_t n, int64_t hop, int64_t rows
 /// parts of frequencies 0 to half. u and d are sums and differences of samples at both sides.
 template <class V>
 PLAIT_INLINE void prime_transforms(const Plan& plan, const V* u0, const V* d0, const V* u1,
-                                   const V* d1, const V& first0, const V& first1, V* out0, V* out1) {
+                                   const V* d1, const V& first0, const V& first1, V* out0,
+                                   V* out1) {
   constexpr int64_t kTogether = BandSpectra::kTogether;
   V sum0 = first0, sum1 = first1;
   for (int64_t a = 0; a < plan.half; ++a) sum0 += u0[a], sum1 += u1[a];
@@ -98,9 +99,11 @@ PLAIT_INLINE void step(const Plan::Stage& stage, const V* z, V* out) {
   for (int64_t p = 0; p < m; ++p) {
     const float* turn = stage.turn.data() + 2 * p * radix;
     for (int64_t q = 0; q < s; ++q) {
-      auto in = [&](int64_t j) __attribute__((always_inline)) { return z + 2 * (q + s * (p + j * m)); };
+      auto in = [&](int64_t j) __attribute__((always_inline)) {
+        return z + 2 * (q + s * (p + j * m));
+      };
       V* to = out + 2 * (q + s * radix * p);
-      const V *z0 = in(0);
+      const V* z0 = in(0);
       if (radix == 2) {
         const V* z1 = in(1);
         to[0] = z0[0] + z1[0], to[1] = z0[1] + z1[1];
@@ -157,7 +160,7 @@ PLAIT_INLINE void powers_of(const Plan& plan, const float* x, int64_t n, const i
   for (int64_t row = 0; row <= reach; ++row) {
     for (int64_t j = 0; j < plan.hop; ++j) place.push_back(static_cast<int32_t>(j * rows + row));
   }
-  auto sample = [&](int64_t i, V& to) __attribute__((always_inline)) {
+  auto sample = [&](int64_t i, V & to) __attribute__((always_inline)) {
     to = *reinterpret_cast<const Anywhere*>(samples + place[i]) * plan.window[i];
   };
   for (int64_t done = 0; done < count;) {
