@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "plait/core/config.h"
+#include "plait/models/decoders/causal_lm.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/encoder.h"
@@ -41,10 +42,11 @@ void add(Registry<Model>& r, const char* name) {
   using Config = typename M::Config;
   Registry<Model>::Entry entry;
   entry.name = name;
-  entry.kind = std::is_base_of_v<Encoder, M>  ? "encoder"
-               : std::is_base_of_v<Fusion, M> ? "fusion"
-               : std::is_base_of_v<Head, M>   ? "head"
-                                              : "layer";
+  entry.kind = std::is_base_of_v<Encoder, M>   ? "encoder"
+               : std::is_base_of_v<Decoder, M> ? "decoder"
+               : std::is_base_of_v<Fusion, M>  ? "fusion"
+               : std::is_base_of_v<Head, M>    ? "head"
+                                               : "layer";
   entry.create = [](const Json& json, const std::string& where) -> std::shared_ptr<Model> {
     return std::make_shared<M>(read_config<Config>(json, where, UnknownKeys::kError));
   };
@@ -75,6 +77,8 @@ Registry<Model> build() {
   add<FtTransformer>(r, "ft_transformer");
   add<PatchSeries>(r, "patch_series");
   add<Vector>(r, "vector");
+  // Decoders.
+  add<CausalLm>(r, "causal_lm");
   // Fusion.
   add<Concatenation>(r, "concatenation");
   add<MeanOfExperts>(r, "mean");

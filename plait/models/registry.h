@@ -4,8 +4,8 @@
 
 namespace plait::models {
 
-/// Every encoder, fusion layer and head, by the name that configs use. Built once, read-only,
-/// thread-safe.
+/// Every encoder, decoder, fusion layer and head, by the name that configs use. Built once,
+/// read-only, thread-safe.
 const Registry<Model>& registry();
 
 /// Makes a registered model from {"type": name, ...config}; `where` prefixes config errors.
