@@ -25,6 +25,8 @@ DEPENDENCIES = {
     "unicode/": r"^plait/data/text/[a-z_]+\.cpp$",
     "archive": r"^plait/data/packages/[a-z_]+\.cpp$",
     "openssl/": r"^plait/data/hash\.cpp$",
+    "plait_onnx.pb.h": r"^plait/core/weights/onnx_schema\.cpp$",
+    "google/protobuf": r"^$",
     "CLI/": r"^plait/cli/[a-z_]+\.(cpp|h)$",
     "pybind11/": r"^python/",
     "gtest/": r"^tests/",
