@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,16 @@ struct PredictArgs {
   bool json = false;
 };
 int predict(const PredictArgs& args);
+
+struct GenerateArgs {
+  std::string model = "smollm2", prompt, backend = "cpu", dtype = "float32";
+  std::map<std::string, double> numbers;  ///< Of runtime::GenerateOptions, by name
+  std::map<std::string, long> integers;
+  std::vector<std::string> stop;
+  std::string early_stopping = "false";
+  bool ignore_eos = false, stream = false, stats = false, json = false;
+};
+int generate(const GenerateArgs& args);
 
 struct TrainArgs {
   std::string recipe, output, resume = "none";

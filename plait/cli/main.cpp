@@ -20,6 +20,44 @@ CLI::App* command(CLI::App& app, const char* name, const char* what, const char*
   return sub;
 }
 
+void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
+  cmd.add_option("-m,--model", args.model,
+                 "Name from plait models list, folder in the Hugging Face layout, or .gguf file")
+      ->capture_default_str();
+  cmd.add_option("-p,--prompt", args.prompt, "The text to continue")->required();
+  const auto number = [&](const char* flag, const char* name, const char* what) {
+    cmd.add_option_function<double>(
+        flag, [&args, name](double v) { args.numbers[name] = v; }, what);
+  };
+  const auto integer = [&](const char* flag, const char* name, const char* what) {
+    cmd.add_option_function<long>(
+        flag, [&args, name](long v) { args.integers[name] = v; }, what);
+  };
+  integer("-n,--max-new-tokens", "max_new_tokens", "Most tokens to generate (default: 256)");
+  integer("--min-new-tokens", "min_new_tokens", "Fewest tokens before the text may end");
+  number("-t,--temperature", "temperature", "0: the most probable token (default); above: sample");
+  integer("--top-k", "top_k", "Sample among so many most probable tokens");
+  number("--top-p", "top_p", "Sample among the most probable tokens that together reach this");
+  number("--min-p", "min_p", "Sample among tokens at least this share as probable as the best");
+  number("--repetition-penalty", "repetition_penalty",
+         "Divides the scores of tokens that occurred");
+  integer("--no-repeat-ngram-size", "no_repeat_ngram_size", "No run of so many tokens twice");
+  integer("--num-beams", "num_beams", "Beam search with so many beams");
+  number("--length-penalty", "length_penalty",
+         "Power of the length that beams' scores are divided by");
+  cmd.add_option("--early-stopping", args.early_stopping, "Of beam search: false, true, never")
+      ->capture_default_str();
+  integer("--num-return-sequences", "num_return_sequences", "Continuations of the prompt");
+  integer("--seed", "seed", "Of sampling (default: 0)");
+  integer("--logprobs", "logprobs", "With --json: so many most probable tokens for each token");
+  cmd.add_option("--stop", args.stop, "Text that ends the generation; may be repeated");
+  cmd.add_flag("--ignore-eos", args.ignore_eos, "Go on past the end-of-text token");
+  cmd.add_flag("--stream", args.stream, "Show the text while it is written");
+  cmd.add_flag("--stats", args.stats, "Tokens and speed, on standard error");
+  cmd.add_option("--backend", args.backend, "cpu, cuda, cuda:N")->capture_default_str();
+  cmd.add_option("--dtype", args.dtype, "float32, bfloat16, float16")->capture_default_str();
+}
+
 /// The subcommand of that name, or nullptr.
 CLI::App* find_command(CLI::App& app, const std::string& name) {
   for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) {
@@ -103,6 +141,16 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   predict_cmd->add_flag("--untrained", predict_args.untrained,
                         "Accept a model with untrained parts");
+
+  GenerateArgs generate_args;
+  CLI::App* generate_cmd = command(
+      app, "generate", "Let a language model continue a text",
+      "  plait generate --prompt \"The capital of France is\" --max-new-tokens 20\n"
+      "  plait generate --model ./Qwen2-0.5B --prompt \"Once upon a time\" --temperature 0.8 "
+      "--top-p 0.95 --seed 7 --stream\n"
+      "  plait generate --model model.gguf --prompt \"1, 2, 3,\" --num-beams 4 --json\n",
+      json);
+  add_generate_options(*generate_cmd, generate_args);
 
   TrainArgs train_args;
   CLI::App* train_cmd =
@@ -249,7 +297,7 @@ int main(int argc, char** argv) {
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
   predict_args.json = train_args.json = calibrate_args.json = eval_args.json = demo_args.json =
-      bench_args.json = json;
+      bench_args.json = generate_args.json = json;
   try {
     if (*help_cmd) {
       CLI::App* of = help_for.empty() ? &app : find_command(app, help_for);
@@ -263,6 +311,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (*predict_cmd) return predict(predict_args);
+    if (*generate_cmd) return generate(generate_args);
     if (*train_cmd) return train(train_args);
     if (*calibrate_cmd) return calibrate(calibrate_args);
     if (*eval_cmd) return eval(eval_args);

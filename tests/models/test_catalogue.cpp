@@ -9,6 +9,7 @@
 #include "plait/core/weights/model_folder.h"
 #include "plait/data/processor.h"
 #include "plait/models/catalogue.h"
+#include "plait/models/decoders/published_decoders.h"
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/registry.h"
 
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 TEST(Catalogue, EveryModelIsPinned) {
-  EXPECT_EQ(list_models().size(), 6u);
+  EXPECT_EQ(list_models().size(), 7u);
   for (const PublishedModel& model : list_models()) {
     EXPECT_FALSE(model.licence.empty()) << model.name;
     EXPECT_GT(model.download_bytes(), 1'000'000) << model.name;
@@ -70,6 +71,18 @@ TEST_P(CatalogueModel, LoadsWithEveryWeightAndRuns) {
   EXPECT_EQ(output.pooled.size(1), encoder->width());
   EXPECT_TRUE(output.pooled.isfinite().all().item<bool>());
   EXPECT_GT(output.pooled.abs().max().item<float>(), 1e-3);
+}
+
+TEST(Catalogue, LanguageModelsLoadAndAreFoundByTheirBegin) {
+  EXPECT_EQ(published_model("smollm2").name, "smollm2-135m-instruct");
+  EXPECT_THROW(published_model("whisper"), Error);  // two of them
+  std::string dir = get_model("smollm2");
+  EXPECT_EQ(resolve_model("smollm2-135m-instruct"), dir);
+  LoadedDecoder loaded = load_published_decoder(dir);
+  EXPECT_EQ(loaded.decoder->parameter_count(), 134'515'008);
+  at::Tensor hidden = loaded.decoder->hidden_states(
+      {{"input_ids", at::tensor({504, 3575, 282, 4649, 314}, at::kLong).unsqueeze(0)}});
+  EXPECT_TRUE(hidden.isfinite().all().item<bool>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, CatalogueModel,

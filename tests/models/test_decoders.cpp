@@ -94,7 +94,8 @@ TEST(PublishedDecoders, ReadOlderFolders) {
   TranslatedModel newer = translate_published_decoder(folder.config(), folder.weights(), "newer");
   EXPECT_EQ(older.config.dump(), newer.config.dump());
   ASSERT_EQ(older.weights.size(), newer.weights.size());
-  for (const auto& [name, tensor] : newer.weights) EXPECT_TRUE(tensor.equal(older.weights.at(name)));
+  for (const auto& [name, tensor] : newer.weights)
+    EXPECT_TRUE(tensor.equal(older.weights.at(name)));
 }
 
 /// Golden files of decoders without inputs that a cache has no place for.
@@ -162,7 +163,9 @@ TEST(DecoderCache, SelectsRowsAndForgets) {
 TEST(CausalLm, RefusesWrongInputs) {
   CausalLm decoder(CausalLm::Config::tiny());
   at::Tensor ids = at::zeros({1, 65}, at::kLong);
-  EXPECT_THAT(message_of([&] { decoder.forward({{"input_ids", ids}}); }),
+  EXPECT_THAT(message_of([&] {
+                decoder.forward({{"input_ids", ids}});
+              }),
               testing::HasSubstr("at most 64 tokens"));
   EXPECT_THROW(decoder.forward({{"input_ids", at::full({1, 2}, 67, at::kLong)}}), Error);
   EXPECT_THROW(decoder.forward({{"inputs_embeds", at::zeros({1, 2, 15})}}), Error);

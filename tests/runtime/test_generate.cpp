@@ -163,10 +163,12 @@ TEST_F(Generate, EndsWhereItShould) {
   auto free = run()[0].ids();
   ASSERT_EQ(free.size(), 12U);
   prompt_.end_of_text = {free[4]};
-  const auto first = static_cast<size_t>(std::find(free.begin(), free.end(), free[4]) - free.begin());
+  const auto first =
+      static_cast<size_t>(std::find(free.begin(), free.end(), free[4]) - free.begin());
   auto made = run();
   EXPECT_EQ(made[0].finish, Finish::kStop);
-  EXPECT_EQ(made[0].ids(), std::vector<int64_t>(free.begin(), free.begin() + static_cast<long>(first)));
+  EXPECT_EQ(made[0].ids(),
+            std::vector<int64_t>(free.begin(), free.begin() + static_cast<long>(first)));
   options_.min_new_tokens = 10;
   EXPECT_GE(run()[0].ids().size(), 10U);
   options_.min_new_tokens = 0;

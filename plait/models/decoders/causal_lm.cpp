@@ -233,8 +233,7 @@ struct Layer : Module {
 
 /// Which of all S keys each of the last T tokens may see, [T, S] bool.
 at::Tensor causal_mask(int64_t tokens, int64_t keys, at::Device device) {
-  return at::ones({tokens, keys}, at::TensorOptions(at::kBool).device(device))
-      .tril(keys - tokens);
+  return at::ones({tokens, keys}, at::TensorOptions(at::kBool).device(device)).tril(keys - tokens);
 }
 
 }  // namespace
@@ -316,9 +315,8 @@ at::Tensor CausalLm::hidden_states(const TensorMap& inputs, KvCache* cache) cons
     auto all = [&](int64_t count) {
       return at::ones({batch, count}, at::TensorOptions(at::kBool).device(x.device()));
     };
-    at::Tensor keys = at::cat({before.defined() ? before : all(past),
-                               real.defined() ? real : all(tokens)},
-                              1);
+    at::Tensor keys =
+        at::cat({before.defined() ? before : all(past), real.defined() ? real : all(tokens)}, 1);
     positions = (keys.cumsum(1).narrow(1, past, tokens) - 1).clamp_min(0);
     // Padding sees itself, so that no row of the softmax is empty; what it computes is dropped.
     at::Tensor self = at::eye(tokens, at::TensorOptions(at::kBool).device(x.device()));
@@ -326,9 +324,8 @@ at::Tensor CausalLm::hidden_states(const TensorMap& inputs, KvCache* cache) cons
     at::Tensor seen = causal_mask(tokens, past + tokens, x.device());
     call.mask = at::logical_or(at::logical_and(seen, keys.unsqueeze(1)), self).unsqueeze(1);
   } else {
-    positions =
-        at::arange(past, past + tokens, at::TensorOptions(at::kLong).device(x.device()))
-            .unsqueeze(0);
+    positions = at::arange(past, past + tokens, at::TensorOptions(at::kLong).device(x.device()))
+                    .unsqueeze(0);
     call.causal = tokens > 1 && past == 0;
     if (tokens > 1 && past > 0) call.mask = causal_mask(tokens, past + tokens, x.device());
   }
@@ -349,10 +346,10 @@ at::Tensor CausalLm::hidden_states(const TensorMap& inputs, KvCache* cache) cons
             "expected cross_attention_size to be set for encoder_hidden_states");
   }
   if (config_.cross_attention_size > 0 && inputs.count("encoder_attention_mask")) {
-    const int64_t length = call.encoder.defined() ? call.encoder.size(1)
-                                                  : cache->cross(0).first.size(2);
-    call.encoder_mask = attention_mask_or_none(
-        check_mask(inputs, "encoder_attention_mask", batch, length, kUnit));
+    const int64_t length =
+        call.encoder.defined() ? call.encoder.size(1) : cache->cross(0).first.size(2);
+    call.encoder_mask =
+        attention_mask_or_none(check_mask(inputs, "encoder_attention_mask", batch, length, kUnit));
   }
 
   x = (*model_->dropout)(x);

@@ -76,8 +76,7 @@ RotaryOptions read_rotary(Keys& keys) {
   rope.factor = part.get("factor", rope.factor);
   rope.low_freq_factor = part.get("low_freq_factor", rope.low_freq_factor);
   rope.high_freq_factor = part.get("high_freq_factor", rope.high_freq_factor);
-  rope.original_positions =
-      part.get("original_max_position_embeddings", rope.original_positions);
+  rope.original_positions = part.get("original_max_position_embeddings", rope.original_positions);
   part.need("partial_rotary_factor", 1.0);
   if (rope.type != "default" && rope.type != "linear" && rope.type != "llama3")
     unsupported(part.where(), "rope_type", "default, linear or llama3", rope.type);
@@ -160,8 +159,7 @@ CausalLm::Config qwen2_moe(Keys& keys) {
   c.num_experts = 60;
   c.num_experts_per_tok = 4;
   read_experts(keys, c);
-  c.shared_expert_intermediate_size =
-      keys.get<int64_t>("shared_expert_intermediate_size", 5632);
+  c.shared_expert_intermediate_size = keys.get<int64_t>("shared_expert_intermediate_size", 5632);
   return c;
 }
 
@@ -279,7 +277,7 @@ TensorMap llama_weights(const TensorMap& weights) {
 
 const std::map<std::string, CausalLm::Config (*)(Keys&)>& families() {
   static const std::map<std::string, CausalLm::Config (*)(Keys&)> all = {
-      {"gpt2", gpt2},   {"llama", llama},         {"mistral", llama},        {"qwen2", qwen2},
+      {"gpt2", gpt2},   {"llama", llama},         {"mistral", llama},       {"qwen2", qwen2},
       {"qwen3", qwen3}, {"qwen2_moe", qwen2_moe}, {"qwen3_moe", qwen3_moe},
   };
   return all;

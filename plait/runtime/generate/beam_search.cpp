@@ -7,8 +7,8 @@
 #include "plait/runtime/generate/generate_steps.h"
 #include "plait/runtime/generate/logit_processors.h"
 
-// Beam search with the scores, the order and the end of transformers': a text that ends is kept when
-// it was among the best num_beams of its step; its score is the sum of log-probabilities, the
+// Beam search with the scores, the order and the end of transformers': a text that ends is kept
+// when it was among the best num_beams of its step; its score is the sum of log-probabilities, the
 // end-of-text token's included, over length^length_penalty.
 namespace plait::runtime {
 namespace {
@@ -43,8 +43,8 @@ std::vector<Candidate> best_candidates(const at::Tensor& summed, int64_t count) 
   std::vector<Candidate> out;
   for (int64_t i = 0; i < scores.size(0); ++i) {
     const int64_t place = places.const_data_ptr<int64_t>()[i];
-    out.push_back({place / summed.size(1), place % summed.size(1),
-                   scores.const_data_ptr<float>()[i]});
+    out.push_back(
+        {place / summed.size(1), place % summed.size(1), scores.const_data_ptr<float>()[i]});
   }
   return out;
 }
@@ -62,8 +62,7 @@ std::vector<Generation> beam_search(const models::Decoder& decoder, const Prompt
                        (prompt.prefix.defined() ? prompt.prefix.size(0) : 0);
   models::KvCache cache = decoder.make_cache(1, used + std::min<int64_t>(room, 64));
   at::Tensor scores = prefill(decoder, prompt, cache);
-  cache.select(at::zeros({width}, at::TensorOptions(at::kLong).device(
-                                      decoder.device())));
+  cache.select(at::zeros({width}, at::TensorOptions(at::kLong).device(decoder.device())));
   scores = scores.expand({width, -1}).contiguous();
 
   std::vector<Beam> beams(static_cast<size_t>(width));

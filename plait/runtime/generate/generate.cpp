@@ -162,7 +162,8 @@ std::vector<Generation> generate(const models::Decoder& decoder, const Prompt& p
   for (int64_t i = 0; i < options.num_return_sequences; ++i) {
     cache.truncate(used);
     // Seeds of neighbouring sequences differ in every bit (Steele et al. 2014, SplitMix64).
-    uint64_t seed = static_cast<uint64_t>(options.seed) + static_cast<uint64_t>(i) * 0x9E3779B97F4A7C15u;
+    uint64_t seed =
+        static_cast<uint64_t>(options.seed) + static_cast<uint64_t>(i) * 0x9E3779B97F4A7C15u;
     seed = (seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9u;
     seed = (seed ^ (seed >> 27)) * 0x94D049BB133111EBu;
     made.push_back(continue_once(decoder, prompt, end_of_text, options, seed ^ (seed >> 31), cache,

@@ -27,9 +27,9 @@ class TokenConstraint {
 /// What is continued. Without ids, a prefix is needed.
 struct Prompt {
   std::vector<int64_t> ids;
-  at::Tensor prefix;                  ///< Embeddings in front [P, D]; undefined: none
-  at::Tensor encoder_hidden_states;   ///< For cross-attention [S, E]; undefined: none
-  std::vector<int64_t> end_of_text;   ///< Tokens that end the text
+  at::Tensor prefix;                 ///< Embeddings in front [P, D]; undefined: none
+  at::Tensor encoder_hidden_states;  ///< For cross-attention [S, E]; undefined: none
+  std::vector<int64_t> end_of_text;  ///< Tokens that end the text
   std::shared_ptr<const TokenConstraint> constraint;  ///< In its first state; null: none
 };
 

@@ -8,7 +8,8 @@
 namespace plait::runtime {
 
 /// Keskar et al. 2019, https://arxiv.org/abs/1909.05858: scores of tokens in `ids` are divided
-/// (positive) or multiplied (negative) by the penalty, once each. Ids beyond the scores are ignored.
+/// (positive) or multiplied (negative) by the penalty, once each. Ids beyond the scores are
+/// ignored.
 void penalize_repetition(std::span<float> scores, std::span<const int64_t> ids, double penalty);
 /// Forbids what would complete a run of `size` tokens that `ids` holds already.
 void forbid_repeated_ngrams(std::span<float> scores, std::span<const int64_t> ids, int64_t size);

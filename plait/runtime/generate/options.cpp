@@ -52,8 +52,7 @@ void GenerateOptions::validate() const {
   require(num_beams > 1 || temperature > 0 || num_return_sequences == 1, kUnit,
           "expected a temperature, or beams, for several sequences: they would all be the same");
   for (const std::string& text : stop)
-    require(!text.empty() && text.size() <= 4096, kUnit,
-            "expected stop texts of 1 to 4,096 bytes");
+    require(!text.empty() && text.size() <= 4096, kUnit, "expected stop texts of 1 to 4,096 bytes");
   require(stop.size() <= 64, kUnit, "expected at most 64 stop texts");
 }
 

@@ -56,8 +56,9 @@ std::string TextStream::release(bool everything) {
     piece = held_.substr(0, end);
     held_.clear();
   } else {
-    const size_t cut = everything ? held_.size()
-                                  : whole_characters(held_, held_.size() - possible_stop(held_, stop_));
+    const size_t cut = everything
+                           ? held_.size()
+                           : whole_characters(held_, held_.size() - possible_stop(held_, stop_));
     piece = held_.substr(0, cut);
     held_.erase(0, cut);
   }

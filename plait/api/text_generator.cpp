@@ -1,0 +1,196 @@
+#include "plait/api/text_generator.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "plait/api/locate.h"
+#include "plait/core/device.h"
+#include "plait/core/error.h"
+#include "plait/core/weights/model_folder.h"
+#include "plait/models/catalogue.h"
+#include "plait/models/decoders/gguf_decoder.h"
+#include "plait/models/decoders/published_decoders.h"
+#include "plait/models/registry.h"
+#include "plait/runtime/generate/text_stream.h"
+
+namespace plait::api {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kUnit = "text_generator";
+constexpr size_t kMaxConfig = size_t{16} << 20;
+
+/// A small JSON file of the folder; an empty object when there is none.
+Json read_beside(const ModelFolder& folder, const char* name) {
+  const std::string path = folder.file(name);
+  return path.empty() ? Json::object({}) : Json::read(path, kMaxConfig);
+}
+
+void add_ids(std::vector<int64_t>& ids, const Json& config) {
+  const Json* given = config.find("eos_token_id");
+  if (!given || given->is_null()) return;
+  for (int64_t id : given->is_array() ? given->as_ints() : std::vector<int64_t>{given->as_int()}) {
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  }
+}
+
+/// The text of a special token, which tokenizer_config.json gives plainly or as an object.
+std::string special_text(const Json& config, const char* name) {
+  const Json* given = config.find(name);
+  if (!given || given->is_null()) return "";
+  return given->is_object() ? given->get("content", "") : given->as_string();
+}
+
+struct Parts {
+  std::shared_ptr<models::Decoder> decoder;
+  std::shared_ptr<const data::Tokenizer> tokenizer;
+  Json generation, tokenizer_config, config;
+};
+
+Parts read_gguf(const std::string& path, c10::ScalarType dtype) {
+  models::DecoderFolder folder = models::folder_from_gguf(GgufFile::open(path), path);
+  models::TranslatedModel model =
+      models::translate_published_decoder(folder.config, folder.weights, path);
+  Parts parts;
+  parts.decoder = models::create_as<models::Decoder>(model.config, path);
+  parts.decoder->to(dtype);
+  parts.decoder->load_state_dict(model.weights);
+  parts.tokenizer = data::Tokenizer::parse(folder.files.at("tokenizer.json"), path);
+  parts.generation = Json::parse(folder.files.at("generation_config.json"), path);
+  parts.tokenizer_config = Json::parse(folder.files.at("tokenizer_config.json"), path);
+  parts.config = folder.config;
+  return parts;
+}
+
+Parts read_folder(const std::string& dir, c10::ScalarType dtype) {
+  ModelFolder folder = ModelFolder::open(dir);
+  Parts parts;
+  parts.decoder = models::load_published_decoder(dir, dtype).decoder;
+  parts.tokenizer = data::Tokenizer::from_file(dir);
+  parts.generation = read_beside(folder, "generation_config.json");
+  parts.tokenizer_config = read_beside(folder, "tokenizer_config.json");
+  parts.config = folder.config();
+  return parts;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+std::shared_ptr<TextGenerator> TextGenerator::from_pretrained(const std::string& name_or_path,
+                                                              const ModelOptions& options,
+                                                              const data::Progress& progress) {
+  const c10::Device device = device_from_string(options.backend);
+  const c10::ScalarType dtype = dtype_from_string(options.dtype);
+  const bool gguf = name_or_path.ends_with(".gguf") && fs::is_regular_file(name_or_path);
+  Parts parts = gguf ? read_gguf(name_or_path, dtype)
+                     : read_folder(fs::is_directory(name_or_path)
+                                       ? name_or_path
+                                       : models::resolve_model(name_or_path, progress),
+                                   dtype);
+  parts.decoder->to(device);
+  std::vector<int64_t> end_of_text;
+  add_ids(end_of_text, parts.generation);
+  if (end_of_text.empty()) add_ids(end_of_text, parts.config);
+  const std::string eos = special_text(parts.tokenizer_config, "eos_token");
+  if (int64_t id = eos.empty() ? -1 : parts.tokenizer->id_of(eos);
+      id >= 0 && std::find(end_of_text.begin(), end_of_text.end(), id) == end_of_text.end())
+    end_of_text.push_back(id);
+  return std::make_shared<TextGenerator>(parts.decoder, parts.tokenizer, std::move(end_of_text));
+}
+
+TextGenerator::TextGenerator(std::shared_ptr<models::Decoder> decoder,
+                             std::shared_ptr<const data::Tokenizer> tokenizer,
+                             std::vector<int64_t> end_of_text)
+    : decoder_(std::move(decoder)),
+      tokenizer_(std::move(tokenizer)),
+      end_of_text_(std::move(end_of_text)) {
+  require(decoder_ != nullptr && tokenizer_ != nullptr, kUnit,
+          "expected a decoder and its tokenizer");
+}
+
+GeneratedText TextGenerator::generate(const std::string& prompt, const TextOptions& options,
+                                      const OnPiece& on_piece, std::stop_token cancel) const {
+  runtime::Prompt given;
+  given.ids = tokenizer_
+                  ->encode(prompt, {.add_special_tokens = options.add_special_tokens,
+                                    .max_length = 0,
+                                    .padding = false})
+                  .ids;
+  return run(std::move(given), options, on_piece, cancel);
+}
+
+GeneratedText TextGenerator::run(runtime::Prompt prompt, const TextOptions& options,
+                                 const OnPiece& on_piece, std::stop_token cancel) const {
+  const auto start = std::chrono::steady_clock::now();
+  prompt.end_of_text = end_of_text_;
+  double first = 0;
+  runtime::TextStream live(tokenizer_, options.stop);
+  auto tell = [&](const std::string& piece) {
+    return piece.empty() || !on_piece || on_piece(piece);
+  };
+  auto made = runtime::generate(
+      *decoder_, prompt, options,
+      [&](const runtime::GeneratedToken& token) {
+        if (first == 0) first = seconds_since(start);
+        return tell(live.push(token.id)) && !live.stopped();
+      },
+      cancel);
+  tell(live.finish());
+
+  std::vector<GeneratedText> texts;
+  for (runtime::Generation& one : made) {
+    GeneratedText text;
+    runtime::TextStream stream(tokenizer_, options.stop);
+    for (runtime::GeneratedToken& token : one.tokens) {
+      TextToken described;
+      static_cast<runtime::GeneratedToken&>(described) = std::move(token);
+      described.text = stream.push(described.id);
+      text.tokens.push_back(std::move(described));
+      if (stream.stopped()) break;
+    }
+    stream.finish();
+    text.text = stream.text();
+    text.finish = stream.stopped() ? runtime::Finish::kStop : one.finish;
+    text.score = one.score;
+    text.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
+    texts.push_back(std::move(text));
+  }
+  GeneratedText best = std::move(texts.front());
+  best.others.assign(std::make_move_iterator(texts.begin() + 1),
+                     std::make_move_iterator(texts.end()));
+  best.first_token_seconds = first;
+  best.seconds = seconds_since(start);
+  return best;
+}
+
+Json GeneratedText::to_json() const {
+  Json out = Json::object({{"text", text},
+                           {"finish", runtime::to_string(finish)},
+                           {"score", score},
+                           {"prompt_tokens", prompt_tokens},
+                           {"generated_tokens", tokens.size()},
+                           {"seconds", seconds},
+                           {"first_token_seconds", first_token_seconds},
+                           {"tokens", Json::array()}});
+  for (const TextToken& token : tokens) {
+    Json row =
+        Json::object({{"id", token.id}, {"text", token.text}, {"logprob", token.logprob}});
+    if (!token.top.empty()) row["top"] = Json::array();
+    for (const auto& [id, logprob] : token.top)
+      row["top"].push_back(Json::object({{"id", id}, {"logprob", logprob}}));
+    out["tokens"].push_back(std::move(row));
+  }
+  for (const GeneratedText& other : others) {
+    if (!out.contains("others")) out["others"] = Json::array();
+    out["others"].push_back(other.to_json());
+  }
+  return out;
+}
+
+}  // namespace plait::api

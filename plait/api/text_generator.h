@@ -1,0 +1,71 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "plait/api/multimodal_model.h"
+#include "plait/data/packages/cache.h"
+#include "plait/data/text/tokenizer.h"
+#include "plait/models/decoders/decoder.h"
+#include "plait/runtime/generate/generate.h"
+
+namespace plait::api {
+
+/// How a text is written.
+struct TextOptions : runtime::GenerateOptions {
+  bool add_special_tokens = true;  ///< Those that the tokenizer puts around a prompt
+};
+
+/// One token of a result, with the bytes that it stands for.
+struct TextToken : runtime::GeneratedToken {
+  std::string text;
+};
+
+/// What was written.
+struct GeneratedText {
+  std::string text;  ///< Without the end-of-text token and without the stop text
+  std::vector<TextToken> tokens;
+  runtime::Finish finish = runtime::Finish::kLength;
+  double score = 0;                   ///< See runtime::Generation
+  int64_t prompt_tokens = 0;          ///< Tokens of the prompt
+  double seconds = 0;                 ///< Of the whole call
+  double first_token_seconds = 0;     ///< Until the first token was chosen
+  std::vector<GeneratedText> others;  ///< Further sequences, where asked for
+  Json to_json() const;
+};
+
+/// Called with each piece of text as it becomes sure: whole characters; false cancels.
+using OnPiece = std::function<bool(const std::string& piece)>;
+
+/// A published language model with its tokenizer. Thread-safe after loading.
+class TextGenerator {
+ public:
+  /// A folder in the Hugging Face layout (config.json, weights, tokenizer.json), a .gguf file, or a
+  /// name from `plait models list`, fetched when needed. `options.backend` and `dtype` are used.
+  /// @throws Error naming what is missing or not supported.
+  static std::shared_ptr<TextGenerator> from_pretrained(const std::string& name_or_path,
+                                                        const ModelOptions& options = {},
+                                                        const data::Progress& progress = {});
+  TextGenerator(std::shared_ptr<models::Decoder> decoder,
+                std::shared_ptr<const data::Tokenizer> tokenizer, std::vector<int64_t> end_of_text);
+
+  /// Continues the prompt. `on_piece` gets the text while it is written (with beams, at the end).
+  GeneratedText generate(const std::string& prompt, const TextOptions& options = {},
+                         const OnPiece& on_piece = {}, std::stop_token cancel = {}) const;
+
+  const std::shared_ptr<models::Decoder>& decoder() const { return decoder_; }
+  const std::shared_ptr<const data::Tokenizer>& tokenizer() const { return tokenizer_; }
+  const std::vector<int64_t>& end_of_text() const { return end_of_text_; }
+
+ private:
+  GeneratedText run(runtime::Prompt prompt, const TextOptions& options, const OnPiece& on_piece,
+                    std::stop_token cancel) const;
+
+  std::shared_ptr<models::Decoder> decoder_;
+  std::shared_ptr<const data::Tokenizer> tokenizer_;
+  std::vector<int64_t> end_of_text_;
+};
+
+}  // namespace plait::api

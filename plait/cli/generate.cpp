@@ -1,0 +1,54 @@
+#include <cstdio>
+
+#include "plait/api/text_generator.h"
+#include "plait/cli/commands.h"
+#include "plait/cli/stages.h"
+#include "plait/cli/terminal.h"
+
+namespace plait::cli {
+
+int generate(const GenerateArgs& args) {
+  api::ModelOptions how;
+  how.backend = args.backend;
+  how.dtype = args.dtype;
+  Stages stages;
+  auto model =
+      api::TextGenerator::from_pretrained(args.model, how, stages.fetch("Model: " + args.model));
+  stages.finish();
+
+  Json given = Json::object({});
+  for (const auto& [name, value] : args.numbers) given[name] = value;
+  for (const auto& [name, value] : args.integers) given[name] = static_cast<int64_t>(value);
+  given["early_stopping"] = args.early_stopping;
+  given["stop"] = Json(args.stop);
+  given["ignore_eos"] = args.ignore_eos;
+  api::TextOptions options;
+  static_cast<runtime::GenerateOptions&>(options) =
+      read_config<runtime::GenerateOptions>(given, "generate");
+
+  const bool stream = args.stream && !args.json;
+  api::OnPiece show;
+  if (stream) {
+    show = [](const std::string& piece) {
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      return std::fflush(stdout) == 0;
+    };
+  }
+  api::GeneratedText made = model->generate(args.prompt, options, show);
+  if (args.json) {
+    std::printf("%s\n", made.to_json().dump().c_str());
+    return 0;
+  }
+  std::printf("%s\n", stream ? "" : made.text.c_str());
+  for (const api::GeneratedText& other : made.others) std::printf("\n%s\n", other.text.c_str());
+  if (args.stats) {
+    const auto tokens = static_cast<double>(made.tokens.size());
+    std::fprintf(stderr, "%lld + %.0f tokens, first after %.2f s, then %.1f a second (%s)\n",
+                 static_cast<long long>(made.prompt_tokens), tokens, made.first_token_seconds,
+                 tokens > 1 ? (tokens - 1) / (made.seconds - made.first_token_seconds) : 0,
+                 runtime::to_string(made.finish).c_str());
+  }
+  return 0;
+}
+
+}  // namespace plait::cli
