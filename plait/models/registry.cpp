@@ -4,6 +4,7 @@
 
 #include "plait/core/config.h"
 #include "plait/models/decoders/causal_lm.h"
+#include "plait/models/decoders/whisper_decoder.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/encoder.h"
@@ -13,6 +14,7 @@
 #include "plait/models/encoders/patch_series.h"
 #include "plait/models/encoders/picture_net.h"
 #include "plait/models/encoders/resnet.h"
+#include "plait/models/encoders/silero_vad.h"
 #include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/temporal_audio.h"
 #include "plait/models/encoders/vector.h"
@@ -70,6 +72,7 @@ Registry<Model> build() {
   add<Parallel>(r, "parallel");
   // Encoders: audio.
   add<Ge2e>(r, "ge2e");
+  add<SileroVad>(r, "silero_vad");
   add<TemporalAudio>(r, "temporal_audio");
   add<Wav2Vec2>(r, "wav2vec2");
   add<Whisper>(r, "whisper");
@@ -79,6 +82,7 @@ Registry<Model> build() {
   add<Vector>(r, "vector");
   // Decoders.
   add<CausalLm>(r, "causal_lm");
+  add<WhisperDecoder>(r, "whisper_decoder");
   // Fusion.
   add<Concatenation>(r, "concatenation");
   add<MeanOfExperts>(r, "mean");
