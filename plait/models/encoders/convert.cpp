@@ -6,12 +6,12 @@
 
 #include "plait/core/error.h"
 #include "plait/core/file.h"
-#include "plait/core/weights/ctranslate2.h"
 #include "plait/core/weights/model_folder.h"
 #include "plait/core/weights/pth.h"
+#include "plait/core/weights/safetensors.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/ge2e.h"
-#include "plait/models/encoders/whisper.h"
+#include "plait/models/encoders/silero_vad.h"
 
 namespace plait::models {
 namespace {
@@ -79,92 +79,21 @@ Converted convert_minilm(const std::string& dir) {
   return out;
 }
 
-TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string& where) {
-  // Both sides name a layer's parts; q, k and v are one matrix there, whose k part has a bias of
-  // zeros that is dropped.
-  const std::pair<const char*, const char*> parts[] = {
-      {"self_attention/layer_norm", "self_attn_layer_norm"},
-      {"self_attention/linear_1", "self_attn.out_proj"},
-      {"ffn/layer_norm", "final_layer_norm"},
-      {"ffn/linear_0", "fc1"},
-      {"ffn/linear_1", "fc2"}};
-  const std::pair<const char*, const char*> ends[] = {
-      {"/weight", ".weight"}, {"/bias", ".bias"}, {"/gamma", ".weight"}, {"/beta", ".bias"}};
-  TensorMap out;
-  auto put = [&](const std::string& name, const at::Tensor& tensor) {
-    out[name] = tensor.to(at::kFloat).contiguous();
-  };
-  auto scaled = [&](const std::string& name, const at::Tensor& tensor) {
-    auto scale = variables.find(name + "_scale");
-    if (scale == variables.end()) return tensor.to(at::kFloat);
-    if (scale->second.numel() != tensor.size(0))
-      corrupt(where, name + ": expected one scale per row");
-    std::vector<int64_t> per_row(tensor.dim(), 1);
-    per_row[0] = tensor.size(0);
-    return tensor.to(at::kFloat) / scale->second.to(at::kFloat).view(per_row);
-  };
-  for (const auto& [name, tensor] : variables) {
-    if (!starts_with(name, "encoder/") || name.ends_with("_scale")) continue;
-    std::string rest = name.substr(8), stem, end;
-    for (const auto& [from, to] : ends) {
-      if (rest.ends_with(from))
-        stem = rest.substr(0, rest.size() - std::string(from).size()), end = to;
-    }
-    at::Tensor value = tensor.dim() >= 2 ? scaled(name, tensor) : tensor;
-    if (rest == "position_encodings/encodings") {
-      put("embed_positions.weight", value);
-    } else if (stem == "conv1" || stem == "conv2" || stem == "layer_norm") {
-      put(stem + end, value);
-    } else if (starts_with(stem, "layer_")) {
-      size_t slash = stem.find('/');
-      std::string prefix = "layers." + stem.substr(6, slash - 6) + ".",
-                  part = stem.substr(slash + 1);
-      if (part == "self_attention/linear_0") {
-        if (value.dim() == 0 || value.size(0) % 3 != 0)
-          corrupt(where, name + ": expected q, k and v in one, got " + describe(value));
-        auto qkv = value.chunk(3, 0);
-        put(prefix + "self_attn.q_proj" + end, qkv[0]);
-        if (end == ".weight") put(prefix + "self_attn.k_proj.weight", qkv[1]);
-        put(prefix + "self_attn.v_proj" + end, qkv[2]);
-      }
-      for (const auto& [from, to] : parts) {
-        if (part == from) put(prefix + to + end, value);
-      }
-    }
-  }
-  return out;
-}
-
-Converted convert_whisper_ct2(const std::string& model_bin_path,
-                              const std::string& tokenizer_path) {
-  CTranslate2Model model = load_ctranslate2(model_bin_path);
-  if (model.spec != "WhisperSpec")
-    corrupt(model_bin_path, "expected WhisperSpec, got " + model.spec.substr(0, 40));
+Converted convert_silero_vad(const std::string& path) {
   Converted out;
-  out.weights = whisper_from_ctranslate2(model.variables, model_bin_path);
-  auto shape = [&](const char* name, int64_t dims) -> at::IntArrayRef {
-    auto it = out.weights.find(name);
-    if (it == out.weights.end() || it->second.dim() != dims)
-      corrupt(model_bin_path, std::string("no ") + name);
-    return it->second.sizes();
-  };
-  Whisper::Config config;
-  config.num_mel_bins = shape("conv1.weight", 3)[1];
-  config.d_model = shape("conv1.weight", 3)[0];
-  config.max_source_positions = shape("embed_positions.weight", 2)[0];
-  config.encoder_ffn_dim = shape("layers.0.fc1.weight", 2)[0];
-  config.encoder_layers = 0;
-  while (out.weights.count("layers." + std::to_string(config.encoder_layers) + ".fc1.weight"))
-    ++config.encoder_layers;
-  auto heads = model.variables.find("encoder/num_heads");
-  bool stated = heads != model.variables.end() && heads->second.numel() == 1;
-  config.encoder_attention_heads = stated ? heads->second.item<int64_t>() : config.d_model / 64;
-  config = read_config<Whisper::Config>(write_config(config), model_bin_path);
-  out.config = typed("whisper", config);
-  out.processor =
-      Json::object({{"type", "whisper"}, {"mels", config.num_mel_bins}, {"pad", "longest"}});
-  if (!tokenizer_path.empty())
-    out.files["tokenizer.json"] = read_file(tokenizer_path, kMaxTokenizerBytes);
+  SileroVad::Config config;
+  for (auto& [name, tensor] : load_safetensors(path)) out.weights[name] = tensor.to(at::kFloat);
+  auto first = out.weights.find("conv1.weight"), second = out.weights.find("conv2.weight"),
+       spectrum = out.weights.find("stft_conv.weight");
+  for (auto it : {first, second, spectrum}) {
+    if (it == out.weights.end() || it->second.dim() != 3)
+      corrupt(path, "expected the weights of silero-vad's convolutions");
+  }
+  config.n_fft = spectrum->second.size(2);
+  config.wide = first->second.size(0);
+  config.narrow = second->second.size(0);
+  out.config = typed("silero_vad", config);
+  out.processor = Json::object({{"type", "waveform"}, {"normalise", false}, {"seconds", 7200}});
   return out;
 }
 
@@ -197,6 +126,13 @@ void save_converted(const std::string& dir, const Converted& converted) {
     std::filesystem::path path = std::filesystem::path(dir) / name;
     std::filesystem::create_directories(path.parent_path());
     write_file_atomic(path.string(), bytes);
+  }
+  if (!converted.decoder.is_null()) {
+    save_model_folder(dir + "/decoder",
+                      Json::object({{"model_type", "plait-decoder"},
+                                    {"decoder", converted.decoder},
+                                    {"generation", converted.generation}}),
+                      converted.decoder_weights);
   }
   // config.json comes last: with it the folder is complete.
   save_model_folder(dir,

@@ -14,6 +14,9 @@ struct Converted {
   Json processor;     ///< {"type": "text" | "whisper" | "log_mel" | "waveform", ...}: what
                       ///< data::make_processor takes.
   TensorMap weights;  ///< Names of that encoder's state_dict.
+  Json decoder = {};  ///< As `config`, of a decoder that comes with the encoder; null: none.
+  TensorMap decoder_weights = {};
+  Json generation = {};  ///< How to decode, as transformers' generation_config.json says it.
   std::map<std::string, std::string>
       files;  ///< More files of the folder by name: tokenizer.json ...
 };
@@ -27,7 +30,8 @@ Converted convert_minilm(const std::string& dir);
 /// "passage: " (kept in `processor`).
 Converted convert_nano_e5(const std::string& path);
 
-/// The encoder of a Whisper model in CTranslate2's format; the config comes from the shapes.
+/// A Whisper model in CTranslate2's format: the encoder, and the decoder where the file has one.
+/// The configs come from the shapes, what is said of decoding from the config.json beside it.
 Converted convert_whisper_ct2(const std::string& model_bin_path,
                               const std::string& tokenizer_path = "");
 
@@ -35,11 +39,19 @@ Converted convert_whisper_ct2(const std::string& model_bin_path,
 /// q, k and v apart, int8 weights dequantised. `where` names the file in messages.
 TensorMap whisper_from_ctranslate2(const TensorMap& variables, const std::string& where);
 
+/// The same for "decoder/…" and transformers' WhisperDecoder; float16 stays as it is.
+TensorMap whisper_decoder_from_ctranslate2(const TensorMap& variables, const std::string& where);
+
+/// silero-vad's voice activity detector ("silero_vad_16k.safetensors").
+Converted convert_silero_vad(const std::string& path);
+
 /// resemblyzer's GE2E speaker encoder ("pretrained.pt").
 Converted convert_speaker(const std::string& path);
 
 /// Writes config.json ({"model_type": "plait-encoder", "encoder": config, "processor": processor}),
-/// model.safetensors and the files.
+/// model.safetensors and the files; a decoder goes to decoder/ in the same way ({"model_type":
+/// "plait-decoder", "decoder": config, "generation": ...}), so that whoever wants the encoder alone
+/// finds it as ever.
 void save_converted(const std::string& dir, const Converted& converted);
 
 }  // namespace plait::models
