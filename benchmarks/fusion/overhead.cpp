@@ -97,6 +97,14 @@ Json measure(api::MultimodalModel& model, const std::string& task, int64_t batch
   const auto trust = model.trust(task);
   const runtime::TrustEngine engine(trust);
   const std::vector<Sample> samples = make_samples(model, batch);
+  // Decoding is part of the inputs: models without quality estimators decode as well.
+  std::vector<std::pair<Modality, Value>> decoded;
+  for (const Sample& sample : samples) {
+    for (const auto& [stream, value] : sample.streams) {
+      const Modality modality = network.modality(stream);
+      decoded.emplace_back(modality, data::decode(value, modality, stream));
+    }
+  }
   Batch prepared;
   std::map<std::string, models::EncoderOutput> encoded;
   models::FusedOutput output;
@@ -107,11 +115,7 @@ Json measure(api::MultimodalModel& model, const std::string& task, int64_t batch
   std::vector<Part> parts{
       {"quality",
        [&] {
-         for (const Sample& sample : samples) {
-           for (const auto& [stream, value] : sample.streams)
-             models::assess(data::decode(value, network.modality(stream), stream),
-                            network.modality(stream));
-         }
+         for (const auto& [modality, value] : decoded) models::assess(value, modality);
        }},
       {"inputs_and_quality", [&] { prepared = model.prepare(samples); }},
       {"encoders",
