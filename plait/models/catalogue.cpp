@@ -56,10 +56,10 @@ struct Entry {
   PublishedModel model;
   /// An encoder; null for a language model.
   Converted (*convert)(const Folders& packages, const std::string& scratch) = nullptr;
-  DecoderFolder (*convert_decoder)(const Folders& packages) = nullptr;
   /// Raised when the converter writes something else than before: folders of another revision are
   /// made again.
   int64_t revision = 1;
+  DecoderFolder (*convert_decoder)(const Folders& packages) = nullptr;
 };
 
 const std::vector<Entry>& entries() {
