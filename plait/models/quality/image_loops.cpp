@@ -33,12 +33,12 @@ PLAIT_INLINE void split(const uint8_t* rgb, int64_t n, uint8_t* planes) {
                                                   0, 0, 0, 0),
                   blue = __builtin_shufflevector(a, b, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 0, 0,
                                                  0, 0, 0);
-    *reinterpret_cast<Sixteen*>(planes + i) = __builtin_shufflevector(
-        red, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
-    *reinterpret_cast<Sixteen*>(planes + n + i) = __builtin_shufflevector(
-        green, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30);
-    *reinterpret_cast<Sixteen*>(planes + 2 * n + i) = __builtin_shufflevector(
-        blue, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31);
+    *reinterpret_cast<Sixteen*>(planes + i) =
+        __builtin_shufflevector(red, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
+    *reinterpret_cast<Sixteen*>(planes + n + i) =
+        __builtin_shufflevector(green, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30);
+    *reinterpret_cast<Sixteen*>(planes + 2 * n + i) =
+        __builtin_shufflevector(blue, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31);
   }
   for (; i < n; ++i) {
     for (int64_t c = 0; c < 3; ++c) planes[c * n + i] = rgb[3 * i + c];
@@ -57,10 +57,9 @@ PLAIT_INLINE void grey_of(const Planes<T>& x, float* grey) {
   const T *red = x.red, *green = x.green, *blue = x.blue;
   const int64_t n = x.size();
   for (int64_t i = 0; i < n; ++i) {
-    grey[i] = plus_product<kBytes>(
-        plus_product<kBytes>(0.299F * static_cast<float>(red[i]), static_cast<float>(green[i]),
-                             0.587F),
-        static_cast<float>(blue[i]), 0.114F);
+    grey[i] = plus_product<kBytes>(plus_product<kBytes>(0.299F * static_cast<float>(red[i]),
+                                                        static_cast<float>(green[i]), 0.587F),
+                                   static_cast<float>(blue[i]), 0.114F);
   }
 }
 
@@ -105,8 +104,7 @@ PLAIT_INLINE void light_of(const Planes<T>& x, float white, uint8_t* highest, ui
   const T *reds = x.red, *greens = x.green, *blues = x.blue;
   for (int64_t y = 0; y < h; ++y) {
     const T *red = reds + y * w, *green = greens + y * w, *blue = blues + y * w;
-    uint8_t *__restrict high = highest + y * w, *__restrict colour = coloured + y * w,
-                        *__restrict shade = shaded + y * w;
+    uint8_t* __restrict high = highest + y * w, * __restrict colour = coloured + y * w, * __restrict shade = shaded + y * w;
     for (int64_t i = 0; i < w; ++i) high[i] = rounded(most(red[i], most(green[i], blue[i])));
     if (!all) {
       for (int64_t i = 0; i < w; ++i)
@@ -115,9 +113,8 @@ PLAIT_INLINE void light_of(const Planes<T>& x, float white, uint8_t* highest, ui
     shade[0] = 0;
     // A flat colour with a channel at its end was painted so; a shade was cut off.
     for (int64_t i = 1; i < w; ++i) {
-      const T step =
-          most(distance(red[i], red[i - 1]),
-               most(distance(green[i], green[i - 1]), distance(blue[i], blue[i - 1])));
+      const T step = most(distance(red[i], red[i - 1]),
+                          most(distance(green[i], green[i - 1]), distance(blue[i], blue[i - 1])));
       const uint8_t differs = step >= T{1} ? 1 : 0;
       shade[i] = step <= T{24} ? differs : 0;
     }
@@ -156,7 +153,8 @@ PLAIT_INLINE void histogram_of(const float* grey, int64_t n, int64_t* out) {
   std::array<uint8_t, kRun> bins;
   for (int64_t begin = 0; begin < n; begin += kRun) {
     const auto run = static_cast<size_t>(std::min(kRun, n - begin));
-    for (size_t i = 0; i < run; ++i) bins[i] = static_cast<uint8_t>(grey[begin + static_cast<int64_t>(i)] + 0.5F);
+    for (size_t i = 0; i < run; ++i)
+      bins[i] = static_cast<uint8_t>(grey[begin + static_cast<int64_t>(i)] + 0.5F);
     size_t i = 0;
     for (; i + kTables <= run; i += kTables) {
       ++counts[0][bins[i]];
