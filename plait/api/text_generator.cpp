@@ -179,8 +179,7 @@ Json GeneratedText::to_json() const {
                            {"first_token_seconds", first_token_seconds},
                            {"tokens", Json::array()}});
   for (const TextToken& token : tokens) {
-    Json row =
-        Json::object({{"id", token.id}, {"text", token.text}, {"logprob", token.logprob}});
+    Json row = Json::object({{"id", token.id}, {"text", token.text}, {"logprob", token.logprob}});
     if (!token.top.empty()) row["top"] = Json::array();
     for (const auto& [id, logprob] : token.top)
       row["top"].push_back(Json::object({{"id", id}, {"logprob", logprob}}));

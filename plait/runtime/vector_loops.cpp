@@ -2,6 +2,8 @@
 
 #include <type_traits>
 
+#include "plait/core/processor.h"
+
 namespace plait::runtime {
 namespace {
 
@@ -289,9 +291,8 @@ const std::vector<const VectorLoops*>& vector_loops() {
   static const std::vector<const VectorLoops*> kAll = [] {
     std::vector<const VectorLoops*> out;
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) out.push_back(&k_avx512);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out.push_back(&k_avx2);
+    if (processor() >= Processor::kAvx512) out.push_back(&k_avx512);
+    if (processor() >= Processor::kAvx2) out.push_back(&k_avx2);
 #endif
     out.push_back(&k_baseline);
     return out;

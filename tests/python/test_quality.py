@@ -6,6 +6,7 @@ benchmarks/quality/measure.py takes the same figures of more items and of all ki
 """
 import math
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -73,6 +74,26 @@ def test_figures_are_taken_as_stated():
     assert measure.correlation([3] * 7) == 0
     assert measure.auroc(np.array([0.9, 0.8]), np.array([0.1, 0.2, 0.3])) == 1
     assert measure.auroc(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0.5
+
+
+@pytest.mark.parametrize("kind", ["any", "avx2"])
+def test_every_kind_of_processor_gives_the_same_scores(kind, monkeypatch):
+    tensors = {f"image.{i}": x for i, x in enumerate(measure.items.pictures("measured", 6))}
+    tensors |= {f"audio.16000.{i}": x for i, x in enumerate(measure.items.sounds("measured", 4))}
+    lines = measure.items.sentences("en", "measured", 4)
+
+    def scores():
+        return {row[:2]: np.array(row[2:], float) for row in map(tuple, measure.run(PROGRAM, tensors, lines)) if row[1] != "milliseconds"}
+
+    best = scores()
+    monkeypatch.setenv("PLAIT_PROCESSOR", kind)
+    lesser = scores()
+    assert len(best) > 100 and best.keys() == lesser.keys()
+    for row, values in best.items():
+        np.testing.assert_allclose(lesser[row], values, atol=2e-5, err_msg=str(row))
+    monkeypatch.setenv("PLAIT_PROCESSOR", "abacus")
+    with pytest.raises(subprocess.CalledProcessError):
+        scores()
 
 
 STREAMS = {

@@ -26,11 +26,11 @@ std::string published_name(const std::string& name) {
   static const std::map<std::string, std::string> outside = {
       {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
   static const std::map<std::string, std::string> inside = {
-      {"attn_norm", "input_layernorm"},        {"ffn_norm", "post_attention_layernorm"},
-      {"attn_q", "self_attn.q_proj"},          {"attn_k", "self_attn.k_proj"},
-      {"attn_v", "self_attn.v_proj"},          {"attn_output", "self_attn.o_proj"},
-      {"attn_q_norm", "self_attn.q_norm"},     {"attn_k_norm", "self_attn.k_norm"},
-      {"ffn_gate", "mlp.gate_proj"},           {"ffn_up", "mlp.up_proj"},
+      {"attn_norm", "input_layernorm"},    {"ffn_norm", "post_attention_layernorm"},
+      {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
+      {"attn_v", "self_attn.v_proj"},      {"attn_output", "self_attn.o_proj"},
+      {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"},
+      {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
       {"ffn_down", "mlp.down_proj"},
   };
   const size_t last = name.rfind('.');
@@ -52,7 +52,8 @@ DecoderFolder folder_from_gguf(const GgufFile& file, const std::string& where) {
   const std::string kind = meta.get("general.architecture", "");
   if (kind != "llama" && kind != "qwen2" && kind != "qwen3") {
     fail(ErrorCode::kUnavailable, kUnit,
-         where + ": expected architecture llama, qwen2 or qwen3, got \"" + kind.substr(0, 40) + "\"");
+         where + ": expected architecture llama, qwen2 or qwen3, got \"" + kind.substr(0, 40) +
+             "\"");
   }
   auto key = [&](const char* name) -> const Json& {
     const Json* value = meta.find(kind + "." + name);
@@ -85,7 +86,8 @@ DecoderFolder folder_from_gguf(const GgufFile& file, const std::string& where) {
     if (kind == "llama" && (q || k)) {
       const int64_t share = q ? heads : groups;
       if (value.dim() < 1 || value.size(0) % (2 * share) != 0)
-        fail(ErrorCode::kCorruptData, kUnit, where + ": expected " + tensor.name + " of whole heads");
+        fail(ErrorCode::kCorruptData, kUnit,
+             where + ": expected " + tensor.name + " of whole heads");
       value = halves_from_pairs(value, share);
     }
     out.weights[name] = value;
@@ -97,20 +99,19 @@ DecoderFolder folder_from_gguf(const GgufFile& file, const std::string& where) {
     const Json* value = meta.find(kind + "." + name);
     return value ? value->as_int() : fallback;
   };
-  out.config = Json::object(
-      {{"model_type", kind},
-       {"vocab_size", words.size(0)},
-       {"hidden_size", width},
-       {"num_hidden_layers", key("block_count").as_int()},
-       {"num_attention_heads", heads},
-       {"num_key_value_heads", groups},
-       {"head_dim", integer("attention.key_length", width / heads)},
-       {"intermediate_size", key("feed_forward_length").as_int()},
-       {"hidden_act", "silu"},
-       {"rms_norm_eps", key("attention.layer_norm_rms_epsilon").as_double()},
-       {"rope_theta", meta.get(kind + ".rope.freq_base", 10000.0)},
-       {"max_position_embeddings", key("context_length").as_int()},
-       {"tie_word_embeddings", out.weights.count("lm_head.weight") == 0}});
+  out.config = Json::object({{"model_type", kind},
+                             {"vocab_size", words.size(0)},
+                             {"hidden_size", width},
+                             {"num_hidden_layers", key("block_count").as_int()},
+                             {"num_attention_heads", heads},
+                             {"num_key_value_heads", groups},
+                             {"head_dim", integer("attention.key_length", width / heads)},
+                             {"intermediate_size", key("feed_forward_length").as_int()},
+                             {"hidden_act", "silu"},
+                             {"rms_norm_eps", key("attention.layer_norm_rms_epsilon").as_double()},
+                             {"rope_theta", meta.get(kind + ".rope.freq_base", 10000.0)},
+                             {"max_position_embeddings", key("context_length").as_int()},
+                             {"tie_word_embeddings", out.weights.count("lm_head.weight") == 0}});
   Json generation = Json::object({});
   for (const char* which : {"bos", "eos"}) {
     const Json* id = meta.find(std::string("tokenizer.ggml.") + which + "_token_id");

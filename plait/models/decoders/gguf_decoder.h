@@ -8,8 +8,8 @@ namespace plait::models {
 
 /// What a language model's folder in the Hugging Face layout holds.
 struct DecoderFolder {
-  Json config;        ///< config.json, with the file's "model_type"
-  TensorMap weights;  ///< By the names of transformers
+  Json config;                               ///< config.json, with the file's "model_type"
+  TensorMap weights;                         ///< By the names of transformers
   std::map<std::string, std::string> files;  ///< tokenizer.json, generation_config.json ...
 };
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "plait/core/processor.h"
 
 /// Loops that are compiled for several kinds of x86-64 processors, of which the best is taken when
 /// they are called. A loop is a template `loops::name<kBytes>` that is inlined into its variants,
@@ -9,18 +10,6 @@ namespace plait::models {
 #define PLAIT_INLINE inline __attribute__((always_inline))
 
 #if defined(__x86_64__)
-/// 0: any, 1: AVX2, 2: AVX-512.
-inline int processor_kind() {
-  static const int kKind = [] {
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return avx2 && avx512 ? 2 : avx2 ? 1 : 0;
-  }();
-  return kKind;
-}
-
 #define PLAIT_VARIANTS(result, name, parameters, arguments)                                 \
   namespace {                                                                               \
   result name##_any parameters { return loops::name<16> arguments; }                        \
@@ -33,9 +22,9 @@ inline int processor_kind() {
   }                                                                                         \
   }                                                                                         \
   result name parameters {                                                                  \
-    switch (processor_kind()) {                                                             \
-      case 2: return name##_avx512 arguments;                                               \
-      case 1: return name##_avx2 arguments;                                                 \
+    switch (processor()) {                                                                  \
+      case Processor::kAvx512: return name##_avx512 arguments;                              \
+      case Processor::kAvx2: return name##_avx2 arguments;                                  \
       default: return name##_any arguments;                                                 \
     }                                                                                       \
   }
