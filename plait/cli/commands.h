@@ -31,6 +31,15 @@ struct GenerateArgs {
   bool ignore_eos = false, stream = false, stats = false, json = false;
 };
 int generate(const GenerateArgs& args);
+struct TranscribeArgs {
+  std::vector<std::string> files;
+  std::string model = "whisper-base", language, prompt, backend = "cpu", dtype = "float32";
+  long beam_size = 1;
+  bool translate = false, words = false, speech_only = false, independent = false;
+  bool srt = false, vtt = false;
+  bool json = false;
+};
+int transcribe(const TranscribeArgs& args);
 
 struct TrainArgs {
   std::string recipe, output, resume = "none";

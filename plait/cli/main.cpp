@@ -151,6 +151,38 @@ int main(int argc, char** argv) {
       "  plait generate --model model.gguf --prompt \"1, 2, 3,\" --num-beams 4 --json\n",
       json);
   add_generate_options(*generate_cmd, generate_args);
+  TranscribeArgs transcribe_args;
+  CLI::App* transcribe_cmd = command(app, "transcribe", "Speech to text, with times",
+                                     "  plait transcribe talk.mp3\n"
+                                     "  plait transcribe call.wav --language en --words --json\n"
+                                     "  plait transcribe film.ogg --srt > film.srt\n"
+                                     "  plait transcribe a.wav b.wav --model whisper-tiny.en\n"
+                                     "  plait transcribe rede.flac --translate --speech-only\n",
+                                     json);
+  transcribe_cmd->add_option("files", transcribe_args.files, "Sound files, of any length")
+      ->required();
+  transcribe_cmd
+      ->add_option("-m,--model", transcribe_args.model, "Folder or name of a Whisper model")
+      ->capture_default_str();
+  transcribe_cmd->add_option("-l,--language", transcribe_args.language,
+                             "Code of the spoken language (en, zh ...; default: detect it)");
+  transcribe_cmd->add_flag("--translate", transcribe_args.translate, "Write English");
+  transcribe_cmd->add_flag("--words", transcribe_args.words, "Also when each word was spoken");
+  transcribe_cmd->add_option("--prompt", transcribe_args.prompt, "Names and spellings to expect");
+  transcribe_cmd
+      ->add_option("--beam-size", transcribe_args.beam_size, "Texts followed at once; 1: greedy")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  transcribe_cmd->add_flag("--speech-only", transcribe_args.speech_only,
+                           "Skip what the voice activity detector takes for no speech");
+  transcribe_cmd->add_flag("--independent", transcribe_args.independent,
+                           "Windows do not see the text before them");
+  transcribe_cmd->add_flag("--srt", transcribe_args.srt, "Print SubRip subtitles");
+  transcribe_cmd->add_flag("--vtt", transcribe_args.vtt, "Print WebVTT subtitles");
+  transcribe_cmd->add_option("--backend", transcribe_args.backend, "cpu, cuda, cuda:N")
+      ->capture_default_str();
+  transcribe_cmd->add_option("--dtype", transcribe_args.dtype, "float32, bfloat16, float16")
+      ->capture_default_str();
 
   TrainArgs train_args;
   CLI::App* train_cmd =
@@ -296,6 +328,7 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
+  transcribe_args.json = json;
   predict_args.json = train_args.json = calibrate_args.json = eval_args.json = demo_args.json =
       bench_args.json = generate_args.json = json;
   try {
@@ -312,6 +345,7 @@ int main(int argc, char** argv) {
     }
     if (*predict_cmd) return predict(predict_args);
     if (*generate_cmd) return generate(generate_args);
+    if (*transcribe_cmd) return transcribe(transcribe_args);
     if (*train_cmd) return train(train_args);
     if (*calibrate_cmd) return calibrate(calibrate_args);
     if (*eval_cmd) return eval(eval_args);

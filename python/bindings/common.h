@@ -27,5 +27,6 @@ py::dict from_tensors(const TensorMap& tensors);
 void bind_models(py::module_& m);
 void bind_data(py::module_& m);
 void bind_api(py::module_& m);
+void bind_speech(py::module_& m);
 
 }  // namespace plait::python

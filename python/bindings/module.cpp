@@ -202,4 +202,5 @@ PYBIND11_MODULE(_C, m) {
   bind_models(m);
   bind_data(m);
   bind_api(m);
+  bind_speech(m);
 }

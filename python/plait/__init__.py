@@ -15,6 +15,7 @@ from . import cache, data, fusion, quality
 from .auto import AutoModel
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
+from .speech import SpeechRecognizer, SpeechStream, Transcript
 from .training import AdamW, Trainer, TrainingArguments
 
 __version__ = "0.1.0"
@@ -36,5 +37,5 @@ def registered_models() -> list[dict[str, _Any]]:
 
 
 __all__ = ["AdamW", "AutoModel", "DataError", "LimitError", "MultiModalDataset", "MultimodalDataset", "MultimodalModel",
-           "Prediction", "Trainer", "TrainingArguments", "available_backends", "cache", "data", "doctor", "fusion",
+           "Prediction", "SpeechRecognizer", "SpeechStream", "Trainer", "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor", "fusion",
            "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]

@@ -1,0 +1,103 @@
+"""Speech to text."""
+import os
+from typing import Any, Callable, Iterable, Iterator, Optional, Union
+
+import torch
+
+from . import _C
+
+
+class Transcript(dict):
+    """text, language, language_probability, segments: as keys and attributes. A segment has start, end (seconds), text,
+    avg_logprob, no_speech_prob, compression_ratio, temperature and, when asked for, words (word, start, end, probability)."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"a transcript has no {name!r}; it has: {', '.join(self)}") from None
+
+    def __str__(self) -> str:
+        return self["text"].strip()
+
+
+class SpeechStream:
+    """Live speech: accept() takes sound as it comes and gives what has become known; finish() ends it."""
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    def accept(self, samples: Any) -> list[dict[str, Any]]:
+        """Samples [N] at 16 kHz, of any length. Each update has text (final words), tentative (what follows for now), start,
+        end, words and ends_utterance."""
+        return self._handle.accept(torch.as_tensor(samples, dtype=torch.float32))
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The end of the stream: what is left becomes final."""
+        return self._handle.finish()
+
+    @property
+    def text(self) -> str:
+        """Everything final so far."""
+        return self._handle.text
+
+    @property
+    def language(self) -> str:
+        """As given, or as detected once there was speech."""
+        return self._handle.language
+
+
+class SpeechRecognizer:
+    """Whisper: a folder (Plait's, transformers' or CTranslate2's) or a name from `plait models list`.
+
+        recognizer = plait.SpeechRecognizer.from_pretrained("whisper-base")
+        print(recognizer.transcribe("talk.mp3", words=True).text)
+    """
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike] = "whisper-base", device: Any = "cpu",
+                        dtype: Any = "float32") -> "SpeechRecognizer":
+        return cls(_C.SpeechRecognizer.from_pretrained(os.fspath(name_or_path), str(device), str(dtype).removeprefix("torch.")))
+
+    def transcribe(self, audio: Any, *, language: Optional[str] = None, task: str = "transcribe", words: bool = False,
+                   initial_prompt: str = "", beam_size: int = 1, speech_only: bool = False,
+                   progress: Optional[Callable[[float, float], Any]] = None, **options: Any) -> Transcript:
+        """A file, bytes, (samples, rate) or samples [N] at 16 kHz, of any length.
+
+        language: None detects it. task: "transcribe", or "translate" to English. words: also when each word was spoken.
+        beam_size: 1 is greedy. speech_only: skip what the voice activity detector takes for no speech. progress: called with
+        the seconds done and in all. Further options, with OpenAI's defaults: temperatures, compression_ratio_threshold,
+        logprob_threshold, no_speech_threshold, condition_on_previous_text, best_of, patience, length_penalty,
+        max_initial_timestamp, suppress_blank, suppress_non_speech, seed."""
+        given = {"language": language or "", "task": task, "words": words, "initial_prompt": initial_prompt, "beam_size": beam_size,
+                 **options}
+        return Transcript(self._handle.transcribe(audio, given, speech_only, progress))
+
+    __call__ = transcribe
+
+    def detect_language(self, audio: Any) -> tuple[str, float]:
+        """The language of the first 30 s and its probability."""
+        return self._handle.detect_language(audio)
+
+    def speech_segments(self, audio: Any, **options: Any) -> list[tuple[float, float]]:
+        """Where somebody speaks, in seconds. Options: threshold, exit_threshold, min_speech, max_speech, min_silence, pad."""
+        return self._handle.speech_segments(audio, options)
+
+    def stream(self, detect_voice: bool = True, language: Optional[str] = None, **options: Any) -> SpeechStream:
+        """Follows live sound. Options: step, min_silence, max_window, threshold and those of transcribe."""
+        return SpeechStream(self._handle.stream({"language": language or "", **options}, detect_voice))
+
+    def follow(self, chunks: Iterable[Any], **options: Any) -> Iterator[dict[str, Any]]:
+        """The updates of a stream over chunks of samples."""
+        stream = self.stream(**options)
+        for chunk in chunks:
+            yield from stream.accept(chunk)
+        yield from stream.finish()
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages that it knows."""
+        return self._handle.languages()
