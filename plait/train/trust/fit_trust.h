@@ -25,7 +25,6 @@ struct TrustOptions {
   double joint_lr = 3e-3;
   int64_t joint_batch = 128;
   double joint_dropout = 0.3;  ///< Of whole streams, while it is trained
-  double joint_swap = 0.05;    ///< And streams of other items; of two streams none, as in the bank
   int64_t folds = 4;
   int64_t bank_passes = 8;   ///< Damaged copies of the training set that the gates learn from
   int64_t min_bank = 12000;  ///< Items in the bank at least: more passes over small sets

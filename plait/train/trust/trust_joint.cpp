@@ -30,15 +30,6 @@ std::vector<std::vector<at::Tensor>> bounded(const TrustFusion& trust, const Tru
   return out;
 }
 
-/// These rows [B] of a stream [N, D], but those of other items with a probability of `swap`.
-at::Tensor exchange(const at::Tensor& stream, const at::Tensor& rows, double swap,
-                    at::Generator& generator) {
-  at::Tensor own = stream.index_select(0, rows);
-  if (swap <= 0) return own;
-  at::Tensor other = stream.index_select(0, at::randint(stream.size(0), rows.sizes(), generator));
-  return at::where(at::rand({rows.size(0), 1}, generator) < swap, other, own);
-}
-
 }  // namespace
 
 void train_joint(TrustFusion& trust, const TrustData& data, const TrustOptions& options,
@@ -65,8 +56,7 @@ void train_joint(TrustFusion& trust, const TrustData& data, const TrustOptions& 
       at::Tensor heard =
           hide_streams(data.present.index_select(0, rows), options.joint_dropout, generator);
       std::vector<at::Tensor> x;
-      for (const at::Tensor& stream : drawn)
-        x.push_back(exchange(stream, rows, drawn.size() > 2 ? options.joint_swap : 0, generator));
+      for (const at::Tensor& stream : drawn) x.push_back(stream.index_select(0, rows));
       const auto [logits, answers] = models::by_question(joint.logits(joint.tokens(x), heard),
                                                          data.target.index_select(0, rows));
       at::Tensor loss = at::cross_entropy_loss(logits, answers);
