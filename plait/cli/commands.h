@@ -87,6 +87,15 @@ struct BenchFusionArgs {
 };
 int bench_fusion(const BenchFusionArgs& args);
 
+/// Lists the tensors of a weights file of any format.
+int inspect(const std::string& path, bool json);
+
+struct ConvertArgs {
+  std::string source, destination, dtype = "float32";
+  bool json = false;
+};
+int convert(const ConvertArgs& args);
+
 int models_list(bool json);
 int models_get(const std::string& name, bool json);
 int models_show(const std::string& name, bool json);

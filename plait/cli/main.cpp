@@ -260,6 +260,32 @@ int main(int argc, char** argv) {
                                     "  plait data show stamps\n", json);
   data_show_cmd->add_option("name", name, "Name from plait data list")->required();
 
+  std::string path;
+  CLI::App* inspect_cmd = command(app, "inspect",
+                                  "List the tensors of a weights file: GGUF, safetensors, .pth, "
+                                  "ONNX, TensorFlow.js, CTranslate2",
+                                  "  plait inspect model.gguf\n"
+                                  "  plait inspect voice.onnx --json\n"
+                                  "  plait inspect ~/models/smollm2\n",
+                                  json);
+  inspect_cmd->add_option("file", path, "File or model folder")->required();
+
+  ConvertArgs convert_args;
+  CLI::App* convert_cmd = command(
+      app, "convert",
+      "Write a weights file of any format as a model folder (GGUF: with config and tokenizer)",
+      "  plait convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2\n"
+      "  plait convert model.gguf smollm2-half --dtype bfloat16\n"
+      "  plait convert voice.onnx voice --json\n",
+      json);
+  convert_cmd->add_option("source", convert_args.source, "File or model folder")->required();
+  convert_cmd->add_option("destination", convert_args.destination, "New or empty folder")
+      ->required();
+  convert_cmd
+      ->add_option("--dtype", convert_args.dtype,
+                   "Of floating tensors: float32, float16, bfloat16, or stored (as they are read)")
+      ->capture_default_str();
+
   DemoArgs demo_args;
   CLI::App* demo_cmd = command(
       app, "demo", "Train a fused model on real pictures, captions and speech, and see it answer",
@@ -328,7 +354,7 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (verbose) plait::set_log_level(plait::LogLevel::kInfo);
-  transcribe_args.json = json;
+  transcribe_args.json = convert_args.json = json;
   predict_args.json = train_args.json = calibrate_args.json = eval_args.json = demo_args.json =
       bench_args.json = generate_args.json = json;
   try {
@@ -351,6 +377,8 @@ int main(int argc, char** argv) {
     if (*eval_cmd) return eval(eval_args);
     if (*demo_cmd) return demo(demo_args);
     if (*bench_fusion_cmd) return bench_fusion(bench_args);
+    if (*inspect_cmd) return inspect(path, json);
+    if (*convert_cmd) return convert(convert_args);
     if (*models_list_cmd) return models_list(json);
     if (*models_get_cmd) return models_get(name, json);
     if (*models_show_cmd) return models_show(name, json);

