@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-/// What each subcommand does, free of command-line parsing (that is main.cpp's). All return the
-/// exit code: 0 done, 1 failed; errors are thrown and printed once, in main.
+/// What each subcommand does, free of command-line parsing (that is command_line.h's). All return
+/// the exit code: 0 done, 1 failed; errors are thrown and printed once, in main.
 namespace plait::cli {
 
 struct PredictArgs {
@@ -31,6 +31,7 @@ struct GenerateArgs {
   bool ignore_eos = false, stream = false, stats = false, json = false;
 };
 int generate(const GenerateArgs& args);
+
 struct TranscribeArgs {
   std::vector<std::string> files;
   std::string model = "whisper-base", language, prompt, backend = "cpu", dtype = "float32";

