@@ -8,6 +8,7 @@
 #include "plait/cli/terminal.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
+#include "plait/core/weights/onnx_schema.h"
 #include "plait/data/datasets/datasets.h"
 #include "plait/data/image/image.h"
 #include "plait/data/packages/cache.h"
@@ -54,6 +55,8 @@ int doctor(bool json) {
         data::decode_image(data::encode_png(at::zeros({2, 2, 3}, at::kByte)), "probe");
       }),
       "PNG, JPEG, WebP, TIFF");
+  add(rows, "onnx", onnx_is_available() ? "" : "built without protobuf and the schema of ONNX",
+      "initializers and Constant nodes");
   add(rows, "cache", problem_of([] { data::cache_dir(); }),
       problem_of([] { data::cache_dir(); }).empty() ? data::cache_dir() : "");
   std::string base = api::shipped_model("plait-base");

@@ -95,7 +95,7 @@ def test_doctor_says_what_works_and_why_not(tmp_path):
     report = run_json("doctor", PLAIT_CACHE=str(tmp_path))
     assert report["version"] == plait.__version__ and report["backends"] == plait.available_backends()
     checks = {row["what"]: row for row in report["checks"]}
-    assert checks["cpu"]["works"] and checks["pictures"]["works"]
+    assert checks["cpu"]["works"] and checks["pictures"]["works"] and "onnx" in checks
     assert not checks["data stamps"]["works"] and "plait data get stamps" in checks["data stamps"]["detail"]
     assert all(row["detail"] for row in report["checks"])
     stdout, stderr = run("doctor", PLAIT_CACHE=str(tmp_path))

@@ -158,6 +158,42 @@ def test_small_models_compute_the_same(architecture, options, tmp_path):
         torch.testing.assert_close(again(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("key, value, message", [
+    ("llama.expert_count", 8, "experts"),
+    ("split.count", 2, "several parts"),
+    ("llama.rope.scaling.type", "longrope", "none, linear or yarn"),
+    ("llama.attention.head_count", [4, 2], "one number for all layers"),
+    ("llama.attention.head_count", 5, "rows for 5 heads"),
+    ("llama.block_count", 0, "llama.block_count"),
+    ("llama.embedding_length", 16, "token_embd.weight"),
+])
+def test_language_models_that_cannot_be_told(key, value, message, tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    entries = {"llama.block_count": 1, "llama.embedding_length": 8, "llama.feed_forward_length": 8, "llama.attention.head_count": 2, key: value}
+    for name, entry in entries.items():
+        add = {int: writer.add_uint32, str: writer.add_string, list: writer.add_array}[type(entry)]
+        add(name, entry)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 8), np.float32))
+    writer.add_tensor("blk.0.attn_q.weight", np.zeros((8, 8), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert message in run("convert", tmp_path / "m.gguf", tmp_path / "out", code=1)[1]
+    assert os.listdir(tmp_path) == ["m.gguf"]
+
+
+def test_other_architectures_keep_their_names(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "gpt2")
+    writer.add_tensor("token_embd.weight", np.ones((4, 8), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    answer, weights = convert(tmp_path / "m.gguf", tmp_path / "out", "--dtype", "stored")
+    assert answer["files"] == ["model.safetensors"] and weights["token_embd.weight"].dtype == torch.float32
+
+
 def test_floating_tensors_take_the_dtype(tmp_path):
     config = transformers.LlamaConfig(**SIZES)
     path = write_gguf(tmp_path / "m.gguf", transformers.LlamaForCausalLM(config), "llama", True)

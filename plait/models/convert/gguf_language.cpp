@@ -172,6 +172,10 @@ Json gguf_config(const GgufFile& file) {
                  keys.count("rope.dimension_count", std::max<int64_t>(hidden / heads, 1)));
   double theta = keys.number("rope.freq_base", 10000.0);
   bool qkv_bias = file.find("blk.0.attn_q.bias") != nullptr;
+  // transformers' Llama has a bias in all four projections or in none, and would make one up.
+  if (architecture.permuted && qkv_bias != (file.find("blk.0.attn_output.bias") != nullptr))
+    fail(ErrorCode::kUnavailable, kUnit,
+         "expected biases in all attention projections or in none, got some");
   Json config = Json::object({
       {"architectures", Json::array({architecture.class_name})},
       {"model_type", architecture.model_type},
