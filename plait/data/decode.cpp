@@ -8,6 +8,7 @@
 #include "plait/data/processor.h"
 #include "plait/data/series/series_processor.h"
 #include "plait/data/table/table_processor.h"
+#include "plait/data/volume/volume.h"
 
 namespace plait::data {
 namespace {
@@ -151,10 +152,15 @@ Value decode(const Value& value, Modality modality, const std::string& where) {
     case Modality::kAudio: return decode_audio_value(value, where);
     case Modality::kSeries: return decode_series_value(value, where);
     case Modality::kTable: return decode_table_value(value, where);
+    // Files stay what they are: a tensor has no room for the spacing, which the processor needs.
+    case Modality::kVolume:
+      if (std::get_if<at::Tensor>(&value)) return decode_volume_value(value, where).values;
+      decode_volume_value(value, where);
+      return value;
     default: break;
   }
   fail(ErrorCode::kUnavailable, kUnit,
-       where + ": expected a stream of text, image, audio, series or table, got " +
+       where + ": expected a stream of text, image, audio, series, table or volume, got " +
            to_string(modality) + " (no decoder yet)");
 }
 

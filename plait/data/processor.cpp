@@ -10,6 +10,7 @@
 #include "plait/data/table/table_processor.h"
 #include "plait/data/table/vector_processor.h"
 #include "plait/data/text/text_processor.h"
+#include "plait/data/volume/volume_processor.h"
 
 namespace plait::data {
 namespace {
@@ -60,9 +61,11 @@ std::shared_ptr<const Processor> make_processor(const Json& config, const std::s
   if (type == "series") return make<SeriesProcessor, SeriesProcessorConfig>(config, where);
   if (type == "table") return make<TableProcessor, TableProcessorConfig>(config, where);
   if (type == "vector") return make<VectorProcessor, VectorProcessorConfig>(config, where);
+  if (type == "volume") return make<VolumeProcessor, VolumeProcessorConfig>(config, where);
   fail(ErrorCode::kInvalidArgument, "processor",
        where +
-           ": expected type text, image, whisper, waveform, log_mel, series, table or vector, got "
+           ": expected type text, image, whisper, waveform, log_mel, series, table, vector or "
+           "volume, got "
            "\"" +
            type + "\"");
 }

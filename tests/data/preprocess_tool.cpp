@@ -2,6 +2,7 @@
 // reference:
 //   preprocess_tool CONFIG.json OUT.safetensors FILE...
 //   preprocess_tool --decode image|audio OUT.safetensors FILE...     tensors named by position
+//   preprocess_tool --dicom OUT_FOLDER FILE...     stored pixels of each file, or its error
 //   preprocess_tool --resize HEIGHT WIDTH FILTER OUT.safetensors FILE...        tensors named by
 //   position preprocess_tool --resample RATE OUT.safetensors FILE             mono
 #include <ATen/ATen.h>
@@ -10,13 +11,31 @@
 #include <exception>
 
 #include "plait/core/error.h"
+#include "plait/core/file.h"
 #include "plait/core/weights/safetensors.h"
 #include "plait/data/decode.h"
 #include "plait/data/processor.h"
+#include "plait/data/volume/dicom.h"
 
 using namespace plait;
 
 namespace {
+
+/// Writes <folder>/<index>.safetensors (pixels, values, shown) or <index>.txt with the error.
+int dicom(const std::string& folder, const std::vector<std::string>& files) {
+  for (size_t i = 0; i < files.size(); ++i) {
+    std::string to = folder + "/" + std::to_string(i);
+    try {
+      data::DicomImage image = data::load_dicom(files[i]);
+      save_safetensors(to + ".safetensors", {{"pixels", image.pixels},
+                                             {"values", data::modality_values(image)},
+                                             {"shown", data::display_pixels(image)}});
+    } catch (const Error& e) {
+      write_file_atomic(to + ".txt", e.what());
+    }
+  }
+  return 0;
+}
 
 int run(const std::vector<std::string>& args) {
   if (args.size() < 3) return 2;
@@ -35,6 +54,7 @@ int run(const std::vector<std::string>& args) {
     save_safetensors(args[2], out);
     return 0;
   }
+  if (args[0] == "--dicom") return dicom(args[1], {args.begin() + 2, args.end()});
   if (args[0] == "--resize") {
     for (size_t i = 5; i < args.size(); ++i) {
       out[std::to_string(i - 5)] =

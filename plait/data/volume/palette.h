@@ -1,0 +1,14 @@
+#pragma once
+#include <string>
+
+#include "plait/data/volume/dicom.h"
+#include "plait/data/volume/dicom_elements.h"
+
+namespace plait::data {
+
+/// Fills `image` with the palette of a PALETTE COLOR image (plain or segmented, PS3.3 C.7.9) and
+/// the modality look-up table, where there are any. @throws Error kCorruptData.
+void read_palette(const DicomElements& elements, const std::string& photometric,
+                  const std::string& name, DicomImage& image);
+
+}  // namespace plait::data
