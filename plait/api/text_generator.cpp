@@ -48,6 +48,7 @@ struct Parts {
   std::shared_ptr<models::Decoder> decoder;
   std::shared_ptr<const data::Tokenizer> tokenizer;
   Json generation, tokenizer_config, config;
+  std::shared_ptr<const data::ChatTemplate> chat_template;
 };
 
 Parts read_gguf(const std::string& path, c10::ScalarType dtype) {
@@ -62,6 +63,7 @@ Parts read_gguf(const std::string& path, c10::ScalarType dtype) {
   parts.generation = Json::parse(folder.files.at("generation_config.json"), path);
   parts.tokenizer_config = Json::parse(folder.files.at("tokenizer_config.json"), path);
   parts.config = folder.config;
+  parts.chat_template = data::ChatTemplate::from_config(parts.tokenizer_config);
   return parts;
 }
 
@@ -73,6 +75,7 @@ Parts read_folder(const std::string& dir, c10::ScalarType dtype) {
   parts.generation = read_beside(folder, "generation_config.json");
   parts.tokenizer_config = read_beside(folder, "tokenizer_config.json");
   parts.config = folder.config();
+  parts.chat_template = data::ChatTemplate::from_folder(dir);
   return parts;
 }
 
@@ -101,15 +104,41 @@ std::shared_ptr<TextGenerator> TextGenerator::from_pretrained(const std::string&
   if (int64_t id = eos.empty() ? -1 : parts.tokenizer->id_of(eos);
       id >= 0 && std::find(end_of_text.begin(), end_of_text.end(), id) == end_of_text.end())
     end_of_text.push_back(id);
-  return std::make_shared<TextGenerator>(parts.decoder, parts.tokenizer, std::move(end_of_text));
+  Json special = Json::object({});
+  for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    if (std::string text = special_text(parts.tokenizer_config, name); !text.empty())
+      special[name] = text;
+  }
+  return std::make_shared<TextGenerator>(parts.decoder, parts.tokenizer, std::move(end_of_text),
+                                         parts.chat_template, std::move(special));
+}
+
+TextOptions TextOptions::from_json(const Json& json) {
+  Json plain = json.is_null() ? Json::object({}) : json;
+  TextOptions out;
+  out.add_special_tokens = plain.get("add_special_tokens", true);
+  if (const Json* variables = plain.find("template_variables"); variables && !variables->is_null())
+    out.template_variables = *variables;
+  require(out.template_variables.is_object(), kUnit, "expected template_variables by name");
+  if (const Json* schema = plain.find("json_schema")) out.json_schema = *schema;
+  out.grammar = plain.get("grammar", "");
+  for (const char* own : {"add_special_tokens", "json_schema", "grammar"}) plain.erase(own);
+  plain.erase("template_variables");
+  static_cast<runtime::GenerateOptions&>(out) =
+      read_config<runtime::GenerateOptions>(plain, "options");
+  return out;
 }
 
 TextGenerator::TextGenerator(std::shared_ptr<models::Decoder> decoder,
                              std::shared_ptr<const data::Tokenizer> tokenizer,
-                             std::vector<int64_t> end_of_text)
+                             std::vector<int64_t> end_of_text,
+                             std::shared_ptr<const data::ChatTemplate> chat_template,
+                             Json special_tokens)
     : decoder_(std::move(decoder)),
       tokenizer_(std::move(tokenizer)),
-      end_of_text_(std::move(end_of_text)) {
+      end_of_text_(std::move(end_of_text)),
+      chat_template_(std::move(chat_template)),
+      special_tokens_(std::move(special_tokens)) {
   require(decoder_ != nullptr && tokenizer_ != nullptr, kUnit,
           "expected a decoder and its tokenizer");
 }
@@ -125,10 +154,49 @@ GeneratedText TextGenerator::generate(const std::string& prompt, const TextOptio
   return run(std::move(given), options, on_piece, cancel);
 }
 
+std::string TextGenerator::apply_chat_template(const Json& messages, const Json& variables,
+                                               bool add_generation_prompt) const {
+  if (!chat_template_)
+    fail(ErrorCode::kUnavailable, kUnit, "expected a model with a chat template, got one without");
+  require(messages.is_array() && messages.size() > 0, kUnit, "expected a list of messages");
+  for (const Json& message : messages.items()) {
+    require(message.is_object() && message.contains("role"), kUnit,
+            "expected messages {\"role\", \"content\"}");
+  }
+  Json all = special_tokens_;
+  all["messages"] = messages;
+  all["add_generation_prompt"] = add_generation_prompt;
+  all["tools"] = Json();
+  all["documents"] = Json();
+  for (const auto& [name, value] : variables.members()) all[name] = value;
+  return chat_template_->render(all);
+}
+
+GeneratedText TextGenerator::chat(const Json& messages, const TextOptions& options,
+                                  const OnPiece& on_piece, std::stop_token cancel) const {
+  // The template has written the special tokens already.
+  TextOptions as_is = options;
+  as_is.add_special_tokens = false;
+  return generate(apply_chat_template(messages, options.template_variables), as_is, on_piece,
+                  cancel);
+}
+
+std::shared_ptr<const runtime::TokenConstraint> TextGenerator::constraint(
+    const TextOptions& options) const {
+  if (options.json_schema.is_null() && options.grammar.empty()) return nullptr;
+  require(options.json_schema.is_null() || options.grammar.empty(), kUnit,
+          "expected a JSON schema or a grammar, got both");
+  std::call_once(tree_once_, [&] { tree_ = runtime::TokenTree::of(*tokenizer_); });
+  auto grammar = options.grammar.empty() ? runtime::Grammar::from_json_schema(options.json_schema)
+                                         : runtime::Grammar::from_gbnf(options.grammar);
+  return std::make_shared<runtime::GrammarConstraint>(grammar, tree_, end_of_text_);
+}
+
 GeneratedText TextGenerator::run(runtime::Prompt prompt, const TextOptions& options,
                                  const OnPiece& on_piece, std::stop_token cancel) const {
   const auto start = std::chrono::steady_clock::now();
   prompt.end_of_text = end_of_text_;
+  prompt.constraint = constraint(options);
   double first = 0;
   runtime::TextStream live(tokenizer_, options.stop);
   auto tell = [&](const std::string& piece) {

@@ -1,21 +1,30 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "plait/api/multimodal_model.h"
 #include "plait/data/packages/cache.h"
+#include "plait/data/text/chat_template.h"
 #include "plait/data/text/tokenizer.h"
 #include "plait/models/decoders/decoder.h"
 #include "plait/runtime/generate/generate.h"
+#include "plait/runtime/generate/grammar_constraint.h"
 
 namespace plait::api {
 
 /// How a text is written.
 struct TextOptions : runtime::GenerateOptions {
-  bool add_special_tokens = true;  ///< Those that the tokenizer puts around a prompt
+  bool add_special_tokens = true;              ///< Those that the tokenizer puts around a prompt
+  Json json_schema;                            ///< The text is JSON that it accepts; null: free
+  std::string grammar;                         ///< The text follows this GBNF grammar; empty: free
+  Json template_variables = Json::object({});  ///< For chats: "tools", "enable_thinking" ...
+
+  /// From an object with the names of GenerateOptions and of these; unknown ones are errors.
+  static TextOptions from_json(const Json& json);
 };
 
 /// One token of a result, with the bytes that it stands for.
@@ -48,12 +57,24 @@ class TextGenerator {
   static std::shared_ptr<TextGenerator> from_pretrained(const std::string& name_or_path,
                                                         const ModelOptions& options = {},
                                                         const data::Progress& progress = {});
+  /// `chat_template` may be null; `special_tokens` are its variables ("bos_token", "eos_token").
   TextGenerator(std::shared_ptr<models::Decoder> decoder,
-                std::shared_ptr<const data::Tokenizer> tokenizer, std::vector<int64_t> end_of_text);
+                std::shared_ptr<const data::Tokenizer> tokenizer, std::vector<int64_t> end_of_text,
+                std::shared_ptr<const data::ChatTemplate> chat_template = nullptr,
+                Json special_tokens = Json::object({}));
 
   /// Continues the prompt. `on_piece` gets the text while it is written (with beams, at the end).
   GeneratedText generate(const std::string& prompt, const TextOptions& options = {},
                          const OnPiece& on_piece = {}, std::stop_token cancel = {}) const;
+
+  /// Answers the last of `messages`, an array of {"role": "system" | "user" | "assistant",
+  /// "content": text}, by the model's chat template. @throws Error kUnavailable when it has none.
+  GeneratedText chat(const Json& messages, const TextOptions& options = {},
+                     const OnPiece& on_piece = {}, std::stop_token cancel = {}) const;
+  /// The prompt that `chat` makes of the messages.
+  std::string apply_chat_template(const Json& messages, const Json& variables = Json::object({}),
+                                  bool add_generation_prompt = true) const;
+  bool has_chat_template() const { return chat_template_ != nullptr; }
 
   const std::shared_ptr<models::Decoder>& decoder() const { return decoder_; }
   const std::shared_ptr<const data::Tokenizer>& tokenizer() const { return tokenizer_; }
@@ -63,9 +84,15 @@ class TextGenerator {
   GeneratedText run(runtime::Prompt prompt, const TextOptions& options, const OnPiece& on_piece,
                     std::stop_token cancel) const;
 
+  std::shared_ptr<const runtime::TokenConstraint> constraint(const TextOptions& options) const;
+
   std::shared_ptr<models::Decoder> decoder_;
   std::shared_ptr<const data::Tokenizer> tokenizer_;
   std::vector<int64_t> end_of_text_;
+  std::shared_ptr<const data::ChatTemplate> chat_template_;
+  Json special_tokens_;
+  mutable std::once_flag tree_once_;
+  mutable std::shared_ptr<const runtime::TokenTree> tree_;  ///< Made when first needed
 };
 
 }  // namespace plait::api

@@ -28,7 +28,9 @@ struct GenerateArgs {
   std::map<std::string, long> integers;
   std::vector<std::string> stop;
   std::string early_stopping = "false";
-  bool ignore_eos = false, stream = false, stats = false, json = false;
+  std::string json_schema, grammar;  ///< Files that the text has to follow
+  std::string system;                ///< With chat: what the model is told first
+  bool chat = false, ignore_eos = false, stream = false, stats = false, json = false;
 };
 int generate(const GenerateArgs& args);
 

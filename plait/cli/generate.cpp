@@ -4,6 +4,7 @@
 #include "plait/cli/commands.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
+#include "plait/core/file.h"
 
 namespace plait::cli {
 
@@ -22,9 +23,9 @@ int generate(const GenerateArgs& args) {
   given["early_stopping"] = args.early_stopping;
   given["stop"] = Json(args.stop);
   given["ignore_eos"] = args.ignore_eos;
-  api::TextOptions options;
-  static_cast<runtime::GenerateOptions&>(options) =
-      read_config<runtime::GenerateOptions>(given, "generate");
+  if (!args.json_schema.empty()) given["json_schema"] = Json::read(args.json_schema, 1 << 20);
+  if (!args.grammar.empty()) given["grammar"] = read_file(args.grammar, 1 << 20);
+  const api::TextOptions options = api::TextOptions::from_json(given);
 
   const bool stream = args.stream && !args.json;
   api::OnPiece show;
@@ -34,7 +35,12 @@ int generate(const GenerateArgs& args) {
       return std::fflush(stdout) == 0;
     };
   }
-  api::GeneratedText made = model->generate(args.prompt, options, show);
+  Json messages = Json::array();
+  if (!args.system.empty())
+    messages.push_back(Json::object({{"role", "system"}, {"content", args.system}}));
+  messages.push_back(Json::object({{"role", "user"}, {"content", args.prompt}}));
+  api::GeneratedText made = args.chat ? model->chat(messages, options, show)
+                                      : model->generate(args.prompt, options, show);
   if (args.json) {
     std::printf("%s\n", made.to_json().dump().c_str());
     return 0;

@@ -8,6 +8,8 @@ void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
                  "Name from plait models list, folder in the Hugging Face layout, or .gguf file")
       ->capture_default_str();
   cmd.add_option("-p,--prompt", args.prompt, "The text to continue")->required();
+  cmd.add_flag("--chat", args.chat, "The prompt is a message to answer, by the chat template");
+  cmd.add_option("--system", args.system, "With --chat: what the model is told first");
   const auto number = [&](const char* flag, const char* name, const char* what) {
     cmd.add_option_function<double>(
         flag, [&args, name](double v) { args.numbers[name] = v; }, what);
@@ -34,6 +36,9 @@ void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
   integer("--seed", "seed", "Of sampling (default: 0)");
   integer("--logprobs", "logprobs", "With --json: so many most probable tokens for each token");
   cmd.add_option("--stop", args.stop, "Text that ends the generation; may be repeated");
+  cmd.add_option("--json-schema", args.json_schema,
+                 "File with a JSON schema: the text is JSON that it accepts");
+  cmd.add_option("--grammar", args.grammar, "File with a GBNF grammar that the text follows");
   cmd.add_flag("--ignore-eos", args.ignore_eos, "Go on past the end-of-text token");
   cmd.add_flag("--stream", args.stream, "Show the text while it is written");
   cmd.add_flag("--stats", args.stats, "Tokens and speed, on standard error");
@@ -48,6 +53,8 @@ void add_generate(CommandLine& line) {
       "  plait generate --prompt \"The capital of France is\" --max-new-tokens 20\n"
       "  plait generate --model ./Qwen2-0.5B --prompt \"Once upon a time\" --temperature 0.8 "
       "--top-p 0.95 --seed 7 --stream\n"
+      "  plait generate --chat --prompt \"Why is the sky blue?\" --stream\n"
+      "  plait generate --chat --prompt \"Name a city.\" --json-schema city.json\n"
       "  plait generate --model model.gguf --prompt \"1, 2, 3,\" --num-beams 4 --json\n");
   add_generate_options(*cmd, *args);
   line.on(cmd, [args](bool json) {

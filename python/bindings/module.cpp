@@ -203,4 +203,5 @@ PYBIND11_MODULE(_C, m) {
   bind_data(m);
   bind_api(m);
   bind_speech(m);
+  bind_text(m);
 }

@@ -16,6 +16,7 @@ from .auto import AutoModel
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
 from .speech import SpeechRecognizer, SpeechStream, Transcript
+from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ def registered_models() -> list[dict[str, _Any]]:
     return _C.registry()
 
 
-__all__ = ["AdamW", "AutoModel", "DataError", "LimitError", "MultiModalDataset", "MultimodalDataset", "MultimodalModel",
-           "Prediction", "SpeechRecognizer", "SpeechStream", "Trainer", "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor", "fusion",
-           "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]
+__all__ = ["AdamW", "AutoModel", "DataError", "GeneratedText", "LimitError", "MultiModalDataset", "MultimodalDataset",
+           "MultimodalModel", "Prediction", "SpeechRecognizer", "SpeechStream", "TextGenerator", "Trainer", "TrainingArguments",
+           "Transcript", "available_backends", "cache", "data", "doctor", "fusion", "list_datasets", "load_audio",
+           "load_dataset", "load_image", "quality", "registered_models"]

@@ -1,0 +1,91 @@
+#include <atomic>
+
+#include "plait/api/text_generator.h"
+#include "plait/core/error.h"
+#include "python/bindings/common.h"
+
+namespace plait::python {
+namespace {
+
+using api::TextGenerator;
+
+/// Runs f with a callback that hands pieces to Python; false or an exception there cancels.
+template <class F>
+py::object written(const py::object& on_piece, F f) {
+  api::OnPiece tell;
+  if (!on_piece.is_none()) {
+    tell = [&](const std::string& piece) {
+      py::gil_scoped_acquire acquire;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      py::object go_on = on_piece(piece);
+      return go_on.is_none() || go_on.cast<bool>();
+    };
+  } else {
+    tell = [](const std::string&) {
+      py::gil_scoped_acquire acquire;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      return true;
+    };
+  }
+  Json out;
+  {
+    py::gil_scoped_release release;
+    out = f(tell).to_json();
+  }
+  return from_json(out);
+}
+
+}  // namespace
+
+void bind_text(py::module_& m) {
+  py::class_<TextGenerator, std::shared_ptr<TextGenerator>>(m, "TextGenerator")
+      .def_static("from_pretrained",
+                  [](const std::string& name, const std::string& device, const std::string& dtype) {
+                    api::ModelOptions how;
+                    how.backend = device;
+                    how.dtype = dtype;
+                    py::gil_scoped_release release;
+                    return TextGenerator::from_pretrained(name, how);
+                  })
+      .def("generate",
+           [](const TextGenerator& self, const std::string& prompt, const py::dict& options,
+              const py::object& on_piece) {
+             const auto how = api::TextOptions::from_json(to_json(options));
+             return written(on_piece, [&](const api::OnPiece& tell) {
+               return self.generate(prompt, how, tell);
+             });
+           })
+      .def("chat",
+           [](const TextGenerator& self, const py::list& messages, const py::dict& options,
+              const py::object& on_piece) {
+             const Json given = to_json(messages);
+             const auto how = api::TextOptions::from_json(to_json(options));
+             return written(on_piece,
+                            [&](const api::OnPiece& tell) { return self.chat(given, how, tell); });
+           })
+      .def("apply_chat_template",
+           [](const TextGenerator& self, const py::list& messages, const py::dict& variables,
+              bool add_generation_prompt) {
+             return self.apply_chat_template(to_json(messages), to_json(variables),
+                                             add_generation_prompt);
+           })
+      .def("encode",
+           [](const TextGenerator& self, const std::string& text, bool add_special_tokens) {
+             return self.tokenizer()
+                 ->encode(
+                     text,
+                     {.add_special_tokens = add_special_tokens, .max_length = 0, .padding = false})
+                 .ids;
+           })
+      .def("decode", [](const TextGenerator& self, const std::vector<int64_t>& ids,
+                        bool skip_special) { return self.tokenizer()->decode(ids, skip_special); })
+      .def_property_readonly("has_chat_template", &TextGenerator::has_chat_template)
+      .def_property_readonly(
+          "config", [](const TextGenerator& self) { return from_json(self.decoder()->config()); });
+  m.def("render_template", [](const std::string& source, const py::dict& variables) {
+    return data::ChatTemplate::parse(source)->render(to_json(variables));
+  });
+  m.def("generate_options", [] { return from_json(config_schema<runtime::GenerateOptions>()); });
+}
+
+}  // namespace plait::python
