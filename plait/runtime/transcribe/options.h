@@ -7,7 +7,8 @@
 
 namespace plait::runtime {
 
-/// How speech is turned into text. The defaults are those of OpenAI's transcribe().
+/// How speech is turned into text. The defaults are those of OpenAI's transcribe(), but for the
+/// padding.
 struct TranscribeOptions {
   std::string language;             ///< "en", "zh" ...; empty: detected in the first 30 s
   std::string task = "transcribe";  ///< Or "translate", to English
@@ -25,6 +26,9 @@ struct TranscribeOptions {
   double no_speech_threshold = 0.6;
   double max_initial_timestamp = 1;  ///< Seconds
   bool suppress_blank = true;
+  /// What fills a window behind the sound: the spectrogram of silence, as the model was trained and
+  /// as transformers has it, or zeros, as openai/whisper's transcribe() has it.
+  std::string padding = "silence";
   bool suppress_non_speech = true;
   int64_t seed = 0;
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kUnit = "speech stream";
 constexpr double kLead = 0.5;  ///< Seconds of silence that are kept in front of speech
+constexpr double kTail = 0.3;  ///< … and behind it: in longer silence the model makes words up
 constexpr size_t kContextBytes = 200;
 
 /// For comparing: letters and digits alone, in lower case (ASCII; other bytes as they are).
@@ -118,19 +119,24 @@ void SpeechStream::drop_before(double time) {
   if (samples == 0) return;
   buffer_ = buffer_.slice(0, samples).clone();
   start_ += static_cast<double>(samples) / kRate;
+  while (!held_.empty() && held_.front().end <= start_) held_.erase(held_.begin());
 }
 
 /// Words of the kept sound that are not final yet, times in the stream's.
 std::vector<TimedWord> SpeechStream::hypothesis() {
   TranscribeOptions how = options_.transcribe;
   how.progress = {};
-  if (!text_.empty()) {
-    size_t from = text_.size() > kContextBytes ? text_.size() - kContextBytes : 0;
-    while (from < text_.size() && (static_cast<unsigned char>(text_[from]) & 0xC0) == 0x80) ++from;
-    how.initial_prompt = text_.substr(from);
-  }
-  // Times are vague at the very start of what was cut.
-  Transcript found = (*transcriber_)(buffer_, how);
+  // The context is what was said before the kept sound: words of it would be left out as said.
+  const std::string context = text_.substr(0, text_.size() - joined(held_).size());
+  size_t from = context.size() > kContextBytes ? context.size() - kContextBytes : 0;
+  while (from < context.size() && (static_cast<unsigned char>(context[from]) & 0xC0) == 0x80)
+    ++from;
+  if (!context.empty()) how.initial_prompt = context.substr(from);
+  at::Tensor sound = buffer_;
+  if (detector_)
+    sound = sound.slice(
+        0, 0, std::max(static_cast<int64_t>((spoke_ + kTail - start_) * kRate), int64_t{1600}));
+  Transcript found = (*transcriber_)(sound, how);
   if (options_.transcribe.language.empty()) options_.transcribe.language = found.language;
   looked_ = now();
   std::vector<TimedWord> words;
@@ -146,12 +152,14 @@ std::vector<TimedWord> SpeechStream::hypothesis() {
 
 void SpeechStream::take(StreamUpdate& update, std::vector<TimedWord> words) {
   if (words.empty()) return;
-  update.start = words.front().start;
+  if (update.words.empty()) update.start = words.front().start;
   update.end = words.back().end;
-  update.text = joined(words);
-  text_ += update.text;
+  const std::string text = joined(words);
+  update.text += text;
+  text_ += text;
+  held_.insert(held_.end(), words.begin(), words.end());
   agreed_ = std::max(agreed_, words.back().end);
-  update.words = std::move(words);
+  update.words.insert(update.words.end(), words.begin(), words.end());
 }
 
 StreamUpdate SpeechStream::look() {

@@ -10,7 +10,9 @@ namespace plait::runtime {
 
 /// How live speech is followed.
 struct StreamOptions {
+  /// Of every look. One temperature, unless told otherwise: who listens does not wait for others.
   TranscribeOptions transcribe;
+  StreamOptions() { transcribe.temperatures = {0}; }
   double step = 1;           ///< Seconds of new sound between two looks at it
   double min_silence = 0.6;  ///< Seconds of silence that end an utterance
   double max_window = 24;    ///< Seconds of sound that are kept for one look
@@ -69,6 +71,7 @@ class SpeechStream {
   double spoke_ = -1;  ///< When speech was heard last; below 0: not in this utterance
   bool finished_ = false;
   std::vector<TimedWord> before_;  ///< Tentative words of the last look
+  std::vector<TimedWord> held_;    ///< Final words whose sound is kept
   std::string text_;
 };
 

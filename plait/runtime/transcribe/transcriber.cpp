@@ -72,10 +72,15 @@ at::Tensor Transcriber::spectrogram(const at::Tensor& samples) const {
                                filters_)[0];
 }
 
-models::CrossKeys Transcriber::read_window(const at::Tensor& mel, int64_t frame,
-                                           int64_t count) const {
+models::CrossKeys Transcriber::read_window(const at::Tensor& mel, int64_t frame, int64_t count,
+                                           const std::string& padding) const {
+  const int64_t content = mel.size(1) - window_frames_;
+  // Behind the whole sound the spectrogram goes on by itself; a clip's end is followed by as much
+  // as silence has.
+  if (padding == "silence" && frame + count >= content) count = window_frames_;
+  const double fill = padding == "silence" ? mel.min().item<double>() : 0;
   at::Tensor window = mel.narrow(1, frame, count);
-  window = at::constant_pad_nd(window, {0, window_frames_ - count}).unsqueeze(0);
+  window = at::constant_pad_nd(window, {0, window_frames_ - count}, fill).unsqueeze(0);
   window = window.to(model_.decoder->device());
   return model_.decoder->read(model_.encoder->encode({{"input_features", window}}).tokens);
 }
@@ -131,7 +136,7 @@ Transcript Transcriber::operator()(const at::Tensor& samples, const TranscribeOp
 void Transcriber::run_window(Run& run, int64_t seek, int64_t clip_end) const {
   const TranscribeOptions& options = run.options;
   const int64_t frames = std::min({window_frames_, run.content - seek, clip_end - seek});
-  const models::CrossKeys sound = read_window(run.mel, seek, frames);
+  const models::CrossKeys sound = read_window(run.mel, seek, frames, options.padding);
   const std::vector<int64_t> previous(run.context.begin() + static_cast<int64_t>(run.context_from),
                                       run.context.end());
   const WindowText found = run.decoder.decode(sound, previous, run.out.language, run.generator);

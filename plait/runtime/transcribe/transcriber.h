@@ -48,7 +48,9 @@ class Transcriber {
 
  private:
   struct Run;
-  models::CrossKeys read_window(const at::Tensor& mel, int64_t frame, int64_t count) const;
+  /// `count` frames from `frame` on, and behind them what `padding` says.
+  models::CrossKeys read_window(const at::Tensor& mel, int64_t frame, int64_t count,
+                                const std::string& padding = "silence") const;
   at::Tensor spectrogram(const at::Tensor& samples) const;
   void run_window(Run& run, int64_t seek, int64_t clip_end) const;
   void time_words(Run& run, std::vector<TranscriptSegment>& segments,
