@@ -15,6 +15,7 @@
 #include "plait/models/encoders/picture_net.h"
 #include "plait/models/encoders/resnet.h"
 #include "plait/models/encoders/silero_vad.h"
+#include "plait/models/encoders/resnet3d.h"
 #include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/temporal_audio.h"
 #include "plait/models/encoders/vector.h"
@@ -83,6 +84,8 @@ Registry<Model> build() {
   // Decoders.
   add<CausalLm>(r, "causal_lm");
   add<WhisperDecoder>(r, "whisper_decoder");
+  // Encoders: volume.
+  add<ResNet3d>(r, "resnet3d");
   // Fusion.
   add<Concatenation>(r, "concatenation");
   add<MeanOfExperts>(r, "mean");
