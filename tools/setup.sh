@@ -51,13 +51,14 @@ install_packages() {
 packages() { install_packages tools/debian-packages.txt; }
 packages_lint() { install_packages tools/debian-packages-lint.txt; }
 
-# Runs pip only when the list of requirements changed since the last time.
+# requirements NAME LIST [PIP OPTION...]: runs pip only when the list changed since the last time.
 requirements() {
   local stamp=".venv/.plait-$1" list="$2" sum
+  shift 2
   sum=$(sha256sum "$list" | cut -d' ' -f1)
   if [[ -f "$stamp" && "$(cat "$stamp")" == "$sum" ]]; then return; fi
   say "Installing $list into .venv"
-  retry .venv/bin/python -m pip install -q -r "$list"
+  retry .venv/bin/python -m pip install -q -r "$list" "$@"
   echo "$sum" > "$stamp"
 }
 
@@ -72,6 +73,8 @@ venv() {
 venv_dev() {
   venv
   requirements dev tools/requirements-dev.txt
+  # What these ask for in vain (a compiler for GPUs, a window system) stays out; the rest is in the list above.
+  requirements dev-alone tools/requirements-dev-alone.txt --no-deps
 }
 
 torch_dir() {

@@ -44,6 +44,15 @@ struct TranscribeArgs {
 };
 int transcribe(const TranscribeArgs& args);
 
+struct OcrArgs {
+  std::vector<std::string> files;
+  std::string model = "pp-ocrv4", backend = "cpu";
+  std::string draw;  ///< Picture with the boxes; empty: none
+  double min_score = 0.5;
+  bool json = false;
+};
+int ocr(const OcrArgs& args);
+
 struct TrainArgs {
   std::string recipe, output, resume = "none";
   std::string compute_share;  ///< "image=0.85,speech=0.15" or "importance"; empty: the recipe's

@@ -95,11 +95,31 @@ void add_transcribe(CommandLine& line) {
   });
 }
 
+void add_ocr(CommandLine& line) {
+  auto args = std::make_shared<OcrArgs>();
+  CLI::App* cmd = line.add("ocr", "Read the text in pictures, Chinese and English",
+                           "  plait ocr page.png\n"
+                           "  plait ocr *.jpg --json\n"
+                           "  plait ocr receipt.jpg --draw boxes.png --min-score 0.7\n");
+  cmd->add_option("files", args->files, "Pictures")->required();
+  cmd->add_option("-m,--model", args->model, "Name from plait models list, or folder")
+      ->capture_default_str();
+  cmd->add_option("--draw", args->draw, "Write the picture with the lines' boxes to a PNG");
+  cmd->add_option("--min-score", args->min_score, "Leave out lines below this score")
+      ->capture_default_str();
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  line.on(cmd, [args](bool json) {
+    args->json = json;
+    return ocr(*args);
+  });
+}
+
 }  // namespace
 
 void add_generation_commands(CommandLine& line) {
   add_generate(line);
   add_transcribe(line);
+  add_ocr(line);
 }
 
 }  // namespace plait::cli

@@ -8,6 +8,7 @@
 #include "plait/models/decoders/gguf_decoder.h"
 #include "plait/models/encoders/convert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
+#include "plait/models/graph/convert_ocr.h"
 
 namespace plait::models {
 namespace {
@@ -60,6 +61,8 @@ struct Entry {
   /// made again.
   int64_t revision = 1;
   DecoderFolder (*convert_decoder)(const Folders& packages) = nullptr;
+  /// What is neither of the two: writes the folder itself.
+  void (*convert_folder)(const Folders& packages, const std::string& target) = nullptr;
 };
 
 const std::vector<Entry>& entries() {
@@ -187,6 +190,23 @@ const std::vector<Entry>& entries() {
        [](const Folders& folders, const std::string&) {
          return convert_silero_vad(folders[0] + "/silero_vad/data/silero_vad_16k.safetensors");
        }},
+      {.model = {.name = "pp-ocrv4",
+                 .description = "PP-OCRv4: reads printed Chinese and English, detector, direction "
+                                "classifier and recogniser",
+                 .modality = Modality::kImage,
+                 .licence = "Apache-2.0",
+                 .packages =
+                     {{.ecosystem = "pypi",
+                       .name = "rapidocr-onnxruntime",
+                       .version = "1.4.4",
+                       .sha256 = "971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf",
+                       .licence = "Apache-2.0",
+                       .bytes = 14915192,
+                       .only = {"rapidocr_onnxruntime/models"}}}},
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
+             convert_ppocr(folders[0] + "/rapidocr_onnxruntime/models", target);
+           }},
   };
   return kEntries;
 }
@@ -267,7 +287,9 @@ std::string get_model(const std::string& name, const data::Progress& progress) {
         if (progress) progress({.step = "convert", .what = entry.model.name});
         fs::path work = fs::path(scratch) / "work";
         fs::create_directories(work);
-        if (entry.convert_decoder) {
+        if (entry.convert_folder) {
+          entry.convert_folder(folders, scratch);
+        } else if (entry.convert_decoder) {
           save_decoder_folder(scratch, entry.convert_decoder(folders));
         } else {
           save_converted(scratch, entry.convert(folders, work.string()));

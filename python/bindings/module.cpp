@@ -204,4 +204,5 @@ PYBIND11_MODULE(_C, m) {
   bind_api(m);
   bind_speech(m);
   bind_text(m);
+  bind_sight(m);
 }

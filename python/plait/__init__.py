@@ -15,6 +15,7 @@ from . import cache, data, fusion, quality
 from .auto import AutoModel
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
+from .sight import OcrLine, OcrReader, OnnxGraph
 from .speech import SpeechRecognizer, SpeechStream, Transcript
 from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
@@ -38,6 +39,6 @@ def registered_models() -> list[dict[str, _Any]]:
 
 
 __all__ = ["AdamW", "AutoModel", "DataError", "GeneratedText", "LimitError", "MultiModalDataset", "MultimodalDataset",
-           "MultimodalModel", "Prediction", "SpeechRecognizer", "SpeechStream", "TextGenerator", "Trainer", "TrainingArguments",
-           "Transcript", "available_backends", "cache", "data", "doctor", "fusion", "list_datasets", "load_audio",
-           "load_dataset", "load_image", "quality", "registered_models"]
+           "MultimodalModel", "OcrLine", "OcrReader", "OnnxGraph", "Prediction", "SpeechRecognizer", "SpeechStream",
+           "TextGenerator", "Trainer", "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor",
+           "fusion", "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]

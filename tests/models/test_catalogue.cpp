@@ -11,6 +11,7 @@
 #include "plait/models/catalogue.h"
 #include "plait/models/decoders/published_decoders.h"
 #include "plait/models/encoders/encoder.h"
+#include "plait/models/graph/onnx_graph.h"
 #include "plait/models/registry.h"
 
 /// With the real packages, which the set-up step has put into the cache (else they are fetched
@@ -22,7 +23,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 TEST(Catalogue, EveryModelIsPinned) {
-  EXPECT_EQ(list_models().size(), 7u);
+  EXPECT_GE(list_models().size(), 9u);
   for (const PublishedModel& model : list_models()) {
     EXPECT_FALSE(model.licence.empty()) << model.name;
     EXPECT_GT(model.download_bytes(), 1'000'000) << model.name;
@@ -83,6 +84,19 @@ TEST(Catalogue, LanguageModelsLoadAndAreFoundByTheirBegin) {
   at::Tensor hidden = loaded.decoder->hidden_states(
       {{"input_ids", at::tensor({504, 3575, 282, 4649, 314}, at::kLong).unsqueeze(0)}});
   EXPECT_TRUE(hidden.isfinite().all().item<bool>());
+}
+
+TEST(Catalogue, NetworksThatReadTextLoadAndRun) {
+  std::string dir = get_model("pp-ocrv4");
+  at::Tensor picture = at::zeros({1, 3, 64, 96});
+  for (const char* name : {"detector", "direction", "recognizer"}) {
+    OnnxGraph graph = OnnxGraph::load(dir + "/" + name + ".safetensors");
+    at::Tensor input = std::string(name) == "detector" ? picture : at::zeros({2, 3, 48, 192});
+    TensorMap output = graph.run({{graph.inputs().at(0), input}});
+    ASSERT_EQ(output.size(), 1u);
+    EXPECT_TRUE(output.begin()->second.isfinite().all().item<bool>()) << name;
+    EXPECT_EQ(output.begin()->second.size(0), input.size(0));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, CatalogueModel,
