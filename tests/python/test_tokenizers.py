@@ -15,7 +15,7 @@ import packages
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PROGRAM = os.environ.get("PLAIT_TOKENIZE", str(ROOT / "build/bin/plait_tokenize"))
-sys.path.insert(0, str(ROOT / "tools/golden"))
+sys.path.append(str(ROOT / "tools/golden"))  # after the packages: some scripts are called like the one they import
 from tokenizer_lines import CHINESE, ENGLISH  # noqa: E402
 from tokenizer_lines import lines as make_lines  # noqa: E402
 
