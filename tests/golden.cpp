@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "plait/core/error.h"
 #include "plait/core/weights/safetensors.h"
 
 namespace plait::tests {
@@ -23,6 +24,23 @@ std::vector<std::string> golden_files() {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+std::vector<std::string> entries_of(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
 }
 
 bool golden_exists(const std::string& name) { return std::filesystem::exists(path_of(name)); }

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,11 @@ struct Golden {
 std::vector<std::string> golden_files();
 bool golden_exists(const std::string& name);
 Golden load_golden(const std::string& name);
+
+/// Names of what lies in the folder, sorted.
+std::vector<std::string> entries_of(const std::string& folder);
+/// What the Error says that the call throws, or "no error".
+std::string message_of(const std::function<void()>& call);
 
 /// |a - b| ≤ absolute + relative · max|b|, same shape, no NaN; the message says where and how far.
 testing::AssertionResult close(const at::Tensor& actual, const at::Tensor& expected,

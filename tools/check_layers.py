@@ -29,7 +29,7 @@ DEPENDENCIES = {
     "openssl/": r"^plait/data/hash\.cpp$",
     "plait_onnx.pb.h": r"^plait/core/weights/onnx_schema\.cpp$",
     "google/protobuf": r"^$",
-    "zlib.h": r"^plait/data/(text/compressed_size|volume/zlib)\.cpp$",
+    "zlib.h": r"^plait/data/deflate\.cpp$",
     "CLI/": r"^plait/cli/[a-z_]+\.(cpp|h)$",
     "pybind11/": r"^python/",
     "gtest/": r"^tests/",

@@ -35,6 +35,14 @@ class CommandLine {
   void on(CLI::App* command, std::function<int(bool json)> action) {
     actions_.emplace_back(command, std::move(action));
   }
+  /// The same for a function of options that `args` keeps, --json among them.
+  template <class Args>
+  void on(CLI::App* command, std::shared_ptr<Args> args, int (*function)(const Args&)) {
+    on(command, [args = std::move(args), function](bool json) {
+      args->json = json;
+      return function(*args);
+    });
+  }
   /// Runs the command that was given.
   int run() const {
     for (const auto& [command, action] : actions_) {

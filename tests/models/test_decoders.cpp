@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "plait/core/weights/model_folder.h"
 #include "plait/core/weights/safetensors.h"
@@ -19,14 +18,6 @@ namespace plait::models {
 namespace {
 
 const char kFolder[] = PLAIT_SOURCE_DIR "/tests/golden/published_decoders/";
-
-std::vector<std::string> folders() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder))
-    names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 class PublishedDecoder : public testing::TestWithParam<std::string> {};
 
@@ -45,24 +36,15 @@ TEST_P(PublishedDecoder, GivesTheReferencesNumbers) {
   EXPECT_TRUE(again->forward(inputs).at("logits").equal(logits));
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, PublishedDecoder, testing::ValuesIn(folders()),
+INSTANTIATE_TEST_SUITE_P(Folders, PublishedDecoder, testing::ValuesIn(tests::entries_of(kFolder)),
                          [](const auto& info) { return info.param; });
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(PublishedDecoders, RefuseWhatChangesTheComputation) {
   ModelFolder folder = ModelFolder::open(std::string(kFolder) + "qwen2");
   auto with = [&](const char* key, Json value) {
     Json config = folder.config();
     config[key] = value;
-    return message_of([&] { translate_published_decoder(config, folder.weights(), "x"); });
+    return tests::message_of([&] { translate_published_decoder(config, folder.weights(), "x"); });
   };
   EXPECT_THAT(with("use_sliding_window", true), testing::HasSubstr("use_sliding_window"));
   EXPECT_THAT(with("rope_parameters", Json::object({{"rope_type", "yarn"}, {"factor", 4.0}})),
@@ -163,7 +145,7 @@ TEST(DecoderCache, SelectsRowsAndForgets) {
 TEST(CausalLm, RefusesWrongInputs) {
   CausalLm decoder(CausalLm::Config::tiny());
   at::Tensor ids = at::zeros({1, 65}, at::kLong);
-  EXPECT_THAT(message_of([&] {
+  EXPECT_THAT(tests::message_of([&] {
                 decoder.forward({{"input_ids", ids}});
               }),
               testing::HasSubstr("at most 64 tokens"));

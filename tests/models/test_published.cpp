@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
 
 #include "plait/core/weights/model_folder.h"
@@ -19,14 +18,6 @@ namespace plait::models {
 namespace {
 
 const char kFolder[] = PLAIT_SOURCE_DIR "/tests/golden/published/";
-
-std::vector<std::string> folders() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder))
-    names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 class PublishedTest : public testing::TestWithParam<std::string> {};
 
@@ -59,17 +50,8 @@ TEST_P(PublishedTest, GivesTheReferencesNumbers) {
   EXPECT_TRUE(again->forward(inputs).at("pooled").equal(outputs.at("pooled")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, PublishedTest, testing::ValuesIn(folders()),
+INSTANTIATE_TEST_SUITE_P(Folders, PublishedTest, testing::ValuesIn(tests::entries_of(kFolder)),
                          [](const auto& info) { return info.param; });
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Published, RefusesWhatChangesTheComputation) {
   ModelFolder folder = ModelFolder::open(std::string(kFolder) + "bert");
@@ -77,7 +59,7 @@ TEST(Published, RefusesWhatChangesTheComputation) {
   auto with = [&](const char* key, Json value) {
     Json config = folder.config();
     config[key] = value;
-    return message_of([&] { translate_published(config, weights, "x/config.json"); });
+    return tests::message_of([&] { translate_published(config, weights, "x/config.json"); });
   };
   EXPECT_THAT(with("position_embedding_type", "relative_key"),
               testing::HasSubstr("position_embedding_type"));
@@ -96,7 +78,7 @@ TEST(Published, RefusesMissingAndUnknownWeights) {
   weights.erase("layernorm.bias");
   weights["surprise"] = at::zeros({1});
   save_model_folder(dir.string(), folder.config(), weights);
-  std::string message = message_of([&] { load_published(dir.string()); });
+  std::string message = tests::message_of([&] { load_published(dir.string()); });
   std::filesystem::remove_all(dir);
   EXPECT_THAT(message, testing::HasSubstr("missing layernorm.bias"));
   EXPECT_THAT(message, testing::HasSubstr("unexpected surprise"));

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 #include "plait/core/error.h"
@@ -12,20 +11,13 @@
 #include "plait/models/decoders/causal_lm.h"
 #include "plait/models/decoders/published_decoders.h"
 #include "plait/runtime/generate/generate.h"
+#include "tests/golden.h"
 
 namespace plait::runtime {
 namespace {
 
 const char kFolder[] = PLAIT_SOURCE_DIR "/tests/golden/published_decoders/";
 constexpr int64_t kEndOfText = 7;
-
-std::vector<std::string> folders() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder))
-    names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 std::vector<int64_t> ids_of(const at::Tensor& row) {
   std::vector<int64_t> out;
@@ -93,7 +85,7 @@ TEST_P(GeneratesAs, TheReferenceWithBeams) {
   EXPECT_EQ(searches, with_beams.count(GetParam()) ? 6 : 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, GeneratesAs, testing::ValuesIn(folders()),
+INSTANTIATE_TEST_SUITE_P(Folders, GeneratesAs, testing::ValuesIn(tests::entries_of(kFolder)),
                          [](const auto& info) { return info.param; });
 
 class Generate : public testing::Test {

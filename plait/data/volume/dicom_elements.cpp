@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "plait/core/error.h"
+#include "plait/data/deflate.h"
 
 namespace plait::data {
 namespace {

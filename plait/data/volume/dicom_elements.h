@@ -63,10 +63,6 @@ struct DicomFile {
 /// kResourceLimit (a deflated data set above 1 GiB), kUnavailable; messages start with `name`.
 DicomFile parse_dicom(std::string_view bytes, const std::string& name);
 
-/// Raw DEFLATE, at most `max_bytes` of output. @throws Error kCorruptData, kResourceLimit,
-/// kUnavailable.
-std::string inflate_raw(std::string_view bytes, size_t max_bytes, const std::string& name);
-
 /// The items of an encapsulated pixel data value, the offset table first. @throws Error
 /// kCorruptData.
 std::vector<std::string_view> dicom_fragments(std::string_view value, const std::string& name);

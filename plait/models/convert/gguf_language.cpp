@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "plait/core/error.h"
 
@@ -71,16 +72,17 @@ class Keys {
 
   int64_t count(const std::string& name) const {
     const Json* value = find(name);
-    if (!value) fail(ErrorCode::kCorruptData, kUnit, "expected metadata \"" + key(name) + "\"");
+    if (!value) missing(name);
     return count_of(*value, name);
   }
   int64_t count(const std::string& name, int64_t fallback) const {
     const Json* value = find(name);
     return value ? count_of(*value, name) : fallback;
   }
-  double number(const std::string& name, double fallback) const {
+  double number(const std::string& name, std::optional<double> fallback = std::nullopt) const {
     const Json* value = find(name);
-    if (!value) return fallback;
+    if (!value && fallback) return *fallback;
+    if (!value) missing(name);
     if (!value->is_number() || !std::isfinite(value->as_double()))
       fail(ErrorCode::kCorruptData, kUnit, "expected a number as metadata \"" + key(name) + "\"");
     return as_meant(value->as_double());
@@ -88,6 +90,9 @@ class Keys {
 
  private:
   std::string key(const std::string& name) const { return prefix_ + "." + name; }
+  [[noreturn]] void missing(const std::string& name) const {
+    fail(ErrorCode::kCorruptData, kUnit, "expected metadata \"" + key(name) + "\"");
+  }
   int64_t count_of(const Json& value, const std::string& name) const {
     if (value.is_array())
       fail(ErrorCode::kUnavailable, kUnit,
@@ -186,8 +191,8 @@ Json gguf_config(const GgufFile& file) {
       {"num_attention_heads", heads},
       {"num_key_value_heads", keys.count("attention.head_count_kv", heads)},
       {"head_dim", head_dim},
-      {"max_position_embeddings", keys.count("context_length", 2048)},
-      {"rms_norm_eps", keys.number("attention.layer_norm_rms_epsilon", 1e-6)},
+      {"max_position_embeddings", keys.count("context_length")},
+      {"rms_norm_eps", keys.number("attention.layer_norm_rms_epsilon")},
       {"rope_theta", theta},
       {"rope_scaling", scaling_of(file, keys, theta, head_dim)},
       {"hidden_act", "silu"},

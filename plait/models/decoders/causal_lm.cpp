@@ -121,11 +121,6 @@ struct Norm : Module {
   at::Tensor weight, bias;
 };
 
-/// [B, T, H·d] → [B, H, T, d].
-at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
-  return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
-}
-
 /// Groups of q's heads [B, H, T, d] share the heads of k and v [B, G, S, d] → [B, T, H·d].
 at::Tensor grouped_attention(const at::Tensor& q, at::Tensor k, at::Tensor v,
                              const at::Tensor& mask, bool causal) {
@@ -143,8 +138,7 @@ at::Tensor grouped_attention(const at::Tensor& q, at::Tensor k, at::Tensor v,
     std::vector<int64_t> sizes = {batch, groups, share, x.size(2), width};
     return x.unsqueeze(2).expand(sizes).reshape({batch, heads, x.size(2), width});
   };
-  at::Tensor out = at::scaled_dot_product_attention(q, repeat(k), repeat(v), m, 0.0, causal);
-  return out.transpose(1, 2).reshape({batch, tokens, heads * width});
+  return join_heads(at::scaled_dot_product_attention(q, repeat(k), repeat(v), m, 0.0, causal));
 }
 
 struct SelfAttention : Module {
@@ -360,14 +354,6 @@ at::Tensor CausalLm::hidden_states(const TensorMap& inputs, KvCache* cache) cons
 
 at::Tensor CausalLm::word_logits(const at::Tensor& hidden) const {
   return head_ ? (*head_)(hidden) : at::linear(hidden, model_->words->weight);
-}
-
-TensorMap CausalLm::forward(const TensorMap& inputs) {
-  at::Tensor hidden = hidden_states(inputs);
-  TensorMap out = {{"last_hidden_state", hidden}, {"logits", word_logits(hidden)}};
-  if (at::Tensor mask = get_or_undefined(inputs, "attention_mask"); mask.defined())
-    out["mask"] = mask.to(at::kBool);
-  return out;
 }
 
 }  // namespace plait::models

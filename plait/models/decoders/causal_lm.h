@@ -66,7 +66,6 @@ class CausalLm : public Decoder {
   };
 
   explicit CausalLm(Config config);
-  TensorMap forward(const TensorMap& inputs) override;
   Json config() const override { return write_config(config_); }
 
   at::Tensor hidden_states(const TensorMap& inputs, KvCache* cache = nullptr) const override;

@@ -11,6 +11,9 @@ namespace plait::models {
 /// decoders with cross-attention.
 class Decoder : public Model {
  public:
+  /// last_hidden_state [B, P + T, D], logits [B, P + T, vocabulary], and the mask where one was
+  /// given.
+  TensorMap forward(const TensorMap& inputs) override;
   /// The last layer's tokens, normalised [B, P + T, D], zero at padding. With a cache, what it
   /// holds comes before, and is added to. @throws Error kInvalidArgument for wrong shapes, ids
   /// outside of the vocabulary, or more tokens than max_length.

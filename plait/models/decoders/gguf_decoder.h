@@ -13,7 +13,7 @@ struct DecoderFolder {
   std::map<std::string, std::string> files;  ///< tokenizer.json, generation_config.json ...
 };
 
-/// A language model in a GGUF file (architectures llama, qwen2, qwen3), dequantised to fp32, with
+/// A language model in a GGUF file (what convert/gguf_language.h knows), dequantised to fp32, with
 /// its tokenizer and chat template. `where` names the file in messages.
 /// @throws Error kUnavailable for another architecture, kCorruptData for metadata that is missing.
 DecoderFolder folder_from_gguf(const GgufFile& file, const std::string& where);

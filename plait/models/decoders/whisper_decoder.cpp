@@ -48,16 +48,6 @@ void WhisperDecoder::Config::validate() const {
 
 namespace {
 
-/// [B, T, H·d] → [B, H, T, d].
-at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
-  return x.reshape({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
-}
-
-/// [B, H, T, d] → [B, T, H·d].
-at::Tensor join_heads(const at::Tensor& x) {
-  return x.transpose(1, 2).reshape({x.size(0), x.size(2), -1});
-}
-
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                   const at::Tensor& mask, bool causal) {
   std::optional<at::Tensor> given;
@@ -285,14 +275,6 @@ at::Tensor WhisperDecoder::hidden_states(const TensorMap& inputs, KvCache* cache
 
 at::Tensor WhisperDecoder::word_logits(const at::Tensor& hidden) const {
   return at::linear(hidden, words_->weight);
-}
-
-TensorMap WhisperDecoder::forward(const TensorMap& inputs) {
-  at::Tensor hidden = hidden_states(inputs);
-  TensorMap out = {{"last_hidden_state", hidden}, {"logits", word_logits(hidden)}};
-  if (at::Tensor mask = get_or_undefined(inputs, "attention_mask"); mask.defined())
-    out["mask"] = mask.to(at::kBool);
-  return out;
 }
 
 }  // namespace plait::models

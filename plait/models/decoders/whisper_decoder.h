@@ -40,7 +40,6 @@ class WhisperDecoder : public Decoder {
   };
 
   explicit WhisperDecoder(Config config);
-  TensorMap forward(const TensorMap& inputs) override;
   Json config() const override { return write_config(config_); }
 
   at::Tensor hidden_states(const TensorMap& inputs, KvCache* cache = nullptr) const override;

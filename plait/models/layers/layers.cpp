@@ -123,16 +123,20 @@ at::Tensor activate(const std::string& name, const at::Tensor& x) {
 
 void check_activation(const std::string& name) { activate(name, at::zeros({1})); }
 
+at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
+  return x.reshape({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
+}
+
+at::Tensor join_heads(const at::Tensor& x) {
+  return x.transpose(1, 2).reshape({x.size(0), x.size(2), -1});
+}
+
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
                      const at::Tensor& mask, std::optional<double> scale) {
-  auto split = [&](const at::Tensor& x) {
-    return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2);
-  };
   std::optional<at::Tensor> m;
   if (mask.defined()) m = mask.scalar_type() == at::kBool ? mask : mask.to(q.scalar_type());
-  at::Tensor out =
-      at::scaled_dot_product_attention(split(q), split(k), split(v), m, 0.0, false, scale);
-  return out.transpose(1, 2).reshape({q.size(0), q.size(1), -1});
+  return join_heads(at::scaled_dot_product_attention(split_heads(q, heads), split_heads(k, heads),
+                                                     split_heads(v, heads), m, 0.0, false, scale));
 }
 
 at::Tensor key_mask(const at::Tensor& token_mask) {

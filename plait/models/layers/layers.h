@@ -100,6 +100,10 @@ class Dropout : public Module {
 at::Tensor activate(const std::string& name, const at::Tensor& x);
 void check_activation(const std::string& name);
 
+/// [B, T, H·d] → [B, H, T, d], and back.
+at::Tensor split_heads(const at::Tensor& x, int64_t heads);
+at::Tensor join_heads(const at::Tensor& x);
+
 /// softmax(QKᵀ·scale + mask)V on the fused kernel. q [B, T, H·d], k and v [B, S, H·d] → [B, T,
 /// H·d]. `mask`: bool (true = may attend) or additive float, broadcastable to [B, H, T, S];
 /// undefined = none. scale: 1/√d unless given.

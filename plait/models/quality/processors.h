@@ -7,8 +7,6 @@
 /// compiled so).
 namespace plait::models {
 
-#define PLAIT_INLINE inline __attribute__((always_inline))
-
 #if defined(__x86_64__)
 #define PLAIT_VARIANTS(result, name, parameters, arguments)                                 \
   namespace {                                                                               \

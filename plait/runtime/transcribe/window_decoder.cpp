@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "plait/core/error.h"
-#include "plait/data/text/compressed_size.h"
+#include "plait/data/deflate.h"
 #include "plait/models/decoders/kv_cache.h"
 
 namespace plait::runtime {

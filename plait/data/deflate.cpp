@@ -1,11 +1,23 @@
+#include "plait/data/deflate.h"
+
 #include <zlib.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "plait/core/error.h"
-#include "plait/data/volume/dicom_elements.h"
 
 namespace plait::data {
+
+double compression_ratio(std::string_view text) {
+  uLongf size = compressBound(text.size());
+  std::vector<Bytef> packed(size);
+  const int status =
+      compress(packed.data(), &size, reinterpret_cast<const Bytef*>(text.data()), text.size());
+  if (status != Z_OK)
+    fail(ErrorCode::kResourceLimit, "text", "expected a text that zlib can pack, got too much");
+  return static_cast<double>(text.size()) / static_cast<double>(size);
+}
 
 std::string inflate_raw(std::string_view bytes, size_t max_bytes, const std::string& name) {
   z_stream stream{};
