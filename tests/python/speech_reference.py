@@ -195,6 +195,32 @@ def openai_model(name):
     return model
 
 
+@functools.lru_cache(maxsize=1)
+def silero_network():
+    """The package's own TorchScript network with the weights of its safetensors file."""
+    from safetensors.torch import load_file
+
+    folder = packages.unpacked("silero-vad==6.2.3") / "silero_vad/data"
+    model = torch.jit.load(str(folder / "silero_vad.jit"))
+    names = {"final_conv": "decoder.decoder.2", "lstm_cell": "decoder.rnn", **{f"conv{i + 1}": f"encoder.{i}.reparam_conv" for i in range(4)}}
+    theirs = model._model.state_dict()
+    with torch.no_grad():
+        for name, tensor in load_file(folder / "silero_vad_16k.safetensors").items():
+            stem, _, end = name.partition(".")
+            target = "stft.forward_basis_buffer" if stem == "stft_conv" else f"{names[stem]}.{end}"
+            theirs[target].copy_(tensor)
+    return model
+
+
+def silero_reference(samples):
+    """How sure the reference is of speech in every 512 samples."""
+    model = silero_network()
+    with torch.no_grad():
+        samples = torch.nn.functional.pad(torch.as_tensor(samples), (0, -len(samples) % 512))
+        model.reset_states()
+        return torch.cat([model(chunk[None], 16000)[0] for chunk in samples.split(512)])
+
+
 def clips():
     """The recordings of pocketsphinx-testdata: [(name, samples at 16 kHz, what is said)]."""
     import soundfile

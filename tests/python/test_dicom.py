@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pydicom
 import pytest
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_windowing
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 from safetensors.numpy import load_file
 
@@ -103,7 +103,7 @@ def test_windows_are_pydicoms(files):
             continue
         values = apply_modality_lut(theirs, dataset)
         width = np.atleast_1d(dataset.WindowWidth)[0]
-        if width <= 1 or path.name == "JPGExtended.dcm" or "VOILUTFunction" in dataset:
+        if width <= 1 or path.name == "JPGExtended.dcm" or "VOILUTFunction" in dataset or "VOILUTSequence" in dataset:
             continue
         center = np.atleast_1d(dataset.WindowCenter)[0]
         want = np.clip((values.astype(np.float64) - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
@@ -116,6 +116,28 @@ def test_windows_are_pydicoms(files):
         assert np.abs(tensors["shown"][0, :, :, 0] / 255 - reference).max() <= 0.51 / 255 + 1e-4, path.name
         compared += 1
     assert compared >= 15
+
+
+def test_tables_of_values_of_interest_are_pydicoms(files, tmp_path):
+    """Those of the test sets, and one that begins above the smallest value and ends below the largest."""
+    source = pydicom.dcmread(PYDICOM / "data" / "test_files" / "CT_small.dcm")
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [400, 10, 12], np.linspace(4095, 0, 400).astype(np.uint16).tolist()
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+    source.VOILUTSequence = [table]
+    source.save_as(tmp_path / "voi.dcm")
+    subprocess.run([str(TOOL), "--dicom", str(tmp_path), str(tmp_path / "voi.dcm")], check=True)
+    items = [(tmp_path / "voi.dcm", source, source.pixel_array, load_file(tmp_path / "0.safetensors"))]
+    items += [(path, dataset, theirs, tensors) for path, dataset, theirs, tensors, _ in files
+              if theirs is not None and tensors is not None and "VOILUTSequence" in dataset and dataset.PhotometricInterpretation[:4] == "MONO"]
+    for path, dataset, theirs, tensors in items:
+        values = apply_modality_lut(theirs, dataset).round().astype(np.int64)
+        first = dataset.VOILUTSequence[0]
+        bits = first.LUTDescriptor[2]
+        want = apply_voi(values, dataset) / (2**bits - 1)
+        want = 1 - want if dataset.PhotometricInterpretation == "MONOCHROME1" else want
+        assert np.abs(tensors["shown"][..., 0].reshape(want.shape) / 255 - want).max() <= 0.51 / 255, path.name
+    assert len(items) >= 2
 
 
 def test_palettes_are_pydicoms(files):

@@ -14,7 +14,7 @@ import torch
 import packages
 import plait
 from conftest import FILES
-from speech_reference import clips, openai_model, transformers_tokens, word_errors
+from speech_reference import clips, openai_model, silero_reference, transformers_tokens, word_errors
 
 PLAIT = pathlib.Path(plait.__file__).parent / "bin" / "plait"
 RATE = 16000
@@ -162,24 +162,6 @@ def test_other_folders_are_refused_or_read(tmp_path, recordings):
 
 
 # ---- voice activity
-
-
-def silero_reference(samples):
-    """The package's own TorchScript network with the weights of its safetensors file."""
-    from safetensors.torch import load_file
-
-    folder = packages.unpacked("silero-vad==6.2.3") / "silero_vad/data"
-    model = torch.jit.load(str(folder / "silero_vad.jit"))
-    names = {"final_conv": "decoder.decoder.2", "lstm_cell": "decoder.rnn", **{f"conv{i + 1}": f"encoder.{i}.reparam_conv" for i in range(4)}}
-    theirs = model._model.state_dict()
-    with torch.no_grad():
-        for name, tensor in load_file(folder / "silero_vad_16k.safetensors").items():
-            stem, _, end = name.partition(".")
-            target = "stft.forward_basis_buffer" if stem == "stft_conv" else f"{names[stem]}.{end}"
-            theirs[target].copy_(tensor)
-        samples = torch.nn.functional.pad(torch.as_tensor(samples), (0, -len(samples) % 512))
-        model.reset_states()
-        return torch.cat([model(chunk[None], RATE)[0] for chunk in samples.split(512)])
 
 
 def test_voice_activity_equals_silero(tiny, talk):

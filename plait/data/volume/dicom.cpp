@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "plait/core/error.h"
@@ -175,12 +176,29 @@ DicomTags read_dicom_tags(std::string_view bytes, const std::string& name) {
   return read_tags(file, read_layout(file, SIZE_MAX, name));
 }
 
+namespace {
+
+at::Tensor look_up(const DicomLookup& table, const at::Tensor& values) {
+  at::Tensor index = (values.to(at::kLong) - table.first).clamp_(0, table.values.size(0) - 1);
+  return table.values.index({index});
+}
+
+/// [0, 1] in the shape of the pixels.
+at::Tensor grey_of(const DicomImage& image, const std::optional<DicomWindow>& window) {
+  at::Tensor values = modality_values(image);
+  if (window) return apply_window(values, *window);
+  if (image.voi.values.defined())
+    return look_up(image.voi, values.round()).to(at::kFloat) /
+           (std::ldexp(1.0, image.voi.bits) - 1);
+  if (!image.tags.windows.empty()) return apply_window(values, image.tags.windows.front());
+  auto low = values.min().item<double>(), high = values.max().item<double>();
+  return apply_window(values, {(low + high) / 2, std::max(high - low, 1e-9), "LINEAR_EXACT"});
+}
+
+}  // namespace
+
 at::Tensor modality_values(const DicomImage& image) {
-  if (image.modality_lut.defined()) {
-    at::Tensor index = (image.pixels.to(at::kLong) - image.modality_first)
-                           .clamp_(0, image.modality_lut.size(0) - 1);
-    return image.modality_lut.to(at::kFloat).index({index});
-  }
+  if (image.modality.values.defined()) return look_up(image.modality, image.pixels).to(at::kFloat);
   return (image.pixels.to(at::kDouble) * image.tags.slope + image.tags.intercept).to(at::kFloat);
 }
 
@@ -198,11 +216,9 @@ at::Tensor apply_window(const at::Tensor& values, const DicomWindow& window) {
 }
 
 at::Tensor display_pixels(const DicomImage& image, const std::optional<DicomWindow>& window) {
-  if (image.palette.defined()) {
-    at::Tensor index =
-        (image.pixels.to(at::kLong) - image.palette_first).clamp_(0, image.palette.size(0) - 1);
-    at::Tensor colours = image.palette.index({index}).to(at::kInt);
-    return (image.palette_bits > 8 ? colours.bitwise_right_shift(8) : colours).to(at::kByte);
+  if (image.palette.values.defined()) {
+    at::Tensor colours = look_up(image.palette, image.pixels);
+    return (image.palette.bits > 8 ? colours.bitwise_right_shift(8) : colours).to(at::kByte);
   }
   if (image.pixels.dim() == 4) {
     at::Tensor rgb = image.pixels.slice(3, 0, 3);
@@ -210,14 +226,7 @@ at::Tensor display_pixels(const DicomImage& image, const std::optional<DicomWind
     double top = std::ldexp(1.0, image.tags.bits_stored) - 1;
     return (rgb.to(at::kDouble) * (255 / top)).round_().clamp_(0, 255).to(at::kByte);
   }
-  at::Tensor values = modality_values(image);
-  std::optional<DicomWindow> used = window;
-  if (!used && !image.tags.windows.empty()) used = image.tags.windows.front();
-  if (!used) {
-    auto low = values.min().item<double>(), high = values.max().item<double>();
-    used = DicomWindow{(low + high) / 2, std::max(high - low, 1e-9), "LINEAR_EXACT"};
-  }
-  at::Tensor grey = apply_window(values, *used);
+  at::Tensor grey = grey_of(image, window);
   if (image.tags.photometric == "MONOCHROME1") grey = 1 - grey;
   grey = (grey * 255).round_().to(at::kByte);
   return grey.unsqueeze(3).expand({-1, -1, -1, 3}).contiguous();

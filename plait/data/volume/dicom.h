@@ -46,17 +46,22 @@ struct DicomIdentity {
   std::string study_uid, series_uid, instance_uid, frame_of_reference_uid;
 };
 
+/// A look-up table: `values[clamp(x - first, 0, N - 1)]`.
+struct DicomLookup {
+  at::Tensor values;  ///< [N] int32, or [N, 3] of a palette; undefined: there is none
+  int64_t first = 0;
+  int bits = 16;  ///< Of its values
+};
+
 struct DicomImage {
   /// Stored values, [F, H, W] or [F, H, W, 3]: uint8, int8, int16, int32 (also for unsigned 16
   /// bits), int64 (unsigned 32 bits), float or double. Colour is RGB unless `keep_colour_space`.
   at::Tensor pixels;
   DicomTags tags;
   DicomIdentity identity;
-  at::Tensor palette;         ///< [N, 3] uint8 or int32, of a PALETTE COLOR image
-  int64_t palette_first = 0;  ///< The stored value of the palette's first row.
-  int palette_bits = 8;
-  at::Tensor modality_lut;  ///< [N] int32: stored value - modality_first → value of the modality
-  int64_t modality_first = 0;
+  DicomLookup palette;   ///< Of a PALETTE COLOR image
+  DicomLookup modality;  ///< Stored value → value of the modality
+  DicomLookup voi;  ///< Value of the modality → grey (PS3.3 C.11.2.1.1), the file's first one
 };
 
 struct DicomOptions {
@@ -82,8 +87,9 @@ at::Tensor modality_values(const DicomImage& image);
 /// Values of the modality → [0, 1] through a window.
 at::Tensor apply_window(const at::Tensor& values, const DicomWindow& window);
 
-/// What a viewer shows, uint8 [F, H, W, 3]: the palette, or RGB, or grey through `window` (the
-/// file's first one by default, otherwise its range of values) with MONOCHROME1 inverted.
+/// What a viewer shows, uint8 [F, H, W, 3]: the palette, or RGB, or grey through `window` (by
+/// default the file's table of values of interest, or its first window, otherwise its range of
+/// values) with MONOCHROME1 inverted.
 at::Tensor display_pixels(const DicomImage& image,
                           const std::optional<DicomWindow>& window = std::nullopt);
 

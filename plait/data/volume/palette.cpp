@@ -98,6 +98,15 @@ at::Tensor tensor_of(const std::vector<int32_t>& values) {
   return out;
 }
 
+/// The table in the first item of the sequence.
+void read_single(const DicomElements& e, DicomTag sequence, const std::string& name,
+                 DicomLookup& lookup) {
+  for (const DicomElements& item : e.items(sequence, 1)) {
+    Table table = read_table(item, 0x00283002, 0x00283006, 0, name);
+    lookup = {tensor_of(table.values), table.first, static_cast<int>(table.bits)};
+  }
+}
+
 }  // namespace
 
 void read_palette(const DicomElements& e, const std::string& photometric, const std::string& name,
@@ -106,18 +115,15 @@ void read_palette(const DicomElements& e, const std::string& photometric, const 
     std::vector<at::Tensor> columns;
     for (DicomTag c : {0u, 1u, 2u}) {
       Table table = read_table(e, 0x00281101 + c, 0x00281201 + c, 0x00281221 + c, name);
-      image.palette_first = table.first;
-      image.palette_bits = static_cast<int>(table.bits);
+      image.palette.first = table.first;
+      image.palette.bits = static_cast<int>(table.bits);
       columns.push_back(tensor_of(table.values));
       if (columns.back().size(0) != columns.front().size(0)) damaged(name);
     }
-    image.palette = at::stack(columns, 1);
+    image.palette.values = at::stack(columns, 1);
   }
-  for (const DicomElements& item : e.items(0x00283000, 1)) {
-    Table table = read_table(item, 0x00283002, 0x00283006, 0, name);
-    image.modality_first = table.first;
-    image.modality_lut = tensor_of(table.values);
-  }
+  read_single(e, 0x00283000, name, image.modality);
+  read_single(e, 0x00283010, name, image.voi);
 }
 
 }  // namespace plait::data

@@ -38,7 +38,7 @@ struct Stack {
 };
 
 void add(Stack& stack, const DicomImage& image, const std::string& name) {
-  if (image.pixels.dim() != 3 || image.palette.defined())
+  if (image.pixels.dim() != 3 || image.palette.values.defined())
     wrong(name, "expected grey values, got a colour image");
   at::Tensor values = modality_values(image);
   for (int64_t i = 0; i < values.size(0); ++i) {
