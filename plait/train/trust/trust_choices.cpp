@@ -25,20 +25,45 @@ constexpr size_t kBankKind = 1;         ///< Among the kinds of items
 constexpr double kLevel = 0.05;         ///< Of one-sided bounds
 constexpr int64_t kFewItems = 30;       ///< A subset with fewer takes the scale of its size
 
-/// The a that minimises the NLL of softmax(a · support + log prior): convex, by golden section.
-/// Of values by their ranked score: a likelihood would flatten all densities for a few that miss.
+/// The a in [kLeastScale, kLargestScale] that minimises the mean NLL of softmax(a · support +
+/// prior) [N, K], convex in a, by Newton's method between bounds that close in on it.
+double fit_softmax_scale(const at::Tensor& support, const at::Tensor& prior,
+                         const at::Tensor& target) {
+  // Items along the last dimension: few classes would leave most of a vector register empty.
+  const at::Tensor s = support.t().contiguous(), p = prior.t().contiguous();
+  const double of_target = s.gather(0, target.unsqueeze(0)).mean(at::kDouble).item<double>();
+  double low = kLeastScale, high = kLargestScale, a = 1;
+  for (int step = 0; step < 40 && high - low > 1e-5 * low; ++step) {
+    const at::Tensor weight = at::softmax(at::add(p, s, a), 0);
+    const at::Tensor weighted = weight * s;
+    const at::Tensor mean = weighted.sum(0);
+    const double slope = mean.mean(at::kDouble).item<double>() - of_target;
+    (slope > 0 ? high : low) = a;
+    const double curvature =
+        ((weighted * s).sum(0) - mean.square()).mean(at::kDouble).item<double>();
+    double next = curvature > 0 ? a - slope / curvature : low;
+    // A step onto a bound would not close in from its side.
+    if (!(next > low && next < high)) next = (low + high) / 2;
+    const double moved = std::abs(next - a);
+    a = next;
+    if (moved < 1e-6 * a) break;
+  }
+  return a;
+}
+
+/// The a that minimises the loss of softmax(a · support + log prior). Of values by their ranked
+/// score: a likelihood would flatten all densities for a few that miss.
 double fit_scale(const TrustFusion& trust, const at::Tensor& support, const at::Tensor& target) {
-  const at::Tensor& log_prior = trust.log_prior();
-  auto nll = [&](double log_a) {
-    if (trust.grid()) {
-      at::Tensor logs = trust.normalise(support * std::exp(log_a) + log_prior);
-      return loss_of(trust, logs, target).mean().item<double>();
-    }
-    const auto [scores, answers] =
-        models::by_question(support * std::exp(log_a) + log_prior, target);
-    return at::nll_loss(at::log_softmax(scores, -1), answers).item<double>();
+  if (!trust.grid()) {
+    const auto [scores, answers] = models::by_question(support, target);
+    const auto prior = models::by_question(trust.log_prior().expand_as(support), target).first;
+    return fit_softmax_scale(scores, prior, answers);
+  }
+  auto loss = [&](double log_a) {
+    at::Tensor logs = trust.normalise(support * std::exp(log_a) + trust.log_prior());
+    return loss_of(trust, logs, target).mean().item<double>();
   };
-  return std::exp(golden_section(nll, std::log(kLeastScale), std::log(kLargestScale), 1e-4));
+  return std::exp(golden_section(loss, std::log(kLeastScale), std::log(kLargestScale), 1e-4));
 }
 
 /// Every subset of up to 6 streams for itself; of more streams by the number that is present.
