@@ -119,8 +119,8 @@ TEST(Boxes, WhatIsNoBoxIsRefused) {
   EXPECT_THROW(nms(boxes.to(at::kLong), scores, 0.5), Error);
   EXPECT_THROW(batched_nms(boxes, scores, at::zeros({4}, at::kLong), 0.5), Error);
   EXPECT_THROW(batched_nms(at::Tensor(), scores, at::zeros({3}, at::kLong), 0.5), Error);
-  for (double bad : {std::numeric_limits<double>::quiet_NaN(),
-                     std::numeric_limits<double>::infinity()}) {
+  for (double bad :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     EXPECT_THROW(nms(at::full({3, 4}, bad), scores, 0.5), Error);
     EXPECT_THROW(nms(boxes, at::full({3}, bad), 0.5), Error);
     EXPECT_THROW(clip_boxes(at::full({3, 4}, bad), 10, 10), Error);

@@ -81,8 +81,8 @@ at::Tensor box_iou(const at::Tensor& a, const at::Tensor& b) {
   auto* value = out.mutable_data_ptr<double>();
   for (int64_t i = 0; i < rows.size(0); ++i) {
     for (int64_t j = 0; j < columns.size(0); ++j)
-      *value++ = overlap(rows.const_data_ptr<double>() + 4 * i,
-                         columns.const_data_ptr<double>() + 4 * j);
+      *value++ =
+          overlap(rows.const_data_ptr<double>() + 4 * i, columns.const_data_ptr<double>() + 4 * j);
   }
   return out;
 }
@@ -94,9 +94,8 @@ at::Tensor nms(const at::Tensor& boxes, const at::Tensor& scores, double iou_thr
 
 at::Tensor batched_nms(const at::Tensor& boxes, const at::Tensor& scores, const at::Tensor& classes,
                        double iou_threshold, int64_t limit) {
-  const at::Tensor of =
-      checked_row(classes, boxes.defined() && boxes.dim() > 0 ? boxes.size(0) : 0, at::kLong,
-                  "classes");
+  const at::Tensor of = checked_row(classes, boxes.defined() && boxes.dim() > 0 ? boxes.size(0) : 0,
+                                    at::kLong, "classes");
   return suppress(boxes, scores, of.const_data_ptr<int64_t>(), iou_threshold, limit);
 }
 
