@@ -1,6 +1,7 @@
 #include <array>
 #include <cstring>
 
+#include "plait/core/base64.h"
 #include "plait/core/error.h"
 #include "plait/data/text/normalizers.h"
 #include "plait/data/text/unicode_normal.h"
@@ -12,35 +13,13 @@ namespace {
   fail(ErrorCode::kCorruptData, "tokenizer", std::string("expected ") + what + " at " + where);
 }
 
-std::string decode_base64(const std::string& text, const std::string& where) {
-  std::array<int8_t, 256> value;
-  value.fill(-1);
-  const char* letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (int i = 0; i < 64; ++i)
-    value[static_cast<unsigned char>(letters[i])] = static_cast<int8_t>(i);
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
-  uint32_t bits = 0;
-  int count = 0;
-  for (char c : text) {
-    if (c == '=') break;
-    int8_t v = value[static_cast<unsigned char>(c)];
-    if (v < 0) corrupt(where, "base64");
-    bits = bits << 6 | static_cast<uint32_t>(v);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out += static_cast<char>(bits >> count & 0xFF);
-    }
-  }
-  return out;
-}
-
 /// A Darts double-array trie from byte strings to offsets into NUL-terminated replacements.
 class Precompiled : public TextNormalizer {
  public:
   Precompiled(const std::string& base64, const std::string& where) {
-    std::string bytes = decode_base64(base64, where);
+    std::optional<std::string> decoded = decode_base64(base64);
+    if (!decoded) corrupt(where, "base64");
+    const std::string& bytes = *decoded;
     uint32_t size = 0;
     if (bytes.size() < 4) corrupt(where, "a character map");
     std::memcpy(&size, bytes.data(), 4);

@@ -9,6 +9,7 @@
 #include "plait/core/weights/safetensors.h"
 #include "plait/models/graph/join.h"
 #include "plait/models/graph/operators.h"
+#include "plait/models/graph/tfjs_graph.h"
 
 namespace plait::models {
 namespace {
@@ -61,7 +62,9 @@ struct OnnxGraph::Step {
 };
 
 OnnxGraph OnnxGraph::load(const std::string& path) {
-  return OnnxGraph(path.ends_with(".safetensors") ? read_saved(path) : load_onnx(path), path);
+  if (path.ends_with(".safetensors")) return OnnxGraph(read_saved(path), path);
+  if (path.ends_with(".json")) return OnnxGraph(import_tfjs(TfjsFile::open(path), {}, path), path);
+  return OnnxGraph(load_onnx(path), path);
 }
 
 OnnxGraph::OnnxGraph(OnnxModel model, const std::string& where)

@@ -17,7 +17,8 @@ namespace plait::models {
 /// Format and meaning of the operators: https://onnx.ai/onnx/operators. Thread-safe after loading.
 class OnnxGraph {
  public:
-  /// An .onnx file, or what `save` has written. @throws Error kUnavailable naming the operator or
+  /// An .onnx file, a TensorFlow.js graph model (.json, see import_tfjs), or what `save` has
+  /// written. @throws Error kUnavailable naming the operator or
   /// the attribute that is not supported; kCorruptData for names that no operator gives.
   static OnnxGraph load(const std::string& path);
   /// `where` stands for the file in messages.

@@ -85,6 +85,25 @@ at::Tensor leaky_relu(const Call& call) {
   return at::leaky_relu(call.input(0), call.attributes.get("alpha", 0.01));
 }
 
+/// The largest or smallest of several values that broadcast.
+at::Tensor fold(const Call& call, at::Tensor (*f)(const at::Tensor&, const at::Tensor&)) {
+  at::Tensor out = call.input(0);
+  for (size_t i = 1; i < call.inputs.size(); ++i) {
+    check_count(at::infer_size(out.sizes(), call.input(i).sizes()));
+    out = f(out, call.input(i));
+  }
+  return out;
+}
+
+at::Tensor max(const Call& call) { return fold(call, at::maximum); }
+at::Tensor min(const Call& call) { return fold(call, at::minimum); }
+
+at::Tensor prelu(const Call& call) {
+  return broadcast(call, [](const at::Tensor& x, const at::Tensor& slope) {
+    return at::where(x < 0, x * slope, x);
+  });
+}
+
 at::Tensor clip(const Call& call) {
   std::optional<at::Scalar> low, high;
   if (call.has(1)) low = number(call.inputs[1]);
@@ -269,8 +288,11 @@ const std::vector<OperatorEntry>& plain_operators() {
       {"LeakyRelu", leaky_relu, {"alpha"}, 1, 1},
       {"Log", log, {}, 1, 1},
       {"MatMul", matmul, {}, 2, 2},
+      {"Max", max, {}, 1, 64},
+      {"Min", min, {}, 1, 64},
       {"Mul", mul, {}, 2, 2},
       {"Pow", pow, {}, 2, 2},
+      {"PRelu", prelu, {}, 2, 2},
       {"ReduceMean", reduce_mean, {"axes", "keepdims"}, 1, 2},
       {"Relu", relu, {}, 1, 1},
       {"Reshape", reshape, {"allowzero"}, 2, 2},

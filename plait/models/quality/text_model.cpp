@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "plait/core/base64.h"
 #include "plait/core/error.h"
 
 namespace plait::models {
@@ -20,29 +21,10 @@ constexpr std::array<std::string_view, 16> kSuffixes = {
     "ing",  "ed", "ly", "tion", "ness", "ment", "ous", "ive",
     "able", "al", "er", "est",  "ies",  "s",    "y",   "ic"};
 
-std::vector<uint8_t> decode_base64(std::string_view text) {
-  static const std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::array<int, 256> value{};
-  for (size_t i = 0; i < kAlphabet.size(); ++i)
-    value[static_cast<uint8_t>(kAlphabet[i])] = static_cast<int>(i);
-  std::vector<uint8_t> out;
-  out.reserve(text.size() * 3 / 4);
-  uint32_t bits = 0;
-  int count = 0;
-  for (char c : text) {
-    if (c == '=') break;
-    bits = bits << 6 | static_cast<uint32_t>(value[static_cast<uint8_t>(c)]);
-    count += 6;
-    if (count >= 8) out.push_back(static_cast<uint8_t>(bits >> (count -= 8)));
-  }
-  return out;
-}
-
 /// Takes the table apart, which is in the byte order of every supported machine (little endian).
 class Reader {
  public:
-  explicit Reader(const std::vector<uint8_t>& bytes) : bytes_(bytes) {}
+  explicit Reader(const std::string& bytes) : bytes_(bytes) {}
 
   template <class T>
   std::vector<T> values(size_t n) {
@@ -68,7 +50,7 @@ class Reader {
   bool at_end() const { return at_ == bytes_.size(); }
 
  private:
-  const std::vector<uint8_t>& bytes_;
+  const std::string& bytes_;
   size_t at_ = 0;
 };
 
@@ -99,7 +81,7 @@ const TextModel& TextModel::get() {
 }
 
 TextModel::TextModel() {
-  std::vector<uint8_t> bytes = decode_base64(kEncoded);
+  const std::string bytes = decode_base64(kEncoded).value();
   Reader in(bytes);
   auto header = in.values<uint32_t>(10);
   uint32_t symbols = header[0] + header[1] + 5;  // + number, capitalised, other, begin, end
