@@ -5,6 +5,10 @@
 #include "plait/core/config.h"
 #include "plait/models/decoders/causal_lm.h"
 #include "plait/models/decoders/whisper_decoder.h"
+#include "plait/models/detection/detector.h"
+#include "plait/models/detection/yolo_v5.h"
+#include "plait/models/detection/yolo_v8.h"
+#include "plait/models/detection/yolox.h"
 #include "plait/models/encoders/bert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/encoder.h"
@@ -30,6 +34,8 @@
 #include "plait/models/fusion/gates.h"
 #include "plait/models/fusion/modality_attention.h"
 #include "plait/models/fusion/progressive.h"
+#include "plait/models/segmentation/segmenter.h"
+#include "plait/models/segmentation/unet.h"
 #include "plait/models/tasks/classification.h"
 #include "plait/models/tasks/head.h"
 #include "plait/models/tasks/multi_label.h"
@@ -45,11 +51,13 @@ void add(Registry<Model>& r, const char* name) {
   using Config = typename M::Config;
   Registry<Model>::Entry entry;
   entry.name = name;
-  entry.kind = std::is_base_of_v<Encoder, M>   ? "encoder"
-               : std::is_base_of_v<Decoder, M> ? "decoder"
-               : std::is_base_of_v<Fusion, M>  ? "fusion"
-               : std::is_base_of_v<Head, M>    ? "head"
-                                               : "layer";
+  entry.kind = std::is_base_of_v<Encoder, M>     ? "encoder"
+               : std::is_base_of_v<Decoder, M>   ? "decoder"
+               : std::is_base_of_v<Detector, M>  ? "detector"
+               : std::is_base_of_v<Segmenter, M> ? "segmenter"
+               : std::is_base_of_v<Fusion, M>    ? "fusion"
+               : std::is_base_of_v<Head, M>      ? "head"
+                                                 : "layer";
   entry.create = [](const Json& json, const std::string& where) -> std::shared_ptr<Model> {
     return std::make_shared<M>(read_config<Config>(json, where, UnknownKeys::kError));
   };
@@ -86,6 +94,12 @@ Registry<Model> build() {
   add<WhisperDecoder>(r, "whisper_decoder");
   // Encoders: volume.
   add<ResNet3d>(r, "resnet3d");
+  // Detectors.
+  add<YoloX>(r, "yolox");
+  add<YoloV5>(r, "yolo_v5");
+  add<YoloV8>(r, "yolo_v8");
+  // Segmenters.
+  add<UNet>(r, "unet");
   // Fusion.
   add<Concatenation>(r, "concatenation");
   add<MeanOfExperts>(r, "mean");
