@@ -131,8 +131,8 @@ AveragePrecision::Curve AveragePrecision::curve(int64_t kind, int threshold) con
   for (size_t i = 0; i < all.size(); ++i) {
     right += (all[i].right >> threshold) & 1U;
     recall.push_back(right / total);
-    precision.push_back(right / (static_cast<double>(i + 1) +
-                                 std::numeric_limits<double>::epsilon()));
+    precision.push_back(right /
+                        (static_cast<double>(i + 1) + std::numeric_limits<double>::epsilon()));
   }
   for (size_t i = precision.size(); i-- > 1;)
     precision[i - 1] = std::max(precision[i - 1], precision[i]);

@@ -11,9 +11,9 @@
 /// Figures of merit of boxes and masks, computed in double on the CPU.
 namespace plait::train {
 
-/// Average precision as COCO defines it (Lin et al. 2014, https://arxiv.org/abs/1405.0312): boxes of
-/// all sizes, 100 a picture and class, precision at 101 recalls, overlaps from 0.5 to 0.95. Pictures
-/// are added one by one. Not thread-safe.
+/// Average precision as COCO defines it (Lin et al. 2014, https://arxiv.org/abs/1405.0312): boxes
+/// of all sizes, 100 a picture and class, precision at 101 recalls, overlaps from 0.5 to 0.95.
+/// Pictures are added one by one. Not thread-safe.
 class AveragePrecision {
  public:
   explicit AveragePrecision(int64_t classes);

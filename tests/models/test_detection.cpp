@@ -182,8 +182,7 @@ TEST(Detection, AlignsTasksAsThePaperSays) {
   const int64_t objects = truth.boxes.size(0);
   std::vector<int64_t> owner(kCandidates, -1);
   auto alignment = [&](int64_t g, int64_t i) {
-    return scores[i][truth.classes[g]].item<double>() *
-           std::pow(overlap[g][i].item<double>(), 6);
+    return scores[i][truth.classes[g]].item<double>() * std::pow(overlap[g][i].item<double>(), 6);
   };
   for (int64_t g = 0; g < objects; ++g) {
     std::vector<std::pair<double, int64_t>> ranked;
@@ -208,8 +207,7 @@ TEST(Detection, AlignsTasksAsThePaperSays) {
     candidates.push_back(i);
     owners.push_back(owner[i]);
     best_alignment[owner[i]] = std::max(best_alignment[owner[i]], alignment(owner[i], i));
-    best_overlap[owner[i]] =
-        std::max(best_overlap[owner[i]], overlap[owner[i]][i].item<double>());
+    best_overlap[owner[i]] = std::max(best_overlap[owner[i]], overlap[owner[i]][i].item<double>());
   }
   ASSERT_GT(candidates.size(), 20u);
   EXPECT_TRUE(at::equal(given.pairs.candidates, at::tensor(candidates)));

@@ -107,11 +107,111 @@ TEST(JsonSchema, AcceptsWhatTheSchemaDoes) {
 
 TEST(JsonSchema, RefusesWhatItLacks) {
   for (const char* text :
-       {R"({"$ref":"#/x"})", R"({"type":"string","pattern":"a+"})",
-        R"({"type":"integer","minimum":3})", R"({"allOf":[{}]})", R"({"type":"thing"})",
+       {R"({"$ref":"#/x"})", R"({"$ref":"other.json"})", R"({"$ref":"#"})",
+        R"({"$ref":"#/$defs/a","type":"string","$defs":{"a":{}}})",
+        R"({"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}})",
+        R"({"type":"number","minimum":3})", R"({"minimum":3})",
+        R"({"type":"integer","minimum":3.2,"maximum":3.8})", R"({"type":"integer","minimum":"a"})",
+        R"({"type":"integer","minimum":1e300})", R"({"enum":[1,2],"minimum":2})",
+        R"({"type":"integer","multipleOf":3})", R"({"allOf":[{}]})", R"({"type":"thing"})",
         R"({"enum":[]})", R"({"type":"array","minItems":-1})",
         R"({"type":"object","properties":{"a":{}},"required":["b"]})", R"(false)", R"(3)"})
     EXPECT_THROW(Grammar::from_json_schema(schema_of(text)), Error) << text;
+}
+
+TEST(JsonSchema, HoldsIntegersInTheirRange) {
+  const std::pair<double, double> kRanges[] = {
+      {0, 0},     {0, 9},       {3, 7},      {8, 9},      {0, 255},
+      {17, 4321}, {99, 100},    {-5, 5},     {-120, -7},  {-1000, 999},
+      {105, 199}, {1990, 2030}, {-0.5, 2.5}, {100, 1000}, {-2999, 3001}};
+  for (const auto& [low, high] : kRanges) {
+    auto closed = Grammar::from_json_schema(
+        Json::object({{"type", "integer"}, {"minimum", low}, {"maximum", high}}));
+    auto open = Grammar::from_json_schema(Json::object(
+        {{"type", "integer"}, {"exclusiveMinimum", low - 1}, {"exclusiveMaximum", high + 1}}));
+    for (int64_t n = -3100; n <= 4500; ++n) {
+      const double value = static_cast<double>(n);
+      ASSERT_EQ(verdict(*closed, std::to_string(n)) == "yes", value >= low && value <= high)
+          << n << " in " << low << " to " << high;
+      ASSERT_EQ(verdict(*open, std::to_string(n)) == "yes", value > low - 1 && value < high + 1)
+          << n << " in " << low << " to " << high;
+    }
+    EXPECT_NE(verdict(*closed, "007"), "yes");
+    EXPECT_NE(verdict(*closed, "1.0"), "yes");
+  }
+  auto from = Grammar::from_json_schema(schema_of(R"({"type":"integer","minimum":12})"));
+  for (const char* text : {"12", "999999999999999", "100"}) EXPECT_EQ(verdict(*from, text), "yes");
+  for (const char* text : {"11", "-12", "1000000000000000"}) EXPECT_NE(verdict(*from, text), "yes");
+  auto either = Grammar::from_json_schema(
+      schema_of(R"({"type":["integer","string","null"],"minimum":5,"maximum":6})"));
+  for (const char* text : {"5", "\"x\"", "null"}) EXPECT_EQ(verdict(*either, text), "yes") << text;
+  EXPECT_EQ(verdict(*either, "7"), "no");
+}
+
+TEST(JsonSchema, FollowsReferences) {
+  auto g = Grammar::from_json_schema(schema_of(R"({
+    "$ref": "#/$defs/node",
+    "$defs": {
+      "node": {"type": "object", "properties": {
+          "value": {"$ref": "#/$defs/a~1b~0c"},
+          "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+          "same": {"$ref": "#/$defs/node/properties/next/anyOf/1", "title": "null, too"}},
+        "required": ["value", "next"]},
+      "a/b~c": {"type": "integer", "minimum": 0, "maximum": 3}}})"));
+  for (const char* text :
+       {R"({"value":1,"next":null})", R"({"value":0,"next":{"value":3,"next":null,"same":null}})"})
+    EXPECT_EQ(verdict(*g, text), "yes") << text;
+  for (const char* text :
+       {R"({"value":4)", R"({"value":1,"next":3)", R"({"value":1,"next":{"value":3}})"})
+    EXPECT_EQ(verdict(*g, text), "no") << text;
+  auto whole =
+      Grammar::from_json_schema(schema_of(R"({"type":"array","items":{"$ref":"#"},"maxItems":2})"));
+  EXPECT_EQ(verdict(*whole, "[[],[[],[]]]"), "yes");
+  EXPECT_EQ(verdict(*whole, "[[],[],"), "no");
+}
+
+/// The pattern's verdict of the text between quotes.
+std::string matches(const char* pattern, const std::string& text) {
+  auto grammar =
+      Grammar::from_json_schema(Json::object({{"type", "string"}, {"pattern", pattern}}));
+  return verdict(*grammar, Json(text).dump());
+}
+
+TEST(JsonSchema, HoldsTextsToTheirPattern) {
+  struct Case {
+    const char* pattern;
+    std::vector<const char*> yes, no;
+  };
+  const Case kCases[] = {
+      {"^[A-Z]{2}-\\d{3,4}$", {"AB-123", "ZZ-0000"}, {"AB-12", "ab-123", "AB-12345", "xAB-123"}},
+      {"b",
+       {"b", "abc",
+        "\xC3\xA9"
+        "b\n"},
+       {"", "ac"}},
+      {"^a|b$", {"a", "axyz", "xyzb", "b"}, {"xa", "bx"}},
+      {"^(?:ab|c)*d?$", {"", "abc", "cabd", "d"}, {"a", "dd", "abx"}},
+      {"^[^a-c\\d]+$", {"xyz", "\n\"\\ "}, {"", "xa", "x5"}},
+      {"^.{2}$", {"ab", "\xC3\xA9\xE4\xBD\xA0", "\"\\"}, {"a", "abc", "a\n"}},
+      {"^\\w+@\\w+\\.(com|org)$", {"a_1@b.com"}, {"a@b.net", "a@bxcom"}},
+      {"^[\\u4e00-\\u9fff]+?$", {"\xE4\xBD\xA0\xE5\xA5\xBD"}, {"a", ""}},
+      {"^[\\]\\-x]$", {"]", "-", "x"}, {"\\", "y"}},
+      {"^\\x41\\t[\"\\\\]$", {"A\t\"", "A\t\\"}, {"A\t/"}},
+      {"^[+-]\\S\\s\\W\\D$", {"-a %b", "+a\t.."}, {"-a b1"}},
+  };
+  for (const Case& c : kCases) {
+    for (const char* text : c.yes) EXPECT_EQ(matches(c.pattern, text), "yes") << c.pattern << text;
+    for (const char* text : c.no) EXPECT_NE(matches(c.pattern, text), "yes") << c.pattern << text;
+  }
+  for (const char* pattern :
+       {"(",       ")",     "a)",      "[",       "[]",    "a**",    "*a",   "a{2,1}",
+        "a{1001}", "a{",    "(?=a)",   "(a)\\1",  "\\bx",  "x^",     "(^a)", "a$b",
+        "\\",      "[b-a]", "[a-\\d]", "\\ud800", "\\xg0", "\\p{L}", "\x01"})
+    EXPECT_THROW(matches(pattern, ""), Error) << pattern;
+  EXPECT_THROW(matches(std::string(3000, 'a').c_str(), ""), Error);
+  EXPECT_THROW(
+      Grammar::from_json_schema(schema_of(R"({"type":"string","pattern":"a","minLength":2})")),
+      Error);
 }
 
 /// All bytes, and texts of several bytes, as tokenizers have them.

@@ -11,8 +11,8 @@
 
 namespace plait::train::toy {
 
-/// Pictures of 64 × 64 with one to three squares, discs or triangles of any colour on a noisy ground
-/// of another, drawn from a seed: what they show is known.
+/// Pictures of 64 × 64 with one to three squares, discs or triangles of any colour on a noisy
+/// ground of another, drawn from a seed: what they show is known.
 class Shapes : public BatchSource {
  public:
   static constexpr int64_t kSide = 64, kObjects = 3, kClasses = 3;
@@ -58,8 +58,7 @@ class Shapes : public BatchSource {
     for (int64_t c = 0; c < 3; ++c) {
       for (int64_t y = 0; y < kSide; ++y) {
         for (int64_t x = 0; x < kSide; ++x)
-          p[c][y][x] =
-              static_cast<float>(ground[static_cast<size_t>(c)] + uniform(-0.15, 0.15));
+          p[c][y][x] = static_cast<float>(ground[static_cast<size_t>(c)] + uniform(-0.15, 0.15));
       }
     }
     std::vector<Box> boxes;
@@ -70,15 +69,16 @@ class Shapes : public BatchSource {
       const Box box = {left, top, left + side, top + side};
       bool free = true;
       for (const Box& other : boxes)
-        free = free && (box[2] < other[0] || other[2] < box[0] || box[3] < other[1] ||
-                        other[3] < box[1]);
+        free = free &&
+               (box[2] < other[0] || other[2] < box[0] || box[3] < other[1] || other[3] < box[1]);
       if (!free) continue;
       const auto kind = static_cast<int64_t>(random() % kClasses);
       std::array<double, 3> colour{};
       for (double& c : colour) c = random() % 2 == 0 ? uniform(-1, -0.6) : uniform(0.6, 1);
       const auto row = static_cast<int64_t>(boxes.size());
       o[row][0] = static_cast<float>(kind);
-      for (int64_t k = 0; k < 4; ++k) o[row][k + 1] = static_cast<float>(box[static_cast<size_t>(k)]);
+      for (int64_t k = 0; k < 4; ++k)
+        o[row][k + 1] = static_cast<float>(box[static_cast<size_t>(k)]);
       for (int64_t y = 0; y < kSide; ++y) {
         for (int64_t x = 0; x < kSide; ++x) {
           if (!inside(kind, box, static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5))

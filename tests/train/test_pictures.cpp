@@ -28,7 +28,8 @@ TEST(PictureMetrics, EqualCoco) {
   TensorMap g = golden();
   AveragePrecision precision(4);
   for (int64_t i = 0; g.count("truth." + std::to_string(i)) > 0; ++i) {
-    at::Tensor truth = g.at("truth." + std::to_string(i)), found = g.at("found." + std::to_string(i));
+    at::Tensor truth = g.at("truth." + std::to_string(i)),
+               found = g.at("found." + std::to_string(i));
     precision.add({found.slice(1, 2), found.select(1, 1), found.select(1, 0).to(at::kLong)},
                   {truth.slice(1, 1), truth.select(1, 0).to(at::kLong)});
   }
@@ -141,8 +142,8 @@ TEST(PictureTraining, UNetColoursShapes) {
   config.channels = {8, 8, 16, 32, 32};
   config.last_channels = 8;
   config.norm = "batch";
-  auto [before, after] =
-      learn(std::make_shared<SegmentationTraining>(std::make_shared<models::UNet>(config)), 200, 1e-2);
+  auto [before, after] = learn(
+      std::make_shared<SegmentationTraining>(std::make_shared<models::UNet>(config)), 200, 1e-2);
   EXPECT_LT(before.at("mean_iou"), 0.2);
   EXPECT_GT(after.at("mean_iou"), 0.5);  // Ground alone would be 0.2.
   EXPECT_GT(after.at("accuracy"), 0.9);

@@ -30,8 +30,8 @@ std::vector<Detections> select_detections(const at::Tensor& boxes, const at::Ten
   for (int64_t i = 0; i < boxes.size(0); ++i) {
     auto [best, kind] = scores[i].to(at::kFloat).max(1);
     // A score or box that is not a number is no detection.
-    at::Tensor good = at::logical_and(best >= options.score_threshold,
-                                      at::isfinite(boxes[i]).all(1));
+    at::Tensor good =
+        at::logical_and(best >= options.score_threshold, at::isfinite(boxes[i]).all(1));
     at::Tensor kept = good.nonzero().squeeze(1);
     if (kept.size(0) > options.max_candidates) {
       kept = kept.index_select(
@@ -72,8 +72,9 @@ std::vector<TrueObjects> true_objects(const at::Tensor& targets, int64_t batch, 
     at::Tensor kind = rows.select(1, 0), boxes = rows.slice(1, 1);
     at::Tensor known = at::logical_and(kind >= 0, kind < classes);
     at::Tensor extent = boxes.slice(1, 2) - boxes.slice(1, 0, 2);
-    require(known.all().item<bool>(), unit, "expected target classes from 0 below the number of "
-                                            "classes, or -1 for padding");
+    require(known.all().item<bool>(), unit,
+            "expected target classes from 0 below the number of "
+            "classes, or -1 for padding");
     require((extent > 0).all().item<bool>() && at::isfinite(boxes).all().item<bool>(), unit,
             "expected target boxes with left < right and top < bottom");
     out.push_back({boxes.to(like.device()), kind.to(at::kLong).to(like.device())});

@@ -1,8 +1,9 @@
 #pragma once
 #include "plait/models/detection/detector.h"
 
-/// Which candidate is to find which object, by optimal transport simplified (SimOTA: Ge et al. 2021,
-/// "YOLOX", https://arxiv.org/abs/2107.08430), and the loss that follows. Equal to YOLOX's own.
+/// Which candidate is to find which object, by optimal transport simplified (SimOTA: Ge et al.
+/// 2021, "YOLOX", https://arxiv.org/abs/2107.08430), and the loss that follows. Equal to YOLOX's
+/// own.
 namespace plait::models {
 
 /// Pairs of a candidate and the object that it is to find.
@@ -12,8 +13,8 @@ struct Assignment {
   at::Tensor overlap;     ///< [P] float: intersection over union of their boxes
 };
 
-/// Candidates are those whose cell's centre lies within 1.5 strides of an object's. Each object gets
-/// as many as the sum of its ten best overlaps says, those of lowest cost: cross-entropy of
+/// Candidates are those whose cell's centre lies within 1.5 strides of an object's. Each object
+/// gets as many as the sum of its ten best overlaps says, those of lowest cost: cross-entropy of
 /// √(object · class) plus three times −log overlap. boxes [A, 4], objectness [A] and classes [A, C]
 /// as log-odds, cells [A, 3] (centre and stride in pixels).
 Assignment assign_simota(const at::Tensor& boxes, const at::Tensor& objectness,

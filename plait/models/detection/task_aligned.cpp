@@ -38,8 +38,7 @@ AlignedAssignment assign_task_aligned(const at::Tensor& all_boxes, const at::Ten
                          at::empty({0}, real)};
   if (objects == 0) return none;
   at::Tensor centre = cells.slice(1, 0, 2).unsqueeze(0), box = truth.boxes.unsqueeze(1);
-  at::Tensor inside =
-      at::logical_and(centre > box.slice(2, 0, 2), centre < box.slice(2, 2)).all(2);
+  at::Tensor inside = at::logical_and(centre > box.slice(2, 0, 2), centre < box.slice(2, 2)).all(2);
   at::Tensor index = inside.any(0).nonzero().squeeze(1);
   const int64_t candidates = index.size(0);
   if (candidates == 0) return none;
@@ -81,8 +80,7 @@ at::Tensor complete_iou(const at::Tensor& a, const at::Tensor& b) {
     at::Tensor size = x.slice(1, 2) - x.slice(1, 0, 2);
     return at::atan(size.select(1, 0) / (size.select(1, 1) + kTiny));
   };
-  at::Tensor shape =
-      4 / (std::numbers::pi * std::numbers::pi) * (angle(b) - angle(a)).square();
+  at::Tensor shape = 4 / (std::numbers::pi * std::numbers::pi) * (angle(b) - angle(a)).square();
   at::Tensor share = (shape / (1 - iou + shape + kTiny)).detach();
   return iou - apart - share * shape;
 }

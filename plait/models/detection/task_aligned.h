@@ -1,8 +1,8 @@
 #pragma once
 #include "plait/models/detection/simota.h"
 
-/// Task-aligned assignment (Feng et al. 2021, "TOOD", https://arxiv.org/abs/2108.07755): a candidate
-/// is to find the object that it both names and places well.
+/// Task-aligned assignment (Feng et al. 2021, "TOOD", https://arxiv.org/abs/2108.07755): a
+/// candidate is to find the object that it both names and places well.
 namespace plait::models {
 
 /// Pairs as an Assignment, and how much each counts.
@@ -18,9 +18,9 @@ AlignedAssignment assign_task_aligned(const at::Tensor& boxes, const at::Tensor&
                                       const at::Tensor& cells, const TrueObjects& truth);
 
 /// 0.5 binary cross-entropy of the classes against the alignment + 7.5 (1 − complete overlap) + 1.5
-/// of the distributions' cross-entropy at the two whole strides around each true distance (Li et al.
-/// 2020, https://arxiv.org/abs/2006.04388), the latter two weighted by the alignment; all divided by
-/// its sum. `outputs`: boxes [B, A, 4], logits [B, A, 4·reg_max + C], cells [B, A, 3].
+/// of the distributions' cross-entropy at the two whole strides around each true distance (Li et
+/// al. 2020, https://arxiv.org/abs/2006.04388), the latter two weighted by the alignment; all
+/// divided by its sum. `outputs`: boxes [B, A, 4], logits [B, A, 4·reg_max + C], cells [B, A, 3].
 /// @throws Error as Detector::loss.
 at::Tensor task_aligned_loss(const TensorMap& outputs, const at::Tensor& targets, int64_t reg_max,
                              const char* unit);

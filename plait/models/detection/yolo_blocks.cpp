@@ -108,11 +108,11 @@ at::Tensor cell_centres(const std::vector<at::Tensor>& maps, const std::vector<i
     const int64_t height = maps[i].size(2), width = maps[i].size(3);
     at::Tensor y = (at::arange(height, options) + 0.5) * stride;
     at::Tensor x = (at::arange(width, options) + 0.5) * stride;
-    at::Tensor level = at::stack({x.unsqueeze(0).expand({height, width}),
-                                  y.unsqueeze(1).expand({height, width}),
-                                  at::full({height, width}, stride, options)},
-                                 2)
-                           .reshape({-1, 3});
+    at::Tensor level =
+        at::stack({x.unsqueeze(0).expand({height, width}), y.unsqueeze(1).expand({height, width}),
+                   at::full({height, width}, stride, options)},
+                  2)
+            .reshape({-1, 3});
     rows.push_back(level.repeat({repeat, 1}));
   }
   return at::cat(rows, 0);

@@ -71,7 +71,8 @@ class SplitLayer : public Module {
 };
 
 /// Spatial pyramid pooling (He et al. 2014, https://arxiv.org/abs/1406.4729): the channels beside
-/// their maxima over 5×5, 9×9 and 13×13 places, the latter two as pools of pools, which is the same.
+/// their maxima over 5×5, 9×9 and 13×13 places, the latter two as pools of pools, which is the
+/// same.
 class PyramidPool : public Module {
  public:
   PyramidPool(const YoloStyle& style, int64_t in, int64_t out);

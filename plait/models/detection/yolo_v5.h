@@ -35,8 +35,8 @@ class YoloV5 : public Detector {
   explicit YoloV5(const Config& config);
   ~YoloV5() override;
 
-  /// boxes [B, A, 4], scores [B, A, C] (presence times class), logits [B, A, 5 + C], cells [B, A, 3]
-  /// and the maps p3, p4, p5; A counts anchors, then rows, then columns of each level.
+  /// boxes [B, A, 4], scores [B, A, C] (presence times class), logits [B, A, 5 + C], cells [B, A,
+  /// 3] and the maps p3, p4, p5; A counts anchors, then rows, then columns of each level.
   TensorMap forward(const TensorMap& inputs) override;
   at::Tensor loss(const TensorMap& outputs, const at::Tensor& targets) const override;
   int64_t classes() const override { return config_.num_classes; }

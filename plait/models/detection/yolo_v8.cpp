@@ -133,11 +133,10 @@ TensorMap YoloV8::forward(const TensorMap& inputs) {
   const int64_t batch = raw.size(0), bins = config_.reg_max;
   at::Tensor spread = raw.slice(2, 0, 4 * bins).reshape({batch, -1, 4, bins}).softmax(3);
   // Left, top, right and bottom of the centre, in pixels.
-  at::Tensor distance = spread.matmul(head.integral->conv->weight.flatten().to(at::kFloat)) *
-                        cells.slice(1, 2);
+  at::Tensor distance =
+      spread.matmul(head.integral->conv->weight.flatten().to(at::kFloat)) * cells.slice(1, 2);
   at::Tensor centre = cells.slice(1, 0, 2);
-  at::Tensor boxes =
-      at::cat({centre - distance.slice(2, 0, 2), centre + distance.slice(2, 2)}, 2);
+  at::Tensor boxes = at::cat({centre - distance.slice(2, 0, 2), centre + distance.slice(2, 2)}, 2);
   return {{"p3", maps[0]},
           {"p4", maps[1]},
           {"p5", maps[2]},

@@ -72,9 +72,7 @@ void YoloX::Config::validate() const {
 
 int64_t YoloX::Config::base() const { return std::lround(width * kStem); }
 
-int64_t YoloX::Config::blocks() const {
-  return static_cast<int64_t>(std::nearbyint(3 * depth));
-}
+int64_t YoloX::Config::blocks() const { return static_cast<int64_t>(std::nearbyint(3 * depth)); }
 
 YoloX::Config YoloX::Config::tiny() {
   Config c;
@@ -172,7 +170,8 @@ struct YoloX::Head : Module {
       at::Tensor x = (*stems)[i](maps[i]), kind = x, place = x;
       for (const auto& conv : (*class_convs)[i]) kind = (*conv)(kind);
       for (const auto& conv : (*box_convs)[i]) place = (*conv)(place);
-      out.push_back(at::cat({(*boxes)[i](place), (*objects)[i](place), (*class_scores)[i](kind)}, 1));
+      out.push_back(
+          at::cat({(*boxes)[i](place), (*objects)[i](place), (*class_scores)[i](kind)}, 1));
     }
     return out;
   }

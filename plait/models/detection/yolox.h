@@ -6,8 +6,9 @@
 #include "plait/models/detection/detector.h"
 #include "plait/models/layers/layers.h"
 
-/// YOLOX: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", https://arxiv.org/abs/2107.08430. Names
-/// are those of the published checkpoints, whose pixels are 0 … 255 in the order blue, green, red.
+/// YOLOX: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", https://arxiv.org/abs/2107.08430.
+/// Names are those of the published checkpoints, whose pixels are 0 … 255 in the order blue, green,
+/// red.
 namespace plait::models {
 
 class YoloX : public Detector {

@@ -17,9 +17,9 @@ class Segmenter : public Model {
 };
 
 /// Cross-entropy plus `dice_weight` times the soft Dice loss (Milletari et al. 2016, "V-Net",
-/// https://arxiv.org/abs/1606.04797), 1 − (2 Σpt + ε) / (Σp + Σt + ε) with ε = 1e-5 for each item and
-/// class, then the mean. logits [B, K, ...], target [B, ...] int64; places with a target of −1 do
-/// not count (0 when there is none).
+/// https://arxiv.org/abs/1606.04797), 1 − (2 Σpt + ε) / (Σp + Σt + ε) with ε = 1e-5 for each item
+/// and class, then the mean. logits [B, K, ...], target [B, ...] int64; places with a target of −1
+/// do not count (0 when there is none).
 /// @throws Error kInvalidArgument for shapes that do not match and for classes out of range.
 at::Tensor segmentation_loss(const at::Tensor& logits, const at::Tensor& target,
                              double dice_weight = 1.0);

@@ -39,8 +39,8 @@ class Norm : public Module {
 class ConvStep : public Module {
  public:
   ConvStep(const UNet::Config& c, int64_t in, int64_t out) : slope_(c.negative_slope) {
-    conv_ = add<Conv>("conv", in, out,
-                      ConvOptions{.kernel = cube(c.spatial_dims, 3), .padding = {1}});
+    conv_ =
+        add<Conv>("conv", in, out, ConvOptions{.kernel = cube(c.spatial_dims, 3), .padding = {1}});
     norm_ = add<Norm>("adn", c.norm, out);
     dropout_ = add<Dropout>("dropout", c.dropout);
   }

@@ -9,8 +9,8 @@
 
 /// U-Net: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation"
 /// (2015), https://arxiv.org/abs/1505.04597, padded so that the output is as large as the input; in
-/// two dimensions, or in three (Çiçek et al. 2016, https://arxiv.org/abs/1606.06650). Names are those
-/// of MONAI's BasicUNet.
+/// two dimensions, or in three (Çiçek et al. 2016, https://arxiv.org/abs/1606.06650). Names are
+/// those of MONAI's BasicUNet.
 namespace plait::models {
 
 class UNet : public Segmenter {
@@ -34,9 +34,9 @@ class UNet : public Segmenter {
   explicit UNet(const Config& config);
   ~UNet() override;
 
-  /// pixel_values [B, C, H, W] or, with three dimensions, voxel_values [B, C, D, H, W], each side at
-  /// least 2^levels → logits of the same size, and features [B, channels.back(), ...] of the coarsest
-  /// level.
+  /// pixel_values [B, C, H, W] or, with three dimensions, voxel_values [B, C, D, H, W], each side
+  /// at least 2^levels → logits of the same size, and features [B, channels.back(), ...] of the
+  /// coarsest level.
   TensorMap forward(const TensorMap& inputs) override;
   at::Tensor loss(const TensorMap& outputs, const at::Tensor& target) const override;
   int64_t classes() const override { return config_.num_classes; }

@@ -33,7 +33,8 @@ class Grammar {
   /// the line; kInvalidArgument for a rule that begins with itself or is missing; kResourceLimit.
   static std::shared_ptr<const Grammar> from_gbnf(const std::string& text);
   /// Texts of JSON that the schema accepts: type, properties, required, additionalProperties,
-  /// items, minItems, maxItems, minLength, maxLength, enum, const, anyOf, oneOf; one blank at most
+  /// items, minItems, maxItems, minLength, maxLength, pattern, minimum and maximum of integers
+  /// (exclusive ones too), enum, const, anyOf, oneOf, $ref within the schema; one blank at most
   /// between parts, properties in the schema's order. @throws Error kInvalidArgument naming a key
   /// that is not supported.
   static std::shared_ptr<const Grammar> from_json_schema(const Json& schema);

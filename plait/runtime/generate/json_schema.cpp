@@ -1,13 +1,18 @@
 // A JSON schema → GBNF.
+#include <algorithm>
+#include <cmath>
+#include <map>
 #include <set>
 
 #include "plait/core/error.h"
 #include "plait/runtime/generate/grammar.h"
+#include "plait/runtime/generate/json_pattern.h"
 
 namespace plait::runtime {
 namespace {
 
 constexpr const char* kUnit = "json_schema";
+constexpr int64_t kMostInteger = 999'999'999'999'999;  // the 15 digits of `integer` below
 
 constexpr const char* kBasics = R"gbnf(
 ws ::= " "?
@@ -36,6 +41,7 @@ std::string literal(const Json& value) {
 class Writer {
  public:
   std::string run(const Json& schema) {
+    root_ = &schema;
     const std::string root = rule(schema, "schema", 0);
     return "root ::= " + root + "\n" + rules_ + kBasics;
   }
@@ -78,12 +84,21 @@ class Writer {
       fail(ErrorCode::kInvalidArgument, kUnit, where + ": expected an object");
     static const std::set<std::string> kKnown = {
         "type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
-        "minLength", "maxLength", "enum", "const", "anyOf", "oneOf",
+        "minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum",
+        "exclusiveMaximum", "enum", "const", "anyOf", "oneOf", "$ref", "$defs", "definitions",
         // Without effect on what is accepted.
         "title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated",
         "readOnly", "writeOnly"};
     for (const auto& [key, value] : schema.members()) {
       if (!kKnown.count(key)) unsupported(where, key);
+    }
+    if (const Json* target = schema.find("$ref")) return reference(schema, *target, where, depth);
+    for (const char* fixed : {"const", "enum"}) {
+      for (const char* key : {"minLength", "maxLength", "minItems", "maxItems", "pattern",
+                              "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}) {
+        if (schema.contains(fixed) && schema.contains(key))
+          unsupported(where, std::string(key) + " beside " + fixed);
+      }
     }
     if (const Json* value = schema.find("const")) return add(literal(*value));
     if (const Json* values = schema.find("enum")) {
@@ -117,7 +132,8 @@ class Writer {
     if (type) return typed(schema, type->as_string(), where, depth);
     if (schema.contains("properties")) return object(schema, where, depth);
     if (schema.contains("items")) return array(schema, where, depth);
-    for (const char* key : {"minLength", "maxLength", "minItems", "maxItems", "required"}) {
+    for (const char* key : {"minLength", "maxLength", "minItems", "maxItems", "required", "pattern",
+                            "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}) {
       if (schema.contains(key)) unsupported(where, std::string(key) + " without type");
     }
     return "value";
@@ -130,12 +146,90 @@ class Writer {
     if (type == "string") {
       const int64_t low = bound(schema, "minLength", 0, where),
                     high = bound(schema, "maxLength", -1, where);
+      if (const Json* pattern = schema.find("pattern")) {
+        if (low != 0 || high >= 0) unsupported(where, "pattern beside a length");
+        return add(pattern_to_gbnf(pattern->as_string(), where));
+      }
       if (low == 0 && high < 0) return "string";
       if (high >= 0 && high < low) unsupported(where, "maxLength below minLength");
       return add(R"("\"" char)" + times(low, high) + R"( "\"")");
     }
-    if (type == "integer" || type == "number" || type == "boolean" || type == "null") return type;
+    if (type == "integer") return integer(schema, where);
+    if (type == "number") {
+      for (const char* key : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}) {
+        if (schema.contains(key))
+          unsupported(where, std::string(key) + " of a type other than integer");
+      }
+    }
+    if (type == "number" || type == "boolean" || type == "null") return type;
     unsupported(where, "type " + type);
+  }
+
+  /// The part of the whole schema that "#/$defs/name" points to (RFC 6901), as a rule that may
+  /// contain itself.
+  std::string reference(const Json& schema, const Json& target, const std::string& where,
+                        int depth) {
+    static const std::set<std::string> kBeside = {
+        "$ref",     "title",   "description", "default",    "examples", "$defs",    "definitions",
+        "$comment", "$schema", "$id",         "deprecated", "readOnly", "writeOnly"};
+    for (const auto& [key, value] : schema.members()) {
+      if (!kBeside.count(key)) unsupported(where, key + " beside $ref");
+    }
+    const std::string& path = target.as_string();
+    if (path.empty() || path[0] != '#') unsupported(where, "$ref to another document");
+    auto known = references_.find(path);
+    if (known != references_.end()) return known->second;
+    const Json* part = root_;
+    for (size_t at = 1; at < path.size();) {
+      if (path[at] != '/') unsupported(where, "$ref " + path);
+      const size_t end = std::min(path.find('/', at + 1), path.size());
+      std::string key;
+      for (size_t i = at + 1; i < end; ++i) {
+        const bool escape = path[i] == '~' && i + 1 < end;
+        if (path[i] == '%') unsupported(where, "$ref with %");
+        key += escape ? (path[++i] == '0' ? '~' : '/') : path[i];
+      }
+      const Json* next = part->find(key);
+      if (!next && part->is_array() && !key.empty() && key.size() < 6 &&
+          key.find_first_not_of("0123456789") == std::string::npos &&
+          static_cast<size_t>(std::stoi(key)) < part->size())
+        next = &part->items()[static_cast<size_t>(std::stoi(key))];
+      if (!next)
+        fail(ErrorCode::kInvalidArgument, kUnit,
+             where + ": $ref: there is no " + path.substr(0, 80));
+      part = next;
+      at = end;
+    }
+    const std::string name = "ref" + std::to_string(references_.size());
+    references_.emplace(path, name);
+    const std::string body = rule(*part, path, depth + 1);
+    rules_ += name + " ::= " + body + "\n";
+    return name;
+  }
+
+  std::string integer(const Json& schema, const std::string& where) {
+    int64_t low = -kMostInteger, high = kMostInteger;
+    bool bounded = false;
+    auto limit = [&](const char* key, bool lower, bool exclusive) {
+      const Json* given = schema.find(key);
+      if (!given) return;
+      if (!given->is_number() || !std::isfinite(given->as_double()))
+        fail(ErrorCode::kInvalidArgument, kUnit, where + ": " + key + ": expected a number");
+      bounded = true;
+      const double edge = static_cast<double>(kMostInteger);
+      const double value = std::min(std::max(given->as_double(), -edge - 1), edge + 1);
+      int64_t whole = static_cast<int64_t>(lower ? std::ceil(value) : std::floor(value));
+      if (exclusive && static_cast<double>(whole) == value) whole += lower ? 1 : -1;
+      if (lower) low = std::max(low, whole);
+      if (!lower) high = std::min(high, whole);
+    };
+    limit("minimum", true, false);
+    limit("maximum", false, false);
+    limit("exclusiveMinimum", true, true);
+    limit("exclusiveMaximum", false, true);
+    if (!bounded) return "integer";
+    if (low > high) unsupported(where, "a range without an integer of 15 digits");
+    return add(integer_range_to_gbnf(low, high));
   }
 
   std::string array(const Json& schema, const std::string& where, int depth) {
@@ -192,6 +286,8 @@ class Writer {
     return add("\"{\" " + none + " \"}\"");
   }
 
+  const Json* root_ = nullptr;
+  std::map<std::string, std::string> references_;  ///< Pointer → rule
   std::string rules_;
   int count_ = 0;
 };
