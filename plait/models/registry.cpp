@@ -4,6 +4,8 @@
 
 #include "plait/core/config.h"
 #include "plait/models/decoders/causal_lm.h"
+#include "plait/models/decoders/hifi_gan.h"
+#include "plait/models/decoders/vits.h"
 #include "plait/models/decoders/whisper_decoder.h"
 #include "plait/models/detection/detector.h"
 #include "plait/models/detection/yolo_v5.h"
@@ -92,6 +94,9 @@ Registry<Model> build() {
   // Decoders.
   add<CausalLm>(r, "causal_lm");
   add<WhisperDecoder>(r, "whisper_decoder");
+  // Speech.
+  add<HifiGan>(r, "hifi_gan");
+  add<Vits>(r, "vits");
   // Encoders: volume.
   add<ResNet3d>(r, "resnet3d");
   // Detectors.
