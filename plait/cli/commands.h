@@ -44,6 +44,16 @@ struct TranscribeArgs {
 };
 int transcribe(const TranscribeArgs& args);
 
+struct SpeakArgs {
+  std::string text, file, output;
+  std::string voice = "joe", front_end, backend = "cpu", dtype = "float32";
+  double speed = 1, noise = -1, noise_duration = -1, pause = 0.2;
+  long seed = 0, speaker = 0;
+  bool phonemes = false;  ///< Print them instead
+  bool json = false;
+};
+int speak(const SpeakArgs& args);
+
 struct OcrArgs {
   std::vector<std::string> files;
   std::string model = "pp-ocrv4", backend = "cpu";

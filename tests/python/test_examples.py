@@ -19,10 +19,10 @@ def run(*command):
 
 
 @pytest.mark.parametrize("arguments", [["fusion.py"], ["predict.py"], ["predict.py", FILES / "picture.png", FILES / "sound.wav"],
-                                       ["transcribe.py", FILES / "sound.wav"], ["generate_text.py"]],
-                         ids=["fusion", "text alone", "text, picture and sound", "speech to text", "language"])
-def test_example(arguments):
-    run(sys.executable, ROOT / "examples" / arguments[0], *arguments[1:])
+                                       ["transcribe.py", FILES / "sound.wav"], ["speak.py", "OUTPUT.wav"], ["generate_text.py"]],
+                         ids=["fusion", "text alone", "text, picture and sound", "speech to text", "text to speech", "language"])
+def test_example(arguments, tmp_path):
+    run(sys.executable, ROOT / "examples" / arguments[0], *(tmp_path / a if a == "OUTPUT.wav" else a for a in arguments[1:]))
 
 
 @pytest.mark.parametrize("name, arguments, says", [

@@ -6,14 +6,13 @@ namespace plait::data {
 namespace {
 
 constexpr std::array<const char*, 20> kSmall = {
-    "zero",    "one",     "two",       "three",    "four",     "five",    "six",
-    "seven",   "eight",   "nine",      "ten",      "eleven",   "twelve",  "thirteen",
-    "fourteen", "fifteen", "sixteen",  "seventeen", "eighteen", "nineteen"};
+    "zero",     "one",     "two",     "three",     "four",     "five",    "six",
+    "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",  "thirteen",
+    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
 constexpr std::array<const char*, 10> kTens = {"",      "",      "twenty",  "thirty", "forty",
                                                "fifty", "sixty", "seventy", "eighty", "ninety"};
-constexpr std::array<const char*, 7> kGroups = {"",         " thousand",    " million",
-                                                " billion", " trillion",    " quadrillion",
-                                                " quintillion"};
+constexpr std::array<const char*, 7> kGroups = {
+    "", " thousand", " million", " billion", " trillion", " quadrillion", " quintillion"};
 
 std::string below_hundred(uint64_t n) {
   if (n < 20) return kSmall[n];
@@ -52,7 +51,7 @@ std::string english_ordinal(int64_t number) {
   begin = begin == std::string::npos ? 0 : begin + 1;
   const std::string last = words.substr(begin);
   static const std::pair<const char*, const char*> kIrregular[] = {
-      {"one", "first"},   {"two", "second"},  {"three", "third"},   {"five", "fifth"},
+      {"one", "first"},    {"two", "second"}, {"three", "third"},   {"five", "fifth"},
       {"eight", "eighth"}, {"nine", "ninth"}, {"twelve", "twelfth"}};
   for (const auto& [plain, ordinal] : kIrregular) {
     if (last == plain) return words.substr(0, begin) + ordinal;

@@ -17,30 +17,35 @@ namespace {
 
 /// Words that lose their stress between others.
 const std::map<std::string, const char*, std::less<>> kWeak = {
-    {"a", "ɐ"},       {"an", "ɐn"},     {"the", "ðə"},    {"of", "ʌv"},     {"to", "tə"},
-    {"and", "ænd"},   {"in", "ɪn"},     {"is", "ɪz"},     {"it", "ɪt"},     {"i", "aɪ"},
-    {"you", "juː"},   {"he", "hiː"},    {"she", "ʃiː"},   {"we", "wiː"},    {"they", "ðeɪ"},
-    {"that", "ðæt"},  {"was", "wʌz"},   {"for", "fɔːɹ"},  {"on", "ɔn"},     {"are", "ɑːɹ"},
-    {"as", "æz"},     {"with", "wɪð"},  {"his", "hɪz"},   {"at", "æt"},     {"be", "biː"},
-    {"this", "ðɪs"},  {"have", "hæv"},  {"from", "fɹʌm"}, {"or", "ɔːɹ"},    {"had", "hæd"},
-    {"by", "baɪ"},    {"but", "bʌt"},   {"not", "nˌɑːt"}, {"what", "wˌʌt"}, {"were", "wɜː"},
-    {"when", "wɛn"},  {"your", "jʊɹ"},  {"can", "kæn"},   {"there", "ðɛɹ"}, {"their", "ðɛɹ"},
-    {"which", "wˌɪtʃ"}, {"if", "ɪf"},   {"will", "wɪl"},  {"how", "hˌaʊ"},  {"them", "ðˌɛm"},
-    {"than", "ðɐn"},  {"its", "ɪts"},   {"who", "hˌuː"},  {"my", "maɪ"},    {"me", "miː"},
-    {"her", "hɜː"},   {"him", "hˌɪm"},  {"us", "ˌʌs"},    {"our", "ˌaʊɚ"},  {"would", "wʊd"},
-    {"could", "kʊd"}, {"should", "ʃˌʊd"}, {"has", "hɐz"}, {"been", "bˌɪn"}, {"so", "sˌoʊ"},
-    {"do", "dˈuː"},   {"these", "ðiːz"}, {"those", "ðoʊz"}, {"some", "sˌʌm"}, {"am", "æm"},
-    {"because", "bɪkˈʌz"}, {"into", "ˌɪntʊ"}, {"does", "dˈʌz"}, {"did", "dˈɪd"}, {"up", "ˌʌp"}};
+    {"a", "ɐ"},         {"an", "ɐn"},          {"the", "ðə"},     {"of", "ʌv"},
+    {"to", "tə"},       {"and", "ænd"},        {"in", "ɪn"},      {"is", "ɪz"},
+    {"it", "ɪt"},       {"i", "aɪ"},           {"you", "juː"},    {"he", "hiː"},
+    {"she", "ʃiː"},     {"we", "wiː"},         {"they", "ðeɪ"},   {"that", "ðæt"},
+    {"was", "wʌz"},     {"for", "fɔːɹ"},       {"on", "ɔn"},      {"are", "ɑːɹ"},
+    {"as", "æz"},       {"with", "wɪð"},       {"his", "hɪz"},    {"at", "æt"},
+    {"be", "biː"},      {"this", "ðɪs"},       {"have", "hæv"},   {"from", "fɹʌm"},
+    {"or", "ɔːɹ"},      {"had", "hæd"},        {"by", "baɪ"},     {"but", "bʌt"},
+    {"not", "nˌɑːt"},   {"what", "wˌʌt"},      {"were", "wɜː"},   {"when", "wɛn"},
+    {"your", "jʊɹ"},    {"can", "kæn"},        {"there", "ðɛɹ"},  {"their", "ðɛɹ"},
+    {"which", "wˌɪtʃ"}, {"if", "ɪf"},          {"will", "wɪl"},   {"how", "hˌaʊ"},
+    {"them", "ðˌɛm"},   {"than", "ðɐn"},       {"its", "ɪts"},    {"who", "hˌuː"},
+    {"my", "maɪ"},      {"me", "miː"},         {"her", "hɜː"},    {"him", "hˌɪm"},
+    {"us", "ˌʌs"},      {"our", "ˌaʊɚ"},       {"would", "wʊd"},  {"could", "kʊd"},
+    {"should", "ʃˌʊd"}, {"has", "hɐz"},        {"been", "bˌɪn"},  {"so", "sˌoʊ"},
+    {"do", "dˈuː"},     {"these", "ðiːz"},     {"those", "ðoʊz"}, {"some", "sˌʌm"},
+    {"am", "æm"},       {"because", "bɪkˈʌz"}, {"into", "ˌɪntʊ"}, {"does", "dˈʌz"},
+    {"did", "dˈɪd"},    {"up", "ˌʌp"}};
 /// Names of the letters, from a.
-const char* const kLetters[] = {"ˈeɪ",  "bˈiː",  "sˈiː",  "dˈiː",  "ˈiː",  "ˈɛf",  "dʒˈiː",
-                                "ˈeɪtʃ", "ˈaɪ",   "dʒˈeɪ", "kˈeɪ",  "ˈɛl",  "ˈɛm",  "ˈɛn",
-                                "ˈoʊ",  "pˈiː",  "kjˈuː", "ˈɑːɹ",  "ˈɛs",  "tˈiː", "jˈuː",
-                                "vˈiː", "dˈʌbəljˌuː", "ˈɛks", "wˈaɪ", "zˈiː"};
+const char* const kLetters[] = {"ˈeɪ",   "bˈiː",       "sˈiː",  "dˈiː", "ˈiː", "ˈɛf",  "dʒˈiː",
+                                "ˈeɪtʃ", "ˈaɪ",        "dʒˈeɪ", "kˈeɪ", "ˈɛl", "ˈɛm",  "ˈɛn",
+                                "ˈoʊ",   "pˈiː",       "kjˈuː", "ˈɑːɹ", "ˈɛs", "tˈiː", "jˈuː",
+                                "vˈiː",  "dˈʌbəljˌuː", "ˈɛks",  "wˈaɪ", "zˈiː"};
 /// Behind these a word that can be one is a verb, behind those a participle.
-const char* const kBeforeVerb[] = {"to",   "will", "would", "can",  "could", "should", "must", "may",
-                                   "might", "shall", "i",   "you",  "we",    "they",   "not",  "don't",
-                                   "didn't", "please", "who", "let's"};
-const char* const kBeforeParticiple[] = {"have", "has", "had", "was", "were", "been", "be", "being", "is", "are"};
+const char* const kBeforeVerb[] = {"to",  "will",  "would",  "can",    "could", "should", "must",
+                                   "may", "might", "shall",  "i",      "you",   "we",     "they",
+                                   "not", "don't", "didn't", "please", "who",   "let's"};
+const char* const kBeforeParticiple[] = {"have", "has", "had",   "was", "were",
+                                         "been", "be",  "being", "is",  "are"};
 
 template <class List>
 bool contains(const List& list, const std::string& word) {
@@ -109,20 +114,22 @@ class EnglishPhonemizer : public Phonemizer {
     // At the end of a phrase words keep their stress; so does a single capital that is not "I" or
     // the article.
     if (auto found = kWeak.find(small); found != kWeak.end() && !(ends && small == "a")) {
-      const bool capital_letter = word.size() == 1 && word != "I" && word != "a" && !before.empty() &&
+      const bool capital_letter = word.size() == 1 && word != "I" && word != "a" &&
+                                  !before.empty() &&
                                   std::isupper(static_cast<unsigned char>(word[0]));
       if (!capital_letter) return found->second;
     }
     if (word.size() == 1 && std::isalpha(static_cast<unsigned char>(word[0])))
       return kLetters[small[0] - 'a'];
     const bool capitals = word.size() > 1 && std::all_of(word.begin(), word.end(), [](char c) {
-      return std::isupper(static_cast<unsigned char>(c)) != 0;
-    });
+                            return std::isupper(static_cast<unsigned char>(c)) != 0;
+                          });
     if (capitals) {
       if (std::string said = lexicon_.find(word); !said.empty()) return said;
       if (word.size() <= 3 && lookup(small, before).empty()) return spell(small);
       // A short run of capitals without vowels is spelled out, whatever it looks like.
-      if (word.size() <= 5 && word.find_first_of("AEIOUY") == std::string::npos) return spell(small);
+      if (word.size() <= 5 && word.find_first_of("AEIOUY") == std::string::npos)
+        return spell(small);
     }
     if (std::string said = lookup(small, before); !said.empty()) return said;
     if (std::string said = lexicon_.find(word); !said.empty()) return said;
@@ -163,35 +170,41 @@ class EnglishPhonemizer : public Phonemizer {
   std::string with_ending(const std::string& word, const std::string& before) const {
     const size_t n = word.size();
     if (word.ends_with("'s") || word.ends_with("s'"))
-      if (std::string said = stem(word.substr(0, n - 2), before); !said.empty()) return said + plural(said);
+      if (std::string said = stem(word.substr(0, n - 2), before); !said.empty())
+        return said + plural(said);
     if (word.ends_with("'ll"))
       if (std::string said = stem(word.substr(0, n - 3), before); !said.empty()) return said + "əl";
     if (word.ends_with("s") && !word.ends_with("ss")) {
-      for (const std::string& root : {word.substr(0, n - 1), word.ends_with("ies") ? word.substr(0, n - 3) + "y" : "",
-                                      word.ends_with("es") ? word.substr(0, n - 2) : ""})
+      for (const std::string& root :
+           {word.substr(0, n - 1), word.ends_with("ies") ? word.substr(0, n - 3) + "y" : "",
+            word.ends_with("es") ? word.substr(0, n - 2) : ""})
         if (std::string said = stem(root, before); !said.empty()) return said + plural(said);
     }
     if (word.ends_with("ed") && n > 3) {
-      for (const std::string& root : {word.substr(0, n - 1), word.substr(0, n - 2), undoubled(word.substr(0, n - 2)),
-                                      word.ends_with("ied") ? word.substr(0, n - 3) + "y" : ""})
+      for (const std::string& root :
+           {word.substr(0, n - 1), word.substr(0, n - 2), undoubled(word.substr(0, n - 2)),
+            word.ends_with("ied") ? word.substr(0, n - 3) + "y" : ""})
         if (std::string said = stem(root, "to"); !said.empty()) return past(said);
     }
     if (word.ends_with("ing") && n > 4) {
       const std::string root = word.substr(0, n - 3);
       for (const std::string& candidate : {root, root + "e", undoubled(root)})
-        if (std::string said = stem(candidate, "to"); !said.empty()) return before_vowel(said) + "ɪŋ";
+        if (std::string said = stem(candidate, "to"); !said.empty())
+          return before_vowel(said) + "ɪŋ";
     }
     if (word.ends_with("ly") && n > 4)
       if (std::string said = stem(word.substr(0, n - 2), ""); !said.empty()) return said + "li";
     if (word.ends_with("er") && n > 4) {
       const std::string root = word.substr(0, n - 2);
       for (const std::string& candidate : {root, root + "e", undoubled(root)})
-        if (std::string said = stem(candidate, "to"); !said.empty()) return before_vowel(said) + "ɚ";
+        if (std::string said = stem(candidate, "to"); !said.empty())
+          return before_vowel(said) + "ɚ";
     }
     if (word.ends_with("n't"))
       if (std::string said = stem(word.substr(0, n - 3), ""); !said.empty()) return said + "ənt";
     for (size_t cut = n - 3; n >= 7 && cut >= 4; --cut) {
-      std::string first = lexicon_.find(word.substr(0, cut)), second = lexicon_.find(word.substr(cut));
+      std::string first = lexicon_.find(word.substr(0, cut)),
+                  second = lexicon_.find(word.substr(cut));
       if (first.empty() || second.empty()) continue;
       if (size_t at = second.find("ˈ"); at != std::string::npos) second.replace(at, 2, "ˌ");
       return first + second;
@@ -212,7 +225,8 @@ class EnglishPhonemizer : public Phonemizer {
     const char32_t last = last_char(said);
     if (last == U't') return before_vowel(said) + "ᵻd";
     if (last == U'd') return said + "ᵻd";
-    return said + (std::u32string_view(U"pkfθsʃ").find(last) != std::u32string_view::npos ? "t" : "d");
+    return said +
+           (std::u32string_view(U"pkfθsʃ").find(last) != std::u32string_view::npos ? "t" : "d");
   }
   /// Between vowels American t is a tap.
   static std::string before_vowel(const std::string& said) {

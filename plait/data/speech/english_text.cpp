@@ -31,40 +31,90 @@ std::string lower(std::string_view s) {
 using Table = std::map<std::string, const char*, std::less<>>;
 
 /// Abbreviations with a full stop that ends no sentence.
-const Table kAbbreviations = {
-    {"mr", "mister"},     {"mrs", "missus"},     {"ms", "miss"},        {"dr", "doctor"},
-    {"st", "saint"},      {"prof", "professor"}, {"jr", "junior"},      {"sr", "senior"},
-    {"vs", "versus"},     {"etc", "et cetera"},  {"e.g", "for example"}, {"i.e", "that is"},
-    {"approx", "approximately"}, {"dept", "department"}, {"fig", "figure"}, {"vol", "volume"},
-    {"gen", "general"},   {"col", "colonel"},    {"capt", "captain"},   {"lt", "lieutenant"},
-    {"sgt", "sergeant"},  {"rev", "reverend"},   {"hon", "honorable"},  {"ave", "avenue"},
-    {"blvd", "boulevard"}, {"rd", "road"},       {"inc", "incorporated"}, {"ltd", "limited"},
-    {"corp", "corporation"}, {"co", "company"},  {"est", "established"}, {"no", "number"},
-    {"jan", "January"},   {"feb", "February"},   {"mar", "March"},      {"apr", "April"},
-    {"jun", "June"},      {"jul", "July"},       {"aug", "August"},     {"sep", "September"},
-    {"sept", "September"}, {"oct", "October"},   {"nov", "November"},   {"dec", "December"}};
+const Table kAbbreviations = {{"mr", "mister"},
+                              {"mrs", "missus"},
+                              {"ms", "miss"},
+                              {"dr", "doctor"},
+                              {"st", "saint"},
+                              {"prof", "professor"},
+                              {"jr", "junior"},
+                              {"sr", "senior"},
+                              {"vs", "versus"},
+                              {"etc", "et cetera"},
+                              {"e.g", "for example"},
+                              {"i.e", "that is"},
+                              {"approx", "approximately"},
+                              {"dept", "department"},
+                              {"fig", "figure"},
+                              {"vol", "volume"},
+                              {"gen", "general"},
+                              {"col", "colonel"},
+                              {"capt", "captain"},
+                              {"lt", "lieutenant"},
+                              {"sgt", "sergeant"},
+                              {"rev", "reverend"},
+                              {"hon", "honorable"},
+                              {"ave", "avenue"},
+                              {"blvd", "boulevard"},
+                              {"rd", "road"},
+                              {"inc", "incorporated"},
+                              {"ltd", "limited"},
+                              {"corp", "corporation"},
+                              {"co", "company"},
+                              {"est", "established"},
+                              {"no", "number"},
+                              {"jan", "January"},
+                              {"feb", "February"},
+                              {"mar", "March"},
+                              {"apr", "April"},
+                              {"jun", "June"},
+                              {"jul", "July"},
+                              {"aug", "August"},
+                              {"sep", "September"},
+                              {"sept", "September"},
+                              {"oct", "October"},
+                              {"nov", "November"},
+                              {"dec", "December"}};
 /// Of those, the ones that often end a sentence too.
-const char* const kMayEnd[] = {"etc", "inc", "ltd", "co", "corp", "jr", "sr", "ave", "blvd", "rd", "no"};
-const char* const kMonths[] = {"January", "February", "March",     "April",   "May",      "June",
-                               "July",    "August",   "September", "October", "November", "December"};
+const char* const kMayEnd[] = {"etc", "inc", "ltd",  "co", "corp", "jr",
+                               "sr",  "ave", "blvd", "rd", "no"};
+const char* const kMonths[] = {"January",   "February", "March",    "April",
+                               "May",       "June",     "July",     "August",
+                               "September", "October",  "November", "December"};
 /// Behind a number: of one, of more.
 const std::map<std::string, std::pair<const char*, const char*>, std::less<>> kUnits = {
-    {"km", {"kilometer", "kilometers"}},   {"m", {"meter", "meters"}},
-    {"cm", {"centimeter", "centimeters"}}, {"mm", {"millimeter", "millimeters"}},
-    {"kg", {"kilogram", "kilograms"}},     {"g", {"gram", "grams"}},
-    {"mg", {"milligram", "milligrams"}},   {"lb", {"pound", "pounds"}},
-    {"lbs", {"pound", "pounds"}},          {"oz", {"ounce", "ounces"}},
-    {"ft", {"foot", "feet"}},              {"mi", {"mile", "miles"}},
-    {"mph", {"mile per hour", "miles per hour"}}, {"km/h", {"kilometer per hour", "kilometers per hour"}},
-    {"hz", {"hertz", "hertz"}},            {"khz", {"kilohertz", "kilohertz"}},
-    {"mhz", {"megahertz", "megahertz"}},   {"ghz", {"gigahertz", "gigahertz"}},
-    {"kb", {"kilobyte", "kilobytes"}},     {"mb", {"megabyte", "megabytes"}},
-    {"gb", {"gigabyte", "gigabytes"}},     {"tb", {"terabyte", "terabytes"}},
-    {"ms", {"millisecond", "milliseconds"}}, {"min", {"minute", "minutes"}},
-    {"hr", {"hour", "hours"}},             {"hrs", {"hour", "hours"}},
-    {"kw", {"kilowatt", "kilowatts"}},     {"%", {"percent", "percent"}}};
+    {"km", {"kilometer", "kilometers"}},
+    {"m", {"meter", "meters"}},
+    {"cm", {"centimeter", "centimeters"}},
+    {"mm", {"millimeter", "millimeters"}},
+    {"kg", {"kilogram", "kilograms"}},
+    {"g", {"gram", "grams"}},
+    {"mg", {"milligram", "milligrams"}},
+    {"lb", {"pound", "pounds"}},
+    {"lbs", {"pound", "pounds"}},
+    {"oz", {"ounce", "ounces"}},
+    {"ft", {"foot", "feet"}},
+    {"mi", {"mile", "miles"}},
+    {"mph", {"mile per hour", "miles per hour"}},
+    {"km/h", {"kilometer per hour", "kilometers per hour"}},
+    {"hz", {"hertz", "hertz"}},
+    {"khz", {"kilohertz", "kilohertz"}},
+    {"mhz", {"megahertz", "megahertz"}},
+    {"ghz", {"gigahertz", "gigahertz"}},
+    {"kb", {"kilobyte", "kilobytes"}},
+    {"mb", {"megabyte", "megabytes"}},
+    {"gb", {"gigabyte", "gigabytes"}},
+    {"tb", {"terabyte", "terabytes"}},
+    {"ms", {"millisecond", "milliseconds"}},
+    {"min", {"minute", "minutes"}},
+    {"hr", {"hour", "hours"}},
+    {"hrs", {"hour", "hours"}},
+    {"kw", {"kilowatt", "kilowatts"}},
+    {"%", {"percent", "percent"}}};
 const std::map<std::string, std::pair<const char*, const char*>, std::less<>> kMoney = {
-    {"$", {"dollar", "cent"}}, {"£", {"pound", "penny"}}, {"€", {"euro", "cent"}},
+    {"$", {"dollar", "cent"}},
+    {"£", {"pound", "penny"}},
+    {"€", {"euro", "cent"}},
     {"¥", {"yen", ""}}};
 const char* const kScales[] = {"hundred", "thousand", "million", "billion", "trillion"};
 
@@ -205,13 +255,16 @@ class Speller {
 
   void chunk(std::string_view s) {
     if (now_.words.size() > 2 * kMaxWords) end_sentence('.');
-    while (!s.empty() && std::string_view("\"'([{<*_~`|\\").find(s.front()) != std::string_view::npos) {
+    while (!s.empty() &&
+           std::string_view("\"'([{<*_~`|\\").find(s.front()) != std::string_view::npos) {
       // An apostrophe before a letter belongs to the word ('tis).
       if (s.front() == '\'' && s.size() > 1 && is_letter(s[1]) && s.back() != '\'') break;
       s.remove_prefix(1);
     }
     size_t end = s.size();
-    while (end > 0 && std::string_view("\"')]}>*_~`|\\.,;:!?").find(s[end - 1]) != std::string_view::npos) --end;
+    while (end > 0 &&
+           std::string_view("\"')]}>*_~`|\\.,;:!?").find(s[end - 1]) != std::string_view::npos)
+      --end;
     std::string_view tail = s.substr(end);
     s = s.substr(0, end);
     if (s == "-") return mark(',');
@@ -235,7 +288,8 @@ class Speller {
     if (found == kAbbreviations.end()) return false;
     const std::string* following = next();
     const bool capital = following && std::isupper(static_cast<unsigned char>(following->front()));
-    const bool may_end = std::find(std::begin(kMayEnd), std::end(kMayEnd), word) != std::end(kMayEnd);
+    const bool may_end =
+        std::find(std::begin(kMayEnd), std::end(kMayEnd), word) != std::end(kMayEnd);
     if (word == "no" && !(following && is_digit(following->front()))) return false;
     if (word == "st" && !capital) {
       add("street");
@@ -270,7 +324,7 @@ class Speller {
           add(say(*amount) + " " + scale + " " + plural);
           const std::string tail = word->substr(scale.size());
           ++at_;
-          if (!tail.empty()) mark(tail[0]);
+          if (tail.find_first_of(",;:.!?") == 0) mark(tail[0]);
           return true;
         }
       }
@@ -280,7 +334,8 @@ class Speller {
         whole.decimals.clear();
         std::string small = names.second;
         small = small == "penny" ? "pence" : small + (cents == 1 ? "" : "s");
-        if (whole.whole > 0 || cents == 0) add(say(whole) + " " + (whole.whole == 1 ? name : plural));
+        if (whole.whole > 0 || cents == 0)
+          add(say(whole) + " " + (whole.whole == 1 ? name : plural));
         if (whole.whole > 0 && cents > 0) add("and");
         if (cents > 0) add(english_cardinal(cents) + " " + small);
       } else {
@@ -305,7 +360,8 @@ class Speller {
         auto found = kUnits.find(unit);
         // "5 m" is metres; "5 No" and "5 Min" are not units.
         if (found != kUnits.end() && unit == lower(unit)) {
-          add(say(*n) + " " + (n->whole == 1 && n->decimals.empty() ? found->second.first : found->second.second));
+          add(say(*n) + " " +
+              (n->whole == 1 && n->decimals.empty() ? found->second.first : found->second.second));
           ++at_;
           if (end != std::string::npos && (*word)[end] != ')') mark((*word)[end]);
           return true;
@@ -335,7 +391,8 @@ class Speller {
       }
     }
     if (auto found = kUnits.find(suffix); found != kUnits.end()) {
-      add(say(*n) + " " + (n->whole == 1 && n->decimals.empty() ? found->second.first : found->second.second));
+      add(say(*n) + " " +
+          (n->whole == 1 && n->decimals.empty() ? found->second.first : found->second.second));
       return true;
     }
     if (suffix == "k" || suffix == "bn") {
@@ -381,14 +438,33 @@ class Speller {
       }
     }
     auto parts = split(clock, ':');
+    // "3:45 pm" in two chunks.
+    std::string tail;
+    if (const std::string* word = next(); word && suffix.empty() && parts.size() > 1) {
+      const std::string half = lower(*word);
+      for (const char* form : {"a.m.", "p.m.", "am", "pm"}) {
+        if (!half.starts_with(form) ||
+            half.find_first_of("abcdefghijklmnopqrstuvwxyz", std::string(form).size()) !=
+                std::string::npos)
+          continue;
+        suffix = form[0] == 'a' ? "am" : "pm";
+        tail = half.substr(std::string(form).size());
+        if (tail.empty() && half.ends_with(".") && at_ + 2 == chunks_.size()) tail = ".";
+        break;
+      }
+    }
+    const bool two_chunks = !suffix.empty() && clock.size() == s.size();
     const bool hours = numbers(parts) && parts[0].size() <= 2 && value(parts[0]) < 25;
-    if (hours && (parts.size() == 1 ? !suffix.empty() : parts.size() <= 3 && parts[1].size() == 2)) {
+    if (hours &&
+        (parts.size() == 1 ? !suffix.empty() : parts.size() <= 3 && parts[1].size() == 2)) {
       add(english_cardinal(value(parts[0])));
       const int64_t minutes = parts.size() > 1 ? value(parts[1]) : 0;
       if (minutes > 0) add((minutes < 10 ? "oh " : "") + english_cardinal(minutes));
       if (minutes == 0 && suffix.empty()) add("o'clock");
       if (parts.size() == 3) add("and " + english_cardinal(value(parts[2])) + " seconds");
       if (!suffix.empty()) add(suffix == "am" ? "A M" : "P M");
+      if (two_chunks) ++at_;
+      if (tail.find_first_of(",;:.!?") == 0) mark(tail[0]);
       return true;
     }
     parts = split(s, '-');
@@ -430,12 +506,15 @@ class Speller {
       if (is_letter(s[at]) || s[at] == '\'') {
         size_t end = at;
         while (end < s.size() && (is_letter(s[end]) || s[end] == '\'')) ++end;
-        if (std::any_of(s.begin() + static_cast<long>(at), s.begin() + static_cast<long>(end), is_letter))
+        if (std::any_of(s.begin() + static_cast<long>(at), s.begin() + static_cast<long>(end),
+                        is_letter))
           now_.words.push_back({std::string(s.substr(at, end - at)), 0});
         at = end;
       } else if (is_digit(s[at])) {
         size_t end = at;
-        while (end < s.size() && (is_digit(s[end]) || (end + 1 < s.size() && s[end] == '.' && is_digit(s[end + 1])))) ++end;
+        while (end < s.size() &&
+               (is_digit(s[end]) || (end + 1 < s.size() && s[end] == '.' && is_digit(s[end + 1]))))
+          ++end;
         auto n = parse_number(s.substr(at, end - at));
         add(n ? say(*n) : english_digits(s.substr(at, end - at)));
         at = end;
@@ -455,7 +534,9 @@ class Speller {
       case '#': return add("number");
       case '/': return inside ? add("slash") : void();
       case '.': return inside ? add("dot") : void();
-      case ',': case ';': case ':': return inside ? mark(c) : void();
+      case ',':
+      case ';':
+      case ':': return inside ? mark(c) : void();
       case '$': return add("dollars");
       default: return;
     }

@@ -21,11 +21,12 @@ constexpr int64_t kUnknown = 1, kEndLetter = 2, kBegin = 2, kEnd = 3;
 
 /// Behind "<pad>", "<unk>", "<s>", "</s>".
 constexpr std::array<const char*, 70> kSounds = {
-    "AA0", "AA1", "AA2", "AE0", "AE1", "AE2", "AH0", "AH1", "AH2", "AO0", "AO1", "AO2", "AW0", "AW1",
-    "AW2", "AY0", "AY1", "AY2", "B",   "CH",  "D",   "DH",  "EH0", "EH1", "EH2", "ER0", "ER1", "ER2",
-    "EY0", "EY1", "EY2", "F",   "G",   "HH",  "IH0", "IH1", "IH2", "IY0", "IY1", "IY2", "JH",  "K",
-    "L",   "M",   "N",   "NG",  "OW0", "OW1", "OW2", "OY0", "OY1", "OY2", "P",   "R",   "S",   "SH",
-    "T",   "TH",  "UH0", "UH1", "UH2", "UW",  "UW0", "UW1", "UW2", "V",   "W",   "Y",   "Z",   "ZH"};
+    "AA0", "AA1", "AA2", "AE0", "AE1", "AE2", "AH0", "AH1", "AH2", "AO0", "AO1", "AO2",
+    "AW0", "AW1", "AW2", "AY0", "AY1", "AY2", "B",   "CH",  "D",   "DH",  "EH0", "EH1",
+    "EH2", "ER0", "ER1", "ER2", "EY0", "EY1", "EY2", "F",   "G",   "HH",  "IH0", "IH1",
+    "IH2", "IY0", "IY1", "IY2", "JH",  "K",   "L",   "M",   "N",   "NG",  "OW0", "OW1",
+    "OW2", "OY0", "OY1", "OY2", "P",   "R",   "S",   "SH",  "T",   "TH",  "UH0", "UH1",
+    "UH2", "UW",  "UW0", "UW1", "UW2", "V",   "W",   "Y",   "Z",   "ZH"};
 
 /// "<pad>", "<unk>", "</s>", a to z.
 int64_t letter_id(char c) {
@@ -43,7 +44,8 @@ LetterToSound::LetterToSound(const TensorMap& weights) {
     return tensor;
   };
   auto gru = [&](const std::string& name) {
-    return Gru{take(name + "_w_ih"), take(name + "_w_hh"), take(name + "_b_ih"), take(name + "_b_hh")};
+    return Gru{take(name + "_w_ih"), take(name + "_w_hh"), take(name + "_b_ih"),
+               take(name + "_b_hh")};
   };
   encoder_ = gru("enc");
   decoder_ = gru("dec");
@@ -55,15 +57,15 @@ LetterToSound::LetterToSound(const TensorMap& weights) {
   bool fits = letters_.dim() == 2 && letters_.size(0) == 29 && sounds_.dim() == 2 &&
               sounds_.size(0) == symbols && fc_w_.dim() == 2 && fc_w_.size(0) == symbols &&
               fc_b_.numel() == symbols;
-  for (const auto& [cell, table] : {std::pair(&encoder_, &letters_), std::pair(&decoder_, &sounds_)}) {
+  for (const auto& [cell, table] :
+       {std::pair(&encoder_, &letters_), std::pair(&decoder_, &sounds_)}) {
     if (!fits) break;
     const int64_t width = fc_w_.size(1);
     fits = cell->w_ih.sizes() == at::IntArrayRef({3 * width, table->size(1)}) &&
            cell->w_hh.sizes() == at::IntArrayRef({3 * width, width}) &&
            cell->b_ih.numel() == 3 * width && cell->b_hh.numel() == 3 * width;
   }
-  if (!fits)
-    fail(ErrorCode::kCorruptData, kUnit, "expected the shapes of g2p-en's network");
+  if (!fits) fail(ErrorCode::kCorruptData, kUnit, "expected the shapes of g2p-en's network");
 }
 
 at::Tensor LetterToSound::Gru::step(const at::Tensor& x, const at::Tensor& h) const {
@@ -96,13 +98,17 @@ TensorMap read_npy_folder(const std::string& dir) {
     if (entry.path().extension() != ".npy") continue;
     const std::string path = entry.path().string();
     const std::string bytes = read_file(path, size_t{256} << 20);
-    auto wrong = [&](const char* what) { fail(ErrorCode::kCorruptData, kUnit, path + ": expected " + what); };
+    auto wrong = [&](const char* what) {
+      fail(ErrorCode::kCorruptData, kUnit, path + ": expected " + what);
+    };
     if (bytes.size() < 10 || bytes.compare(0, 6, "\x93NUMPY") != 0 || bytes[6] != 1)
       wrong("a NumPy array of format 1");
-    const size_t header = static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
+    const size_t header =
+        static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
     if (10 + header > bytes.size()) wrong("a whole header");
     const std::string said = bytes.substr(10, header);
-    if (said.find("'<f4'") == std::string::npos || said.find("'fortran_order': False") == std::string::npos)
+    if (said.find("'<f4'") == std::string::npos ||
+        said.find("'fortran_order': False") == std::string::npos)
       wrong("float32 in C order");
     const size_t open = said.find('('), close = said.find(')');
     if (open == std::string::npos || close == std::string::npos || close < open) wrong("a shape");
@@ -112,7 +118,8 @@ TensorMap read_npy_folder(const std::string& dir) {
       int64_t size = 0;
       auto [end, error] = std::from_chars(said.data() + at, said.data() + close, size);
       if (error == std::errc()) {
-        if (size < 0 || size > (int64_t{1} << 24) || count > (int64_t{1} << 28)) wrong("a smaller shape");
+        if (size < 0 || size > (int64_t{1} << 24) || count > (int64_t{1} << 28))
+          wrong("a smaller shape");
         shape.push_back(size);
         count *= size;
         at = static_cast<size_t>(end - said.data());
@@ -120,9 +127,11 @@ TensorMap read_npy_folder(const std::string& dir) {
         ++at;
       }
     }
-    if (bytes.size() - 10 - header != static_cast<size_t>(count) * 4) wrong("as many bytes as its shape says");
+    if (bytes.size() - 10 - header != static_cast<size_t>(count) * 4)
+      wrong("as many bytes as its shape says");
     at::Tensor tensor = at::empty(shape, at::kFloat);
-    std::memcpy(tensor.mutable_data_ptr<float>(), bytes.data() + 10 + header, bytes.size() - 10 - header);
+    std::memcpy(tensor.mutable_data_ptr<float>(), bytes.data() + 10 + header,
+                bytes.size() - 10 - header);
     out[entry.path().stem().string()] = tensor;
   }
   return out;

@@ -9,8 +9,8 @@
 namespace plait::data {
 
 /// What an English word that no lexicon has sounds like: a recurrent network reads its letters and
-/// writes ARPAbet sounds, the most probable one at a time. Weights and alphabet of the package g2p-en
-/// (checkpoint20.npz; https://github.com/Kyubyong/g2p). Immutable, thread-safe.
+/// writes ARPAbet sounds, the most probable one at a time. Weights and alphabet of the package
+/// g2p-en (checkpoint20.npz; https://github.com/Kyubyong/g2p). Immutable, thread-safe.
 class LetterToSound {
  public:
   /// `weights`: enc_emb, enc_w_ih, enc_w_hh, enc_b_ih, enc_b_hh, dec_..., fc_w, fc_b.
@@ -30,8 +30,8 @@ class LetterToSound {
   at::Tensor letters_, sounds_, fc_w_, fc_b_;
 };
 
-/// The arrays of a NumPy .npz archive whose files lie unpacked in `dir` ("<name>.npy", little-endian
-/// float32 in C order). @throws Error kCorruptData naming the file.
+/// The arrays of a NumPy .npz archive whose files lie unpacked in `dir` ("<name>.npy",
+/// little-endian float32 in C order). @throws Error kCorruptData naming the file.
 TensorMap read_npy_folder(const std::string& dir);
 
 }  // namespace plait::data

@@ -38,7 +38,8 @@ Lexicon Lexicon::parse(std::string text, const std::string& name) {
     const size_t tab = out.text_.find('\t', at);
     const auto number = std::to_string(out.lines_.size() + 1);
     if (tab == std::string::npos || tab >= end || tab == at)
-      fail(ErrorCode::kCorruptData, kUnit, name + ": line " + number + ": expected word TAB phonemes");
+      fail(ErrorCode::kCorruptData, kUnit,
+           name + ": line " + number + ": expected word TAB phonemes");
     out.lines_.push_back(static_cast<uint32_t>(at));
     const size_t n = out.lines_.size();
     auto word = [&](size_t i) { return out.line(i).substr(0, out.line(i).find('\t')); };
@@ -51,7 +52,8 @@ Lexicon Lexicon::parse(std::string text, const std::string& name) {
 
 std::string_view Lexicon::line(size_t i) const {
   const size_t begin = lines_[i];
-  return std::string_view(text_).substr(begin, std::min(text_.find('\n', begin), text_.size()) - begin);
+  return std::string_view(text_).substr(begin,
+                                        std::min(text_.find('\n', begin), text_.size()) - begin);
 }
 
 std::string Lexicon::find(std::string_view word, std::string_view kind) const {
@@ -88,7 +90,8 @@ std::string misaki_to_ipa(std::string_view phonemes) {
   const auto vowels = std::count_if(in.begin(), in.end(), is_vowel);
   std::string out;
   for (size_t i = 0; i < in.size(); ++i) {
-    const char32_t c = in[i], before = i > 0 ? in[i - 1] : 0, after = i + 1 < in.size() ? in[i + 1] : 0;
+    const char32_t c = in[i], before = i > 0 ? in[i - 1] : 0,
+                   after = i + 1 < in.size() ? in[i + 1] : 0;
     const bool r = after == U'ɹ', vowel_follows = i + 2 < in.size() && is_vowel(in[i + 2]);
     if ((c == U'ɜ' || c == U'ə') && r) {
       out += c == U'ɜ' ? "ɜː" : "ɚ";
@@ -110,13 +113,12 @@ std::string misaki_to_ipa(std::string_view phonemes) {
 
 std::string arpabet_to_ipa(std::string_view sounds) {
   static const std::map<std::string, const char*, std::less<>> kSounds = {
-      {"AA", "ɑː"}, {"AE", "æ"},  {"AH", "ʌ"},  {"AO", "ɔː"}, {"AW", "aʊ"}, {"AY", "aɪ"},
-      {"B", "b"},   {"CH", "tʃ"}, {"D", "d"},   {"DH", "ð"},  {"EH", "ɛ"},  {"ER", "ɜː"},
-      {"EY", "eɪ"}, {"F", "f"},   {"G", "ɡ"},   {"HH", "h"},  {"IH", "ɪ"},  {"IY", "iː"},
-      {"JH", "dʒ"}, {"K", "k"},   {"L", "l"},   {"M", "m"},   {"N", "n"},   {"NG", "ŋ"},
-      {"OW", "oʊ"}, {"OY", "ɔɪ"}, {"P", "p"},   {"R", "ɹ"},   {"S", "s"},   {"SH", "ʃ"},
-      {"T", "t"},   {"TH", "θ"},  {"UH", "ʊ"},  {"UW", "uː"}, {"V", "v"},   {"W", "w"},
-      {"Y", "j"},   {"Z", "z"},   {"ZH", "ʒ"}};
+      {"AA", "ɑː"}, {"AE", "æ"}, {"AH", "ʌ"}, {"AO", "ɔː"}, {"AW", "aʊ"}, {"AY", "aɪ"}, {"B", "b"},
+      {"CH", "tʃ"}, {"D", "d"},  {"DH", "ð"}, {"EH", "ɛ"},  {"ER", "ɜː"}, {"EY", "eɪ"}, {"F", "f"},
+      {"G", "ɡ"},   {"HH", "h"}, {"IH", "ɪ"}, {"IY", "iː"}, {"JH", "dʒ"}, {"K", "k"},   {"L", "l"},
+      {"M", "m"},   {"N", "n"},  {"NG", "ŋ"}, {"OW", "oʊ"}, {"OY", "ɔɪ"}, {"P", "p"},   {"R", "ɹ"},
+      {"S", "s"},   {"SH", "ʃ"}, {"T", "t"},  {"TH", "θ"},  {"UH", "ʊ"},  {"UW", "uː"}, {"V", "v"},
+      {"W", "w"},   {"Y", "j"},  {"Z", "z"},  {"ZH", "ʒ"}};
   struct Sound {
     std::string name;
     char stress;
@@ -133,7 +135,8 @@ std::string arpabet_to_ipa(std::string_view sounds) {
     if (!name.empty()) list.push_back({name, stress});
     at = end + 1;
   }
-  const auto vowels = std::count_if(list.begin(), list.end(), [](const Sound& s) { return s.stress; });
+  const auto vowels =
+      std::count_if(list.begin(), list.end(), [](const Sound& s) { return s.stress; });
   std::string out;
   for (size_t i = 0; i < list.size(); ++i) {
     const auto& [name, stress] = list[i];
@@ -148,8 +151,7 @@ std::string arpabet_to_ipa(std::string_view sounds) {
       if (!last && list[i + 1].stress) out += "ɹ";
     } else if (name == "IY" && stress == '0' && vowels > 1) {
       out += "i";
-    } else if (name == "T" && vowel_before && !last &&
-               list[i + 1].stress == '0') {
+    } else if (name == "T" && vowel_before && !last && list[i + 1].stress == '0') {
       out += "ɾ";
     } else if (auto found = kSounds.find(name); found != kSounds.end()) {
       out += found->second;

@@ -19,7 +19,8 @@ class EspeakPhonemizer : public Phonemizer {
  public:
   explicit EspeakPhonemizer(std::string voice) : voice_(std::move(voice)) {
     const bool plain = !voice_.empty() && std::all_of(voice_.begin(), voice_.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '-' || c == '_';
     });
     require(plain, kUnit, "expected an espeak-ng voice's name");
     run_checked({"espeak-ng", "--version"});
@@ -39,14 +40,16 @@ class EspeakPhonemizer : public Phonemizer {
     const std::string valid = to_valid_utf8(text);
     for (size_t i = 0; i < valid.size(); ++i) {
       const char c = valid[i], after = i + 1 < valid.size() ? valid[i + 1] : ' ';
-      const bool pause = std::string_view(".,;:!?").find(c) != std::string_view::npos && after <= ' ' && after >= 0;
+      const bool pause = std::string_view(".,;:!?").find(c) != std::string_view::npos &&
+                         after <= ' ' && after >= 0;
       if (!pause && c != '\n') {
         clause += c < ' ' && c >= 0 ? ' ' : c;
         continue;
       }
       const char mark = c == '\n' ? '.' : c;
       speak(mark);
-      if (std::string_view(".!?").find(mark) == std::string_view::npos || sentence.empty()) continue;
+      if (std::string_view(".!?").find(mark) == std::string_view::npos || sentence.empty())
+        continue;
       out.push_back(std::move(sentence));
       sentence.clear();
     }
@@ -58,7 +61,8 @@ class EspeakPhonemizer : public Phonemizer {
  private:
   std::string phonemes(const std::string& clause) const {
     if (clause.find_first_not_of(' ') == std::string::npos) return "";
-    const ProcessResult result = run_checked({"espeak-ng", "-q", "--ipa", "-v", voice_, "--", clause});
+    const ProcessResult result =
+        run_checked({"espeak-ng", "-q", "--ipa", "-v", voice_, "--", clause});
     std::string out;
     bool bracket = false;  // "(en)" says that the language changes.
     for (char c : to_valid_utf8(result.output)) {
@@ -101,7 +105,8 @@ class LetterPhonemizer : public Phonemizer {
       } else if (c == '\n') {
         line += ' ';
       }
-      const bool stop = c == '.' || c == '!' || c == '?' || c == '\n' || c == U'。' || c == U'！' || c == U'？';
+      const bool stop =
+          c == '.' || c == '!' || c == '?' || c == '\n' || c == U'。' || c == U'！' || c == U'？';
       if (stop && (at == valid.size() || valid[at] <= ' ' || c > 0x7F)) end();
     }
     end();
@@ -132,13 +137,15 @@ std::shared_ptr<const Phonemizer> make_phonemizer(const Json& voice, const std::
   if (kind == "espeak") return espeak_phonemizer(language);
   if (kind == "letters") {
     std::vector<std::string> characters;
-    for (const auto& [character, ids] : voice.at("symbols").members()) characters.push_back(character);
+    for (const auto& [character, ids] : voice.at("symbols").members())
+      characters.push_back(character);
     return letter_phonemizer(characters);
   }
   if (kind != "lexicon")
     fail(ErrorCode::kInvalidArgument, kUnit, "expected a front end of lexicon, espeak, letters");
   if (!lexicon)
-    fail(ErrorCode::kNotFound, kUnit, dir + ": expected an English voice with lexicon.tsv, found none");
+    fail(ErrorCode::kNotFound, kUnit,
+         dir + ": expected an English voice with lexicon.tsv, found none");
   return english_phonemizer(dir);
 }
 

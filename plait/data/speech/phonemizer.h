@@ -23,15 +23,15 @@ class Phonemizer {
 std::shared_ptr<const Phonemizer> english_phonemizer(const std::string& dir);
 
 /// espeak-ng, where it is installed, run as a program of its own (it is under the GPL and never
-/// linked). `voice`: its name of the language ("en-us"). @throws Error kUnavailable when there is no
-/// such program.
+/// linked). `voice`: its name of the language ("en-us"). @throws Error kUnavailable when there is
+/// no such program.
 std::shared_ptr<const Phonemizer> espeak_phonemizer(const std::string& voice);
 
 /// For voices that read letters: text in lower case, of the voice's own characters alone.
 std::shared_ptr<const Phonemizer> letter_phonemizer(const std::vector<std::string>& characters);
 
-/// The front end of a voice's folder by its name: "lexicon", "espeak", "letters", or "" for what the
-/// voice wants and the folder has. `voice`: see models::VoiceParts.
+/// The front end of a voice's folder by its name: "lexicon", "espeak", "letters", or "" for what
+/// the voice wants and the folder has. `voice`: see models::VoiceParts.
 std::shared_ptr<const Phonemizer> make_phonemizer(const Json& voice, const std::string& dir,
                                                   const std::string& name);
 
