@@ -20,10 +20,10 @@ listing = json.load(sys.stdin)
 print("# Models\n\n## Published weights\n\n| name | input | MB | licence | source |\n|---|---|---|---|---|")
 for row in listing["published"]:
     print(f"| {row['name']} | {row['modality']} | {row['bytes'] / 1e6:.0f} | {cell(row['licence'])} | {row['source']} |")
-for kind in ("encoder", "decoder", "detector", "segmenter", "fusion", "head", "layer"):
+for kind in ("encoder", "decoder", "detector", "segmenter", "diffusion", "fusion", "head", "layer"):
     rows = [row for row in listing["registered"] if row["kind"] == kind]
     if rows:
-        print(f"\n## {kind.capitalize()}{'' if kind == 'fusion' else 's'}")
+        print(f"\n## {kind.capitalize()}{'' if kind in ('diffusion', 'fusion') else 's'}")
     for row in rows:
         print(f"\n### {row['name']}\n\n| option | default | valid | what it does |\n|---|---|---|---|")
         for option in row["options"]:

@@ -11,7 +11,10 @@
 #include "plait/models/detection/yolo_v5.h"
 #include "plait/models/detection/yolo_v8.h"
 #include "plait/models/detection/yolox.h"
+#include "plait/models/diffusion/autoencoder_kl.h"
+#include "plait/models/diffusion/unet.h"
 #include "plait/models/encoders/bert.h"
+#include "plait/models/encoders/clip_text.h"
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/encoders/encoder.h"
 #include "plait/models/encoders/ft_transformer.h"
@@ -51,6 +54,7 @@ namespace {
 template <class M>
 void add(Registry<Model>& r, const char* name) {
   using Config = typename M::Config;
+  constexpr bool drawing = std::is_same_v<M, UNet2dCondition> || std::is_same_v<M, AutoencoderKl>;
   Registry<Model>::Entry entry;
   entry.name = name;
   entry.kind = std::is_base_of_v<Encoder, M>     ? "encoder"
@@ -58,6 +62,7 @@ void add(Registry<Model>& r, const char* name) {
                : std::is_base_of_v<Detector, M>  ? "detector"
                : std::is_base_of_v<Segmenter, M> ? "segmenter"
                : std::is_base_of_v<Fusion, M>    ? "fusion"
+               : drawing                         ? "diffusion"
                : std::is_base_of_v<Head, M>      ? "head"
                                                  : "layer";
   entry.create = [](const Json& json, const std::string& where) -> std::shared_ptr<Model> {
@@ -72,6 +77,7 @@ Registry<Model> build() {
   Registry<Model> r("models");
   // Encoders: text.
   add<Bert>(r, "bert");
+  add<ClipText>(r, "clip_text");
   add<XlmRoberta>(r, "xlm_roberta");
   // Encoders: image.
   add<EfficientNetLite>(r, "efficientnet_lite");
@@ -97,6 +103,9 @@ Registry<Model> build() {
   // Speech.
   add<HifiGan>(r, "hifi_gan");
   add<Vits>(r, "vits");
+  // Diffusion.
+  add<AutoencoderKl>(r, "autoencoder_kl");
+  add<UNet2dCondition>(r, "unet_2d_condition");
   // Encoders: volume.
   add<ResNet3d>(r, "resnet3d");
   // Detectors.

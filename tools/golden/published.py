@@ -62,6 +62,7 @@ folder("dinov2", t.Dinov2Model(t.Dinov2Config(**vision, mlp_ratio=2)), pictures,
 folder("dinov2_gated", t.Dinov2Model(t.Dinov2Config(**vision, mlp_ratio=2, use_swiglu_ffn=True)), pictures, picture())
 folder("clip", t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=dict(vision, intermediate_size=12), projection_dim=6)),
        pictures, lambda m: {"embedding": m.get_image_features(pixels, return_dict=True).pooler_output})
+folder("clip_text", t.CLIPTextModel(t.CLIPTextConfig(**text, eos_token_id=2)), texts, tokens())
 folder("siglip", t.SiglipVisionModel(t.SiglipVisionConfig(**vision, intermediate_size=12)), pictures, picture())
 folder("swinv2", t.Swinv2Model(t.Swinv2Config(image_size=8, patch_size=2, embed_dim=4, depths=[2], num_heads=[2],
                                               window_size=2, pretrained_window_sizes=[0])), pictures, picture())

@@ -6,6 +6,7 @@
 #include "plait/core/error.h"
 #include "plait/core/log.h"
 #include "plait/models/encoders/bert.h"
+#include "plait/models/encoders/clip_text.h"
 #include "plait/models/encoders/resnet.h"
 #include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/vit.h"
@@ -87,6 +88,13 @@ Json vision_part(const Json& published) {
 Json clip(const Json& published, const TensorMap& weights, const std::string& where) {
   Json config = vit_config(vision_part(published), VisionTransformer::Config::clip(), where);
   config["projection_dim"] = matrix_rows(weights, "visual_projection.weight");
+  return config;
+}
+
+Json clip_text(const Json& published, const TensorMap& weights, const std::string& where) {
+  Json config = overlay(ClipText::Config{}, published, where);
+  // The key is there without a projection too.
+  config["projection_dim"] = matrix_rows(weights, "text_projection.weight");
   return config;
 }
 
@@ -182,6 +190,8 @@ const std::map<std::string, Family>& published_families() {
         plain_vit}},
       {"dinov2",
        {"vit", {"dinov2."}, vit_names, R"(^(classifier\.|embeddings\.mask_token))", {}, dinov2}},
+      {"clip_text_model",
+       {"clip_text", {"text_model."}, {}, R"(^embeddings\.position_ids$)", {}, clip_text}},
       {"clip_vision_model", {"vit", {"vision_model."}, clip_names, text_tower, {}, clip}},
       {"siglip_vision_model", {"vit", {"vision_model."}, clip_names, text_tower, {}, siglip}},
       {"swinv2",
