@@ -63,6 +63,16 @@ struct OcrArgs {
 };
 int ocr(const OcrArgs& args);
 
+struct DrawArgs {
+  std::string model, prompt, output = "picture.png", negative, scheduler;
+  std::string image, mask;  ///< Files; empty: none
+  std::string backend = "cpu", dtype = "float32";
+  std::map<std::string, double> numbers;  ///< Of runtime::DiffusionOptions, by name
+  std::map<std::string, long> integers;   ///< Of them and of api::PictureOptions
+  bool json = false;
+};
+int draw(const DrawArgs& args);
+
 struct TrainArgs {
   std::string recipe, output, resume = "none";
   std::string compute_share;  ///< "image=0.85,speech=0.15" or "importance"; empty: the recipe's

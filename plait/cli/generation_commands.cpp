@@ -139,6 +139,48 @@ void add_ocr(CommandLine& line) {
   line.on(cmd, args, ocr);
 }
 
+void add_draw(CommandLine& line) {
+  auto args = std::make_shared<DrawArgs>();
+  CLI::App* cmd = line.add(
+      "draw", "Draw a picture of a text",
+      "  plait draw \"a red apple\" --model ./stable-diffusion-v1-5 -o apple.png\n"
+      "  plait draw \"a red apple\" --model DIR --steps 20 --scheduler dpm++ --guidance 7.5 "
+      "--negative \"blurred\" --seed 7\n"
+      "  plait draw \"a green apple\" --model DIR --image apple.png --strength 0.6\n"
+      "  plait draw \"a worm\" --model DIR --image apple.png --mask white_where_to_paint.png\n");
+  const auto number = [&](const char* flag, const char* name, const char* what) {
+    cmd->add_option_function<double>(
+        flag, [args = args.get(), name](double v) { args->numbers[name] = v; }, what);
+  };
+  const auto integer = [&](const char* flag, const char* name, const char* what) {
+    cmd->add_option_function<long>(
+        flag, [args = args.get(), name](long v) { args->integers[name] = v; }, what);
+  };
+  cmd->add_option("prompt", args->prompt, "What to draw")->required();
+  cmd->add_option("-m,--model", args->model,
+                  "Folder in the layout of Stable Diffusion 1 or 2, or one that plait train wrote")
+      ->required();
+  cmd->add_option("-o,--output", args->output, "Where to write it: .png or .jpg")
+      ->capture_default_str();
+  cmd->add_option("--negative", args->negative, "What is not wanted");
+  cmd->add_option(
+      "--scheduler", args->scheduler,
+      "From noise to picture: ddim, ddpm, euler, dpm++, pndm (default: the model's own)");
+  integer("--steps", "num_inference_steps", "Steps from noise to picture (default: 30)");
+  number("--guidance", "guidance_scale", "How closely to follow the text (default: 7.5; 1: off)");
+  number("--eta", "eta", "Share of fresh noise in each step of ddim");
+  integer("--seed", "seed", "Of the noise (default: 0)");
+  integer("-n,--count", "num_images_per_prompt", "Pictures to draw (default: 1)");
+  integer("--width", "width", "Pixels (default: the picture's, else the model's own)");
+  integer("--height", "height", "Likewise");
+  cmd->add_option("--image", args->image, "Picture to draw on from");
+  number("--strength", "strength", "With --image: share of the steps that change it (0.8)");
+  cmd->add_option("--mask", args->mask, "With --image: paint where this picture is white");
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  line.on(cmd, args, draw);
+}
+
 }  // namespace
 
 void add_generation_commands(CommandLine& line) {
@@ -146,6 +188,7 @@ void add_generation_commands(CommandLine& line) {
   add_transcribe(line);
   add_speak(line);
   add_ocr(line);
+  add_draw(line);
 }
 
 }  // namespace plait::cli

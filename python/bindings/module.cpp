@@ -205,4 +205,5 @@ PYBIND11_MODULE(_C, m) {
   bind_speech(m);
   bind_text(m);
   bind_sight(m);
+  bind_pictures(m);
 }
