@@ -73,6 +73,24 @@ struct DrawArgs {
 };
 int draw(const DrawArgs& args);
 
+struct DetectArgs {
+  std::vector<std::string> files;
+  std::string model, backend = "cpu";  ///< Model: empty for the usual one
+  std::string draw;                    ///< Picture with the boxes; empty: none
+  double min_score = -1;               ///< Below 0: the model's own
+  bool faces = false;
+  bool json = false;
+};
+int detect(const DetectArgs& args);
+
+struct ClassifyArgs {
+  std::vector<std::string> files;
+  std::string model = "imagenet-classifier", backend = "cpu";
+  long top = 5;
+  bool json = false;
+};
+int classify(const ClassifyArgs& args);
+
 struct TrainArgs {
   std::string recipe, output, resume = "none";
   std::string compute_share;  ///< "image=0.85,speech=0.15" or "importance"; empty: the recipe's

@@ -181,6 +181,41 @@ void add_draw(CommandLine& line) {
   line.on(cmd, args, draw);
 }
 
+void add_detect(CommandLine& line) {
+  auto args = std::make_shared<DetectArgs>();
+  CLI::App* cmd =
+      line.add("detect", "Find things or faces in pictures: score, label, box",
+               "  plait detect street.jpg --draw boxes.png\n"
+               "  plait detect *.jpg --min-score 0.5 --json\n"
+               "  plait detect --faces group.jpg\n"
+               "  plait detect --faces a.jpg b.jpg --json    with landmarks, embeddings\n");
+  cmd->add_option("files", args->files, "Pictures")->required();
+  cmd->add_flag("--faces", args->faces, "Faces instead of COCO's 80 classes");
+  cmd->add_option("-m,--model", args->model,
+                  "Name from plait models list, or folder (default: centernet, face-ssd)");
+  cmd->add_option("--draw", args->draw, "Write the picture with the boxes to a PNG");
+  cmd->add_option("--min-score", args->min_score,
+                  "Leave out what is not above this score (default: 0.2, faces 0.5)")
+      ->check(CLI::Range(0.0, 1.0));
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  line.on(cmd, args, detect);
+}
+
+void add_classify(CommandLine& line) {
+  auto args = std::make_shared<ClassifyArgs>();
+  CLI::App* cmd = line.add("classify", "Say what pictures show, of ImageNet's 1,000 classes",
+                           "  plait classify photo.jpg\n"
+                           "  plait classify *.jpg --top 3 --json\n");
+  cmd->add_option("files", args->files, "Pictures")->required();
+  cmd->add_option("-m,--model", args->model, "Name from plait models list, or folder")
+      ->capture_default_str();
+  cmd->add_option("--top", args->top, "So many classes")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  line.on(cmd, args, classify);
+}
+
 }  // namespace
 
 void add_generation_commands(CommandLine& line) {
@@ -189,6 +224,8 @@ void add_generation_commands(CommandLine& line) {
   add_speak(line);
   add_ocr(line);
   add_draw(line);
+  add_detect(line);
+  add_classify(line);
 }
 
 }  // namespace plait::cli

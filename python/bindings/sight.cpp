@@ -1,10 +1,85 @@
 #include <ATen/ATen.h>
 
+#include "plait/api/face_detector.h"
+#include "plait/api/image_classifier.h"
 #include "plait/api/ocr_reader.h"
 #include "plait/core/device.h"
 #include "python/bindings/common.h"
 
 namespace plait::python {
+namespace {
+
+api::ModelOptions on(const std::string& backend) {
+  api::ModelOptions how;
+  how.backend = backend;
+  return how;
+}
+
+/// What `find` gives for a picture, as a list of dicts; it runs without the GIL.
+template <class Find>
+py::object list_found(const py::object& image, Find find) {
+  Value value = to_value(image, Modality::kImage, "image");
+  Json rows = Json::array();
+  {
+    py::gil_scoped_release release;
+    for (const auto& row : find(value)) rows.push_back(row.to_json());
+  }
+  return from_json(rows);
+}
+
+template <class Options>
+Options box_options(const Json& json) {
+  Options options;
+  options.min_score = json.get("min_score", options.min_score);
+  options.iou_threshold = json.get("iou_threshold", options.iou_threshold);
+  options.limit = json.get("limit", options.limit);
+  return options;
+}
+
+void bind_detectors(py::module_& m) {
+  using api::FaceDetector, api::ImageClassifier, api::ObjectDetector;
+  py::class_<ObjectDetector, std::shared_ptr<ObjectDetector>>(m, "ObjectDetector")
+      .def_static(
+          "from_pretrained",
+          [](const std::string& name, const std::string& backend) {
+            return ObjectDetector::from_pretrained(name, on(backend));
+          },
+          py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("classes", &ObjectDetector::classes)
+      .def("detect", [](const ObjectDetector& self, const py::object& image,
+                        const py::dict& given) {
+        auto options = box_options<api::DetectOptions>(to_json(given));
+        return list_found(image, [&](const Value& value) { return self.detect(value, options); });
+      });
+  py::class_<FaceDetector, std::shared_ptr<FaceDetector>>(m, "FaceDetector")
+      .def_static(
+          "from_pretrained",
+          [](const std::string& name, const std::string& recognizer, const std::string& backend) {
+            return FaceDetector::from_pretrained(name, recognizer, on(backend));
+          },
+          py::call_guard<py::gil_scoped_release>())
+      .def("detect", [](const FaceDetector& self, const py::object& image, const py::dict& given) {
+        const Json json = to_json(given);
+        auto options = box_options<api::FaceOptions>(json);
+        options.landmarks = json.get("landmarks", options.landmarks);
+        options.embeddings = json.get("embeddings", options.embeddings);
+        return list_found(image, [&](const Value& value) { return self.detect(value, options); });
+      });
+  m.def("face_similarity", &api::face_similarity);
+  py::class_<ImageClassifier, std::shared_ptr<ImageClassifier>>(m, "ImageClassifier")
+      .def_static(
+          "from_pretrained",
+          [](const std::string& name, const std::string& backend) {
+            return ImageClassifier::from_pretrained(name, on(backend));
+          },
+          py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("classes", &ImageClassifier::classes)
+      .def("classify", [](const ImageClassifier& self, const py::object& image, int64_t top) {
+        return list_found(image, [&](const Value& value) { return self.classify(value, top); });
+      });
+}
+
+}  // namespace
 
 void bind_sight(py::module_& m) {
   using api::OcrReader;
@@ -36,9 +111,7 @@ void bind_sight(py::module_& m) {
       .def_static(
           "from_pretrained",
           [](const std::string& name, const std::string& backend) {
-            api::ModelOptions how;
-            how.backend = backend;
-            return OcrReader::from_pretrained(name, how);
+            return OcrReader::from_pretrained(name, on(backend));
           },
           py::call_guard<py::gil_scoped_release>())
       .def("read", [](const OcrReader& self, const py::object& image, const py::dict& given) {
@@ -48,15 +121,9 @@ void bind_sight(py::module_& m) {
         options.unclip_ratio = json.get("unclip_ratio", options.unclip_ratio);
         options.text_score = json.get("text_score", options.text_score);
         options.direction = json.get("direction", options.direction);
-        Value value = to_value(image, Modality::kImage, "image");
-        Json lines = Json::array();
-        {
-          py::gil_scoped_release release;
-          for (const api::OcrLine& line : self.read(value, options))
-            lines.push_back(line.to_json());
-        }
-        return from_json(lines);
+        return list_found(image, [&](const Value& value) { return self.read(value, options); });
       });
+  bind_detectors(m);
 }
 
 }  // namespace plait::python

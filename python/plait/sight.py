@@ -1,8 +1,9 @@
 """Reading what pictures show."""
 import dataclasses
 import os
-from typing import Any, Union
+from typing import Any, Optional, Union
 
+import torch
 from torch import Tensor
 
 from . import _C
@@ -37,9 +38,106 @@ class OcrReader:
         return [OcrLine(row["text"], row["score"], [tuple(point) for point in row["box"]]) for row in rows]
 
 
+@dataclasses.dataclass(frozen=True)
+class DetectedObject:
+    """A thing in a picture."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]  # pixels: left, top, right, bottom
+
+
+class ObjectDetector:
+    """Finds things of COCO's 80 classes: MobileNetV3-CenterNet of the package @vladmandic/human."""
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike] = "centernet", device: Any = "cpu") -> "ObjectDetector":
+        return cls(_C.ObjectDetector.from_pretrained(os.fspath(name_or_path), str(device)))
+
+    @property
+    def classes(self) -> list[str]:
+        return self._handle.classes
+
+    def __call__(self, image: Any, *, min_score: float = 0.2, iou_threshold: float = 0.4, limit: int = 100) -> list[DetectedObject]:
+        """The things in a picture (path, bytes, array, tensor, PIL picture), best first; of two boxes that overlap by more
+        than `iou_threshold`, the better one."""
+        options = {"min_score": float(min_score), "iou_threshold": float(iou_threshold), "limit": int(limit)}
+        return [DetectedObject(row["label"], row["score"], tuple(row["box"])) for row in self._handle.detect(image, options)]
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectedFace:
+    """A face in a picture."""
+
+    score: float
+    box: tuple[float, float, float, float]  # pixels: left, top, right, bottom
+    landmarks: list[tuple[float, float]]  # 68 pixels (x, y): jaw, brows, nose, eyes, mouth; or none
+    embedding: Optional[Tensor]  # 128 features of length 1
+
+    def similarity(self, other: "DetectedFace") -> float:
+        """Cosine of the embeddings, in [-1, 1]."""
+        if self.embedding is None or other.embedding is None:
+            raise ValueError("expected faces with embeddings, got one without")
+        return _C.face_similarity(self.embedding.tolist(), other.embedding.tolist())
+
+
+class FaceDetector:
+    """Finds faces and tells them apart: SSD-MobileNetV1, 68 landmarks and a ResNet of the package @vladmandic/face-api."""
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike] = "face-ssd",
+                        recognizer: Optional[Union[str, os.PathLike]] = "face-recognition", device: Any = "cpu") -> "FaceDetector":
+        """Without a recogniser (None) there are no embeddings."""
+        other = "" if recognizer is None else os.fspath(recognizer)
+        return cls(_C.FaceDetector.from_pretrained(os.fspath(name_or_path), other, str(device)))
+
+    def __call__(self, image: Any, *, min_score: float = 0.5, iou_threshold: float = 0.5, limit: int = 100, landmarks: bool = True,
+                 embeddings: bool = True) -> list[DetectedFace]:
+        """The faces in a picture, best first. Embeddings need the landmarks, which are then given too."""
+        options = {"min_score": float(min_score), "iou_threshold": float(iou_threshold), "limit": int(limit),
+                   "landmarks": bool(landmarks), "embeddings": bool(embeddings)}
+        return [DetectedFace(row["score"], tuple(row["box"]), [tuple(point) for point in row.get("landmarks", [])],
+                             torch.tensor(row["embedding"]) if "embedding" in row else None)
+                for row in self._handle.detect(image, options)]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageLabel:
+    """A class that a picture may show."""
+
+    label: str
+    index: int
+    probability: float
+
+
+class ImageClassifier:
+    """Says what a picture shows as a whole: ImageNet's 1,000 classes by EfficientNet-Lite0."""
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike] = "imagenet-classifier", device: Any = "cpu") -> "ImageClassifier":
+        return cls(_C.ImageClassifier.from_pretrained(os.fspath(name_or_path), str(device)))
+
+    @property
+    def classes(self) -> list[str]:
+        return self._handle.classes
+
+    def __call__(self, image: Any, *, top: int = 5) -> list[ImageLabel]:
+        """The most probable classes, best first."""
+        return [ImageLabel(row["label"], row["index"], row["probability"]) for row in self._handle.classify(image, int(top))]
+
+
 class OnnxGraph:
-    """A network out of an .onnx file, run operator by operator on tensors. Operators and attributes that are not supported
-    are refused when it is loaded."""
+    """A network out of an .onnx file or a TensorFlow.js graph model (model.json), run operator by operator on tensors.
+    Operators and attributes that are not supported are refused when it is loaded."""
 
     def __init__(self, path: Union[str, os.PathLike], device: Any = "cpu"):
         self._handle = _C.OnnxGraph(os.fspath(path), str(device))

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 TEST(Catalogue, EveryModelIsPinned) {
-  EXPECT_GE(list_models().size(), 9u);
+  EXPECT_GE(list_models().size(), 13u);
   for (const PublishedModel& model : list_models()) {
     EXPECT_FALSE(model.licence.empty()) << model.name;
     EXPECT_GT(model.download_bytes(), 1'000'000) << model.name;
@@ -99,10 +99,35 @@ TEST(Catalogue, NetworksThatReadTextLoadAndRun) {
   }
 }
 
+TEST(Catalogue, NetworksThatFindThingsAndFacesLoadAndRun) {
+  struct Network {
+    const char *model, *file;
+    std::vector<int64_t> input;
+    std::vector<std::vector<int64_t>> outputs;
+  };
+  const Network networks[] = {
+      {"centernet", "detector", {1, 512, 512, 3}, {{1, 128, 128, 80}, {1, 128, 128, 4}}},
+      {"face-ssd", "detector", {1, 3, 512, 512}, {{1, 5118, 4}, {1, 5118}}},
+      {"face-ssd", "landmarks", {2, 3, 112, 112}, {{2, 136}}},
+      {"face-recognition", "recognizer", {2, 3, 150, 150}, {{2, 128}}}};
+  for (const Network& network : networks) {
+    std::string dir = get_model(network.model);
+    EXPECT_TRUE(is_model_ready(network.model));
+    OnnxGraph graph = OnnxGraph::load(dir + "/" + network.file + ".safetensors");
+    TensorMap output = graph.run({{graph.inputs().at(0), at::zeros(network.input)}});
+    ASSERT_EQ(graph.outputs().size(), network.outputs.size());
+    for (size_t i = 0; i < network.outputs.size(); ++i) {
+      const at::Tensor& value = output.at(graph.outputs()[i]);
+      EXPECT_EQ(value.sizes(), at::IntArrayRef(network.outputs[i])) << network.model;
+      EXPECT_TRUE(value.isfinite().all().item<bool>()) << network.model;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Published, CatalogueModel,
                          ::testing::Values("minilm", "multilingual-e5-small", "efficientnet-lite0",
                                            "whisper-tiny.en", "whisper-base", "speaker-ge2e",
-                                           "silero-vad"));
+                                           "silero-vad", "imagenet-classifier"));
 
 }  // namespace
 }  // namespace plait::models

@@ -134,12 +134,12 @@ void save_converted(const std::string& dir, const Converted& converted) {
                                     {"generation", converted.generation}}),
                       converted.decoder_weights);
   }
+  Json config = Json::object({{"model_type", "plait-encoder"},
+                              {"encoder", converted.config},
+                              {"processor", converted.processor}});
+  if (!converted.classes.empty()) config["classes"] = Json(converted.classes);
   // config.json comes last: with it the folder is complete.
-  save_model_folder(dir,
-                    Json::object({{"model_type", "plait-encoder"},
-                                  {"encoder", converted.config},
-                                  {"processor", converted.processor}}),
-                    converted.weights);
+  save_model_folder(dir, config, converted.weights);
 }
 
 }  // namespace plait::models

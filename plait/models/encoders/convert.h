@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <vector>
 
 #include "plait/core/json.h"
 #include "plait/core/tensor_map.h"
@@ -18,7 +19,8 @@ struct Converted {
   TensorMap decoder_weights = {};
   Json generation = {};  ///< How to decode, as transformers' generation_config.json says it.
   std::map<std::string, std::string>
-      files;  ///< More files of the folder by name: tokenizer.json ...
+      files;                              ///< More files of the folder by name: tokenizer.json ...
+  std::vector<std::string> classes = {};  ///< What the encoder's classifier tells apart, if any.
 };
 
 /// A Sentence Transformers folder of a BERT (all-MiniLM-L6-v2): pooling from 1_Pooling/config.json,
@@ -48,10 +50,10 @@ Converted convert_silero_vad(const std::string& path);
 /// resemblyzer's GE2E speaker encoder ("pretrained.pt").
 Converted convert_speaker(const std::string& path);
 
-/// Writes config.json ({"model_type": "plait-encoder", "encoder": config, "processor": processor}),
-/// model.safetensors and the files; a decoder goes to decoder/ in the same way ({"model_type":
-/// "plait-decoder", "decoder": config, "generation": ...}), so that whoever wants the encoder alone
-/// finds it as ever.
+/// Writes config.json ({"model_type": "plait-encoder", "encoder": config, "processor": processor},
+/// and "classes" where there are some), model.safetensors and the files; a decoder goes to decoder/
+/// in the same way ({"model_type": "plait-decoder", "decoder": config, "generation": ...}), so that
+/// whoever wants the encoder alone finds it as ever.
 void save_converted(const std::string& dir, const Converted& converted);
 
 }  // namespace plait::models

@@ -48,8 +48,8 @@ class Importer {
  private:
   /// A value under the names that it has in the new model, as far as it has them.
   struct Value {
-    std::string plain;   ///< Laid out as in the file
-    std::string planes;  ///< [B, C, H, W] for [B, H, W, C]
+    std::string plain;     ///< Laid out as in the file
+    std::string planes;    ///< [B, C, H, W] for [B, H, W, C]
     bool picture = false;  ///< It is known to have four dimensions
     at::Tensor constant;   ///< Undefined for what is computed
   };
@@ -132,9 +132,9 @@ class Importer {
       Ints shape(4, 1);
       at::IntArrayRef sizes = value.constant.sizes();
       std::copy(sizes.begin(), sizes.end(), shape.end() - static_cast<int64_t>(sizes.size()));
-      add_constant(value.planes, sizes.empty()
-                                     ? value.constant
-                                     : value.constant.reshape(shape).permute(kToPlanes).contiguous());
+      add_constant(value.planes,
+                   sizes.empty() ? value.constant
+                                 : value.constant.reshape(shape).permute(kToPlanes).contiguous());
     } else {
       add("Transpose", {value.plain}, value.planes, Json::object({{"perm", list(kToPlanes)}}));
     }
@@ -202,8 +202,8 @@ class Importer {
       node.corrupt("expected a kernel [H, W, I, O], got " + describe(weight));
     if (depthwise) {
       attributes["group"] = weight.size(2);
-      weight = weight.permute({2, 3, 0, 1}).reshape(
-          {weight.size(2) * weight.size(3), 1, weight.size(0), weight.size(1)});
+      weight = weight.permute({2, 3, 0, 1})
+                   .reshape({weight.size(2) * weight.size(3), 1, weight.size(0), weight.size(1)});
     } else {
       weight = weight.permute({3, 2, 0, 1});
     }
@@ -300,7 +300,7 @@ class Importer {
 
   bool import_element(const Node& node) {
     static const std::map<std::string, const char*> kUnary{
-        {"Exp", "Exp"}, {"Log", "Log"},         {"Relu", "Relu"}, {"Sigmoid", "Sigmoid"},
+        {"Exp", "Exp"}, {"Log", "Log"},   {"Relu", "Relu"}, {"Sigmoid", "Sigmoid"},
         {"Erf", "Erf"}, {"Sqrt", "Sqrt"}, {"Tanh", "Tanh"}};
     static const std::map<std::string, const char*> kBinary{
         {"Add", "Add"}, {"AddV2", "Add"},   {"BiasAdd", "Add"}, {"Maximum", "Max"},
@@ -335,12 +335,18 @@ class Importer {
 
   bool import_shape(const Node& node) {
     static const std::map<std::string, void (Importer::*)(const Node&)> kImports{
-        {"ConcatV2", &Importer::concat},     {"ExpandDims", &Importer::expand},
-        {"MatMul", &Importer::product},      {"Mean", &Importer::mean},
-        {"Pad", &Importer::pad},             {"PadV2", &Importer::pad},
-        {"Reshape", &Importer::reshape},     {"Softmax", &Importer::softmax},
-        {"Squeeze", &Importer::squeeze},     {"StridedSlice", &Importer::slice},
-        {"Transpose", &Importer::transpose}, {"_FusedMatMul", &Importer::product}};
+        {"ConcatV2", &Importer::concat},
+        {"ExpandDims", &Importer::expand},
+        {"MatMul", &Importer::product},
+        {"Mean", &Importer::mean},
+        {"Pad", &Importer::pad},
+        {"PadV2", &Importer::pad},
+        {"Reshape", &Importer::reshape},
+        {"Softmax", &Importer::softmax},
+        {"Squeeze", &Importer::squeeze},
+        {"StridedSlice", &Importer::slice},
+        {"Transpose", &Importer::transpose},
+        {"_FusedMatMul", &Importer::product}};
     auto found = kImports.find(node.op);
     if (found == kImports.end()) return false;
     input(node, 0);

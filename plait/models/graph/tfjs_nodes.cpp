@@ -179,7 +179,8 @@ std::vector<Node> needed_nodes(const TfjsFile& file, std::vector<std::string>& o
       size_t at = stack.back();
       if (state[at] == kNew) {
         state[at] = kOpen;
-        for (const std::string& input : nodes[at].inputs) visit(input, "\"" + nodes[at].name + "\"");
+        for (const std::string& input : nodes[at].inputs)
+          visit(input, "\"" + nodes[at].name + "\"");
       } else {
         stack.pop_back();
         if (state[at] == kOpen) order.push_back(at);
