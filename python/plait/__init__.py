@@ -16,9 +16,9 @@ from .auto import AutoModel
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
 from .pictures import PictureGenerator
-from .sight import , (DetectedFace, DetectedObject, FaceDetector, ImageClassifier, ImageLabel, ObjectDetector, OcrLine, OcrReader, OnnxGraph
-from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, Transcript
+from .sight import (DetectedFace, DetectedObject, FaceDetector, ImageClassifier, ImageLabel, ObjectDetector, OcrLine, OcrReader,
                     OnnxGraph)
+from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, Transcript
 from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
 
