@@ -20,3 +20,8 @@ for piece in voice.stream("The first words are heard while the last ones are sti
 print(voice.phonemes("Dr. Smith paid $5.25 on 2024-03-01."))
 voice.speak_phonemes(["ɡˈʊd mˈɔːɹnɪŋ."])
 # [end]
+
+# [snippet: pinyin]
+reader = plait.TextReader.from_pretrained("pinyin")
+print(reader("银行在2024年3月1日开门。"))
+# [end]

@@ -95,6 +95,7 @@ void add_speak(CommandLine& line) {
                            "  plait speak \"Good morning.\" -o morning.wav\n"
                            "  plait speak --file chapter.txt -o chapter.wav --speed 1.1\n"
                            "  plait speak \"Is it 3:45 already?\" --phonemes\n"
+                           "  plait speak \"2024年3月1日\" --phonemes --voice pinyin\n"
                            "  plait speak \"Listen!\" -o - | aplay\n"
                            "  plait speak \"Hello.\" -o hello.wav --voice ./piper-voice "
                            "--front-end espeak\n");

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "plait/api/speech_synthesizer.h"
+#include "plait/api/text_reader.h"
 #include "plait/cli/commands.h"
 #include "plait/cli/stages.h"
 #include "plait/cli/terminal.h"
@@ -104,11 +105,11 @@ int speak(const SpeakArgs& args) {
   how.backend = args.backend;
   how.dtype = args.dtype;
   Stages stages;
-  auto voice = api::SpeechSynthesizer::from_pretrained(args.voice, how, args.front_end,
-                                                       stages.fetch("Voice: " + args.voice));
-  stages.finish();
+  const data::Progress fetch = stages.fetch("Voice: " + args.voice);
   if (args.phonemes) {
-    const std::vector<std::string> said = voice->phonemes(text);
+    auto reader = api::TextReader::from_pretrained(args.voice, args.front_end, fetch);
+    stages.finish();
+    const std::vector<std::string> said = reader->phonemes(text);
     if (args.json) {
       std::printf("%s\n", Json::object({{"phonemes", Json(said)}}).dump().c_str());
     } else {
@@ -117,6 +118,8 @@ int speak(const SpeakArgs& args) {
     return 0;
   }
   require(!args.output.empty(), kUnit, "expected --output FILE.wav (or - for standard output)");
+  auto voice = api::SpeechSynthesizer::from_pretrained(args.voice, how, args.front_end, fetch);
+  stages.finish();
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   auto since = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };

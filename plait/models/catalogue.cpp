@@ -5,7 +5,7 @@
 
 #include "plait/core/error.h"
 #include "plait/core/weights/pth.h"
-#include "plait/models/convert/english_voice.h"
+#include "plait/models/convert/speech_folders.h"
 #include "plait/models/decoders/gguf_decoder.h"
 #include "plait/models/encoders/convert.h"
 #include "plait/models/encoders/efficientnet_lite.h"
@@ -231,6 +231,22 @@ const std::vector<Entry>& entries() {
        .convert_folder =
            [](const Folders& folders, const std::string& target) {
              convert_ppocr(folders[0] + "/rapidocr_onnxruntime/models", target);
+           }},
+      {.model = {.name = "pinyin",
+                 .description = "Reads Chinese aloud as pinyin: characters and phrases of pypinyin",
+                 .modality = Modality::kText,
+                 .licence = "MIT",
+                 .packages =
+                     {{.ecosystem = "pypi",
+                       .name = "pypinyin",
+                       .version = "0.55.0",
+                       .sha256 = "d53b1e8ad2cdb815fb2cb604ed3123372f5a28c6f447571244aca36fc62a286f",
+                       .licence = "MIT",
+                       .bytes = 840203,
+                       .only = {"pypinyin/pinyin_dict.json", "pypinyin/phrases_dict.json"}}}},
+       .convert_folder =
+           [](const Folders& folders, const std::string& target) {
+             convert_pinyin(folders[0] + "/pypinyin", target);
            }},
       {.model = {.name = "joe-en-us",
                  .description =

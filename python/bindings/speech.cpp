@@ -4,7 +4,9 @@
 
 #include "plait/api/speech_recognizer.h"
 #include "plait/api/speech_synthesizer.h"
+#include "plait/api/text_reader.h"
 #include "plait/core/error.h"
+#include "plait/data/speech/chinese_text.h"
 #include "python/bindings/common.h"
 
 namespace plait::python {
@@ -62,6 +64,19 @@ void bind_synthesis(py::module_& m) {
   auto options_from = [](const py::dict& given) {
     return read_config<api::SpeakOptions>(to_json(given), "options");
   };
+  py::class_<api::TextReader, std::shared_ptr<api::TextReader>>(m, "TextReader")
+      .def_static("from_pretrained",
+                  [](const std::string& name, const std::string& front_end) {
+                    py::gil_scoped_release release;
+                    return api::TextReader::from_pretrained(name, front_end);
+                  })
+      .def("phonemes",
+           [](const api::TextReader& self, const std::string& text) {
+             py::gil_scoped_release release;
+             return self.phonemes(text);
+           })
+      .def_property_readonly("language", &api::TextReader::language);
+  m.def("spell_chinese", &data::spell_chinese);
   py::class_<runtime::SpokenStream>(m, "SpokenStream")
       .def("next",
            [](runtime::SpokenStream& self) {

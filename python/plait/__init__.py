@@ -16,9 +16,8 @@ from .auto import AutoModel
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
 from .pictures import PictureGenerator
-from .sight import (DetectedFace, DetectedObject, FaceDetector, ImageClassifier, ImageLabel, ObjectDetector, OcrLine, OcrReader,
-                    OnnxGraph)
-from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, Transcript
+from .sight import DetectedFace, DetectedObject, FaceDetector, ImageClassifier, ImageLabel, ObjectDetector, OcrLine, OcrReader, OnnxGraph
+from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, TextReader, Transcript
 from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
 
@@ -43,6 +42,6 @@ def registered_models() -> list[dict[str, _Any]]:
 __all__ = ["AdamW", "Audio", "AutoModel", "DataError", "DetectedFace", "DetectedObject", "FaceDetector",
            "GeneratedText", "ImageClassifier", "ImageLabel", "LimitError", "MultiModalDataset", "MultimodalDataset",
            "MultimodalModel", "ObjectDetector", "OcrLine", "OcrReader", "OnnxGraph", "PictureGenerator", "Prediction",
-           "SpeechRecognizer", "SpeechStream", "SpeechSynthesizer", "TextGenerator", "Trainer", "TrainingArguments",
-           "Transcript", "available_backends", "cache", "data", "doctor", "fusion", "list_datasets", "load_audio",
-           "load_dataset", "load_image", "quality", "registered_models"]
+           "SpeechRecognizer", "SpeechStream", "SpeechSynthesizer", "TextGenerator", "TextReader", "Trainer",
+           "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor", "fusion",
+           "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]

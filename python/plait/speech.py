@@ -169,3 +169,26 @@ class SpeechSynthesizer:
     @property
     def language(self) -> str:
         return self._handle.language
+
+
+class TextReader:
+    """How a text is read aloud, without a voice: English as IPA ("joe"), Chinese as numbered pinyin ("pinyin").
+
+        plait.TextReader.from_pretrained("pinyin")("银行在2024年3月1日开门。")
+    """
+
+    def __init__(self, handle: Any):
+        self._handle = handle
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: Union[str, os.PathLike] = "pinyin", front_end: str = "") -> "TextReader":
+        """front_end: "lexicon", "pinyin", "plain_pinyin" (tones as in the dictionary), "espeak", or "" for what the folder has."""
+        return cls(_C.TextReader.from_pretrained(os.fspath(name_or_path), front_end))
+
+    def __call__(self, text: str) -> list[str]:
+        """One string for each sentence."""
+        return self._handle.phonemes(text)
+
+    @property
+    def language(self) -> str:
+        return self._handle.language

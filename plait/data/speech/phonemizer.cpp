@@ -133,7 +133,10 @@ std::shared_ptr<const Phonemizer> make_phonemizer(const Json& voice, const std::
   const std::string language = voice.get("language", "");
   const bool letters = voice.get("front_end", "phonemes") == "letters";
   const bool lexicon = std::filesystem::exists(dir + "/lexicon.tsv") && language.starts_with("en");
-  if (kind.empty()) kind = letters ? "letters" : lexicon ? "lexicon" : "espeak";
+  const bool chinese = std::filesystem::exists(dir + "/hanzi.tsv");
+  if (kind.empty())
+    kind = letters ? "letters" : lexicon ? "lexicon" : chinese ? "pinyin" : "espeak";
+  if (kind == "pinyin" || kind == "plain_pinyin") return chinese_phonemizer(dir, kind == "pinyin");
   if (kind == "espeak") return espeak_phonemizer(language);
   if (kind == "letters") {
     std::vector<std::string> characters;
@@ -142,7 +145,8 @@ std::shared_ptr<const Phonemizer> make_phonemizer(const Json& voice, const std::
     return letter_phonemizer(characters);
   }
   if (kind != "lexicon")
-    fail(ErrorCode::kInvalidArgument, kUnit, "expected a front end of lexicon, espeak, letters");
+    fail(ErrorCode::kInvalidArgument, kUnit,
+         "expected a front end of lexicon, pinyin, plain_pinyin, espeak, letters");
   if (!lexicon)
     fail(ErrorCode::kNotFound, kUnit,
          dir + ": expected an English voice with lexicon.tsv, found none");

@@ -27,6 +27,16 @@ std::shared_ptr<const Phonemizer> english_phonemizer(const std::string& dir);
 /// no such program.
 std::shared_ptr<const Phonemizer> espeak_phonemizer(const std::string& voice);
 
+/// Chinese as numbered pinyin ("ni3 hao3"; ü as v, the neutral tone 5): numbers in characters, then
+/// the longest phrases that hanzi.tsv of `dir` has, so that characters of several sounds get the
+/// right one. `sandhi`: tones as they change before others (ni2 hao3). Letters of other scripts
+/// stay as they are.
+std::shared_ptr<const Phonemizer> chinese_phonemizer(const std::string& dir, bool sandhi = true);
+
+/// The dictionaries of the package pypinyin (pinyin_dict.json, phrases_dict.json) as the text of a
+/// Lexicon.
+std::string chinese_lexicon(const Json& characters, const Json& phrases);
+
 /// For voices that read letters: text in lower case, of the voice's own characters alone.
 std::shared_ptr<const Phonemizer> letter_phonemizer(const std::vector<std::string>& characters);
 

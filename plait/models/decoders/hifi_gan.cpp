@@ -125,8 +125,9 @@ class HifiGanBlock : public Module {
   at::Tensor operator()(at::Tensor x) const {
     for (size_t i = 0; i < first_->size(); ++i) {
       at::Tensor y = (*first_)[i](at::leaky_relu(x, slope_));
-      if (second_) y = (*second_)[i](at::leaky_relu(y, slope_));
-      x = y + x;
+      if (second_) y = (*second_)[i](at::leaky_relu_(y, slope_));
+      // In place: gradients of convolutions do not look at their results.
+      x = y.add_(x);
     }
     return x;
   }
@@ -167,12 +168,12 @@ at::Tensor HifiGan::generate(const at::Tensor& frames, const at::Tensor& speaker
   if (speaker.defined() && cond_) x = x + (*cond_)(speaker);
   const size_t kinds = config_.resblock_kernel_sizes.size();
   for (size_t i = 0; i < upsampler_->size(); ++i) {
-    x = (*upsampler_)[i](at::leaky_relu(x, config_.leaky_relu_slope));
+    x = (*upsampler_)[i](at::leaky_relu_(x, config_.leaky_relu_slope));
     at::Tensor sum = (*blocks_)[i * kinds](x);
-    for (size_t k = 1; k < kinds; ++k) sum = sum + (*blocks_)[i * kinds + k](x);
-    x = sum / static_cast<double>(kinds);
+    for (size_t k = 1; k < kinds; ++k) sum.add_((*blocks_)[i * kinds + k](x));
+    x = sum.div_(static_cast<double>(kinds));
   }
-  return at::tanh((*conv_post_)(at::leaky_relu(x, kLastSlope))).squeeze(1);
+  return (*conv_post_)(at::leaky_relu_(x, kLastSlope)).tanh_().squeeze(1);
 }
 
 int64_t HifiGan::hop() const {

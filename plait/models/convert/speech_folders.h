@@ -11,4 +11,8 @@ void convert_english_voice(const std::string& onnx_path, const std::string& lexi
                            const std::string& network_path, const std::string& scratch,
                            const std::string& target_dir);
 
+/// pypinyin's pinyin_dict.json and phrases_dict.json → a folder that reads Chinese: hanzi.tsv and
+/// config.json ({"model_type": "plait-reader", "voice": {"language": "zh"}}).
+void convert_pinyin(const std::string& lexicon_dir, const std::string& target_dir);
+
 }  // namespace plait::models
