@@ -63,6 +63,7 @@ void add_train(CommandLine& line) {
   CLI::App* cmd = line.add("train", "Train, calibrate and save a model by a recipe",
                            "  plait train recipes/stamps.json --output out/stamps\n"
                            "  plait train recipes/stamps.json --output out/stamps --resume auto\n"
+                           "  plait train recipes/emoji_pictures.json --output out/emoji\n"
                            "  plait train recipes/plait-base/recipe.json --output out/base "
                            "--compute-share text=0.1,image=0.7,audio=0.2\n");
   cmd->add_option("recipe", args->recipe, "JSON file: dataset, model, training, damage")

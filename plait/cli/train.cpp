@@ -4,6 +4,7 @@
 
 #include "plait/api/locate.h"
 #include "plait/api/model_card.h"
+#include "plait/api/picture_training.h"
 #include "plait/api/recipe.h"
 #include "plait/api/size_encoders.h"
 #include "plait/api/task_targets.h"
@@ -106,9 +107,28 @@ std::vector<api::ConditionResult> evaluate_task(api::MultimodalModel& model,
                                   calibration ? *calibration : Json(), model.trust(task).get());
 }
 
+/// A model that draws.
+int train_to_draw(const TrainArgs& args) {
+  api::PictureRecipe recipe = api::PictureRecipe::read(args.recipe);
+  if (args.seed >= 0) recipe.seed = args.seed;
+  Stages stages;
+  train::TrainResult result =
+      api::train_pictures(recipe, args.output, stages.callback(), args.resume, args.backend);
+  stages.finish();
+  if (args.json) {
+    std::printf("%s\n", result.to_json().dump().c_str());
+  } else {
+    std::printf("%lld steps in %.0f s, loss %.4f; model in %s/model\n",
+                static_cast<long long>(result.steps), result.seconds, result.train_loss,
+                args.output.c_str());
+  }
+  return 0;
+}
+
 }  // namespace
 
 int train(const TrainArgs& args) {
+  if (api::is_picture_recipe(args.recipe)) return train_to_draw(args);
   api::Recipe recipe = api::Recipe::read(args.recipe);
   if (args.seed >= 0) recipe.seed = args.seed;
   if (!args.compute_share.empty()) recipe.compute["share"] = api::parse_shares(args.compute_share);

@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import diffusers
 import numpy as np
@@ -336,3 +337,81 @@ def test_command_line(folder, model, tmp_path):
                                      (["--image", tmp_path / "no.png"], 1, "no.png"), (["--scheduler", "heun"], 2, "dpm++")):
         done = run(*arguments)
         assert done.returncode == code and message in done.stderr, done.stderr
+
+
+def test_example(folder, tmp_path):
+    example = pathlib.Path(__file__).resolve().parents[2] / "examples/draw.py"
+    done = subprocess.run([sys.executable, example, folder, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("step ") == 5 and "step 5 of 20" in done.stdout
+    whole, half = (np.asarray(Image.open(tmp_path / name)) for name in ("apple.png", "half.png"))
+    assert whole.shape == half.shape == (16, 16, 3)
+
+
+COMMAND = pathlib.Path(plait.__file__).parent / "bin" / "plait"
+
+
+@pytest.fixture(scope="module")
+def picture_recipe(text_encoder, tmp_path_factory):
+    """Four pictures with texts in a .jsonl file, and a recipe of a few steps."""
+    folder = tmp_path_factory.mktemp("recipe")
+    rows = []
+    for i, (name, colour) in enumerate({"red": (255, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 255), "grey": (99, 99, 99)}.items()):
+        picture = np.full((20, 12, 3), 255, np.uint8)
+        picture[4:16, 2:10] = colour
+        Image.fromarray(picture).save(folder / f"{name}.png")
+        rows.append({"id": name, "image": f"{name}.png", "text": f"a {name} box", "text_zh": "盒子" if i == 0 else None,
+                     "keywords": f"{name}, box,  of one colour, thing number {i}"})
+    (folder / "pictures.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
+    recipe = {"dataset": "pictures.jsonl", "size": 8, "text_encoder": str(text_encoder), "held_out": 0.3, "seed": 5,
+              "unet": {"block_out_channels": [8, 8], "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+                       "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": [2]},
+              "schedule": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "num_train_timesteps": 50},
+              "training": {"max_steps": 6, "per_device_train_batch_size": 4, "learning_rate": 1e-3, "save_steps": 2}}
+    (folder / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    return folder / "recipe.json"
+
+
+def train(*arguments):
+    return subprocess.run([COMMAND, "train", *arguments], capture_output=True, text=True)
+
+
+def test_training_writes_a_model_that_draws(picture_recipe, tmp_path):
+    done = train(picture_recipe, "--output", tmp_path / "whole", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["steps"] == 6 and np.isfinite(result["train_loss"])
+    model = plait.PictureGenerator.from_pretrained(tmp_path / "whole/model")
+    picture = model("a red box", num_inference_steps=3)
+    assert picture.shape == (8, 8, 3) and model.size == 8
+    assert not torch.equal(picture, model("a blue box", num_inference_steps=3))
+    assert model.draw("a red box", image=np.asarray(picture), mask=half_mask((8, 8)), num_inference_steps=3)
+    listing = json.loads((tmp_path / "whole/model/prompts.json").read_text())
+    assert [row["id"] for row in listing] == ["red", "green", "blue", "grey"]
+    for row in listing:
+        assert row["training"][0] == f"a {row['id']} box"
+        keywords = {row["id"], "box", "of one colour"} | {f"thing number {listing.index(row)}"}
+        assert set(row["held_out"]) <= keywords and keywords - set(row["held_out"]) <= set(row["training"])
+        assert not set(row["held_out"]) & set(row["training"])
+    assert listing[0]["training"][1] == "盒子"
+    assert any(row["held_out"] for row in listing)
+
+    # Stopped after some steps and resumed, it ends with the same weights: the checkpoint is of step 4.
+    (tmp_path / "parts").mkdir()
+    shutil.copytree(tmp_path / "whole/checkpoint-4", tmp_path / "parts/checkpoint-4")
+    done = train(picture_recipe, "--output", tmp_path / "parts", "--resume", "auto")
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / part / "model/unet/diffusion_pytorch_model.safetensors") for part in ("whole", "parts"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("change,message", [
+    (dict(size=9999), "size"), (dict(unet={"block_out_channels": [8, 9]}), "one length"), (dict(text_encoder="no-such-encoder"), "no-such-encoder"),
+    (dict(dataset="none.jsonl"), "none.jsonl"), (dict(dataset="no-such-data"), "emoji"), (dict(schedule={"beta_schedule": "x"}), "scaled_linear"),
+    (dict(denoising={"ema": 1}), "ema"), (dict(surprise=1), "surprise"), (dict(training={"learning_rate": -1}), "learning_rate")])
+def test_wrong_recipes(picture_recipe, tmp_path, change, message):
+    recipe = json.loads(picture_recipe.read_text()) | change
+    path = picture_recipe.with_name(f"{tmp_path.name}.json")
+    path.write_text(json.dumps(recipe))
+    done = train(path, "--output", tmp_path / "out")
+    assert done.returncode in (1, 2) and message in done.stderr, done.stderr
