@@ -47,7 +47,7 @@ TEST(PublishedDecoders, RefuseWhatChangesTheComputation) {
     return tests::message_of([&] { translate_published_decoder(config, folder.weights(), "x"); });
   };
   EXPECT_THAT(with("use_sliding_window", true), testing::HasSubstr("use_sliding_window"));
-  EXPECT_THAT(with("rope_parameters", Json::object({{"rope_type", "yarn"}, {"factor", 4.0}})),
+  EXPECT_THAT(with("rope_parameters", Json::object({{"rope_type", "longrope"}, {"factor", 4.0}})),
               testing::HasSubstr("rope_type"));
   EXPECT_THAT(with("layer_types", Json::array({"sliding_attention", "full_attention"})),
               testing::HasSubstr("layer_types"));

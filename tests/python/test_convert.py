@@ -1,6 +1,7 @@
 """`plait inspect` and `plait convert` on published files and small models of the public implementations."""
 import json
 import os
+import re
 import tarfile
 import zipfile
 
@@ -104,6 +105,8 @@ def write_gguf(path, model, architecture, permuted, scaling=None, extra=None):
     if scaling:
         writer.add_rope_scaling_type(gguf.RopeScalingType(scaling["rope_type"]))
         writer.add_rope_scaling_factor(scaling["factor"])
+        if "original_max_position_embeddings" in scaling:
+            writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
     for name, value in (extra or {}).items():
         writer.add_tensor(name, value)
     for name, value in model.state_dict().items():
@@ -131,6 +134,8 @@ SIZES = dict(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_lay
     ("llama", {}),
     ("llama", {"tie_word_embeddings": True, "head_dim": 16, "attention_bias": True, "mlp_bias": True}),
     ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
+    ("llama", {"rope_theta": 700.0, "head_dim": 16, "rope_scaling": {
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256}}),
     ("llama", {"rope_theta": 500000.0, "head_dim": 64, "rope_scaling": {
         "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}),
     ("qwen2", {"rope_theta": 1e6, "tie_word_embeddings": True}),
@@ -158,8 +163,87 @@ def test_small_models_compute_the_same(architecture, options, tmp_path):
         torch.testing.assert_close(again(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
 
 
+def write_published_gguf(path, model, architecture, keys, tmp_path):
+    """A published checkpoint as llama.cpp's converter lays it out, under the names that the gguf package gives its tensors: the
+    experts of a layer in one, GPT-2's matrices turned, q and k of Llama's kind in llama.cpp's order."""
+    model.save_pretrained(tmp_path / "saved")
+    c, merged = model.config, {}
+    writer = gguf.GGUFWriter(path, architecture)
+    arch = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    names = gguf.get_tensor_name_map(arch, c.num_hidden_layers)
+    writer.add_block_count(c.num_hidden_layers)
+    writer.add_context_length(c.max_position_embeddings)
+    writer.add_embedding_length(c.hidden_size)
+    writer.add_head_count(c.num_attention_heads)
+    for add, value in keys(writer, c):
+        add(value)
+    for name, value in load_file(tmp_path / "saved/model.safetensors").items():
+        expert = re.fullmatch(r"(.+\.experts)\.(\d+)\.(\w+)\.weight", name)
+        if expert:
+            merged.setdefault(f"{expert[1]}.{expert[3]}", {})[int(expert[2])] = value
+            continue
+        base, kind = name.rsplit(".", 1)
+        array = value.numpy()
+        if architecture == "gpt2" and ".c_" in base and kind == "weight":
+            array = array.T
+        if architecture == "llama" and ("q_proj" in base or "k_proj" in base):
+            array = permute(array, c.num_attention_heads if "q_proj" in base else c.num_key_value_heads)
+        writer.add_tensor(f"{names.get_name(base)}.{kind}", np.ascontiguousarray(array.squeeze()))
+    for base, parts in merged.items():
+        writer.add_tensor(f"{names.get_name(base)}.weight", np.stack([parts[i].numpy() for i in range(len(parts))]))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def rotary_keys(w, c):
+    yield from ((w.add_head_count_kv, c.num_key_value_heads), (w.add_layer_norm_rms_eps, c.rms_norm_eps),
+                (w.add_rope_freq_base, c.rope_parameters["rope_theta"]), (w.add_feed_forward_length, c.intermediate_size))
+    if getattr(c, "head_dim", None):
+        yield w.add_key_length, c.head_dim
+    experts = getattr(c, "num_local_experts", None) or c.num_experts
+    yield from ((w.add_expert_count, experts), (w.add_expert_used_count, c.num_experts_per_tok))
+
+
+def gpt2_keys(w, c):
+    return (w.add_layer_norm_eps, c.layer_norm_epsilon), (w.add_feed_forward_length, c.n_inner or 4 * c.n_embd)
+
+
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 20}
+
+
+@pytest.mark.parametrize("architecture, config, keys", [
+    ("gpt2", transformers.GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=64), gpt2_keys),
+    ("gpt2", transformers.GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=64, n_inner=48, tie_word_embeddings=False),
+     gpt2_keys),
+    ("qwen2moe", transformers.Qwen2MoeConfig(**SIZES, **EXPERTS, shared_expert_intermediate_size=28, norm_topk_prob=False), rotary_keys),
+    ("qwen3moe", transformers.Qwen3MoeConfig(**SIZES, **EXPERTS, head_dim=16, norm_topk_prob=True), rotary_keys),
+    ("llama", transformers.MixtralConfig(**SIZES, head_dim=8, num_local_experts=4, num_experts_per_tok=2), rotary_keys),
+])
+def test_experts_and_gpt2_compute_the_same(architecture, config, keys, tmp_path):
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    write_published_gguf(tmp_path / "m.gguf", model, architecture, keys, tmp_path)
+    answer, weights = convert(tmp_path / "m.gguf", tmp_path / "out")
+    assert answer["left_out"] == []
+    want = load_file(tmp_path / "saved/model.safetensors")
+    assert weights.keys() == want.keys()
+    for name, value in want.items():
+        assert torch.equal(weights[name], value), name
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    assert type(again) is type(model)
+    ids = torch.randint(0, 64, (2, 20))
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("key, value, message", [
-    ("llama.expert_count", 8, "experts"),
+    ("llama.expert_count", 8, "ffn_gate_exps"),
+    ("llama.expert_count", -1, "llama.expert_count"),
     ("split.count", 2, "several parts"),
     ("llama.rope.scaling.type", "longrope", "none, linear or yarn"),
     ("llama.attention.head_count", [4, 2], "one number for all layers"),
@@ -169,9 +253,10 @@ def test_small_models_compute_the_same(architecture, options, tmp_path):
 ])
 def test_language_models_that_cannot_be_told(key, value, message, tmp_path):
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
-    entries = {"llama.block_count": 1, "llama.embedding_length": 8, "llama.feed_forward_length": 8, "llama.attention.head_count": 2, key: value}
+    entries = {"llama.block_count": 1, "llama.embedding_length": 8, "llama.feed_forward_length": 8, "llama.attention.head_count": 2,
+               "llama.context_length": 8, "llama.attention.layer_norm_rms_epsilon": 1e-5, key: value}
     for name, entry in entries.items():
-        add = {int: writer.add_uint32, str: writer.add_string, list: writer.add_array}[type(entry)]
+        add = {int: writer.add_int32, float: writer.add_float32, str: writer.add_string, list: writer.add_array}[type(entry)]
         add(name, entry)
     writer.add_tensor("token_embd.weight", np.zeros((4, 8), np.float32))
     writer.add_tensor("blk.0.attn_q.weight", np.zeros((8, 8), np.float32))
@@ -184,7 +269,7 @@ def test_language_models_that_cannot_be_told(key, value, message, tmp_path):
 
 
 def test_other_architectures_keep_their_names(tmp_path):
-    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "gpt2")
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "bert")
     writer.add_tensor("token_embd.weight", np.ones((4, 8), np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -92,3 +92,9 @@ write("causal_lm", {**gpt2, "cross_attention_size": 16}, gpt2_state(model),
       {"input_ids": ids, "attention_mask": right, "encoder_hidden_states": states, "encoder_attention_mask": states_mask},
       expected(model, right, input_ids=ids, encoder_hidden_states=states, encoder_attention_mask=states_mask), reference,
       name="causal_lm_cross")
+
+longer = {"max_position_embeddings": 16384, "head_dim": 16}
+yarn = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=4096, beta_fast=24.0, beta_slow=2.0)
+golden("causal_lm@yarn", t.LlamaForCausalLM(t.LlamaConfig(**{**sizes, **longer}, rope_parameters=dict(rope_theta=5000.0, **yarn))),
+       {**ours, **longer, "rope_theta": 5000.0, "rope_type": "yarn", "rope_factor": 4.0, "rope_original_positions": 4096,
+        "rope_beta_fast": 24.0, "rope_beta_slow": 2.0}, seed=10)

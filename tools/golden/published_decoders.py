@@ -67,3 +67,5 @@ folder("qwen3", t.Qwen3ForCausalLM(t.Qwen3Config(**sizes, head_dim=8)), 5)
 folder("qwen2_moe", t.Qwen2MoeForCausalLM(t.Qwen2MoeConfig(**sizes, **experts, shared_expert_intermediate_size=20)), 6)
 folder("qwen3_moe", t.Qwen3MoeForCausalLM(t.Qwen3MoeConfig(**sizes, **experts, head_dim=8, decoder_sparse_step=2)), 7)
 folder("gpt2", t.GPT2LMHeadModel(t.GPT2Config(**gpt2)), 8)
+folder("mixtral", t.MixtralForCausalLM(t.MixtralConfig(**sizes, head_dim=8, num_local_experts=4, num_experts_per_tok=2, rope_parameters=dict(
+    rope_theta=100.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.2, mscale_all_dim=0.5))), 9)

@@ -96,11 +96,10 @@ struct Source {
   std::optional<GgufFile> language_model;
   Json config;
 
-  std::string name_of(const std::string& name) const {
-    return language_model ? gguf_hugging_face_name(name) : name;
-  }
-  at::Tensor load(const std::string& name) const {
-    return language_model ? load_gguf_for_hugging_face(*language_model, name) : file.load(name);
+  /// The tensor under its new names; none when it is left out.
+  std::vector<std::pair<std::string, at::Tensor>> load(const std::string& name) const {
+    if (language_model) return gguf_hugging_face_tensors(*language_model, name);
+    return {{name, file.load(name)}};
   }
 };
 
@@ -155,14 +154,14 @@ Json convert_weights(const std::string& path, const std::string& destination,
   for (const WeightEntry& entry : source.file.tensors) {
     tell("read", done, total);
     done += static_cast<int64_t>(entry.bytes);
-    std::string name = source.name_of(entry.name);
-    if (name.empty() || entry.note == "not loaded") {
-      left_out.push_back(entry.name);
-      continue;
+    std::vector<std::pair<std::string, at::Tensor>> made;
+    if (entry.note != "not loaded") made = source.load(entry.name);
+    if (made.empty()) left_out.push_back(entry.name);
+    for (const auto& [name, tensor] : made) {
+      at::Tensor value = storable(tensor, floating, entry.name);
+      if (!weights.emplace(name, value).second)
+        fail(ErrorCode::kCorruptData, "convert", path + ": two tensors would be \"" + name + "\"");
     }
-    at::Tensor value = storable(source.load(entry.name), floating, entry.name);
-    if (!weights.emplace(name, value).second)
-      fail(ErrorCode::kCorruptData, "convert", path + ": two tensors would be \"" + name + "\"");
   }
   tell("write", total, total);
   save_model_folder(draft.path(), source.config, weights);

@@ -31,14 +31,20 @@ void CausalLm::Config::visit(ConfigVisitor& v) {
           {.min = 1, .max = 1e8});
   v.field("rope_theta", rope.theta, "Base of the rotary wavelengths", {.min = 1, .max = 1e12});
   v.field("rope_type", rope.type, "How wavelengths are stretched for longer texts",
-          {.one_of = {"default", "linear", "llama3"}});
+          {.one_of = {"default", "linear", "llama3", "yarn"}});
   v.field("rope_factor", rope.factor, "Of the stretch", {.min = 1e-6, .max = 1e6});
   v.field("rope_low_freq_factor", rope.low_freq_factor, "llama3: waves above this are stretched",
           {.min = 1e-6, .max = 1e6});
   v.field("rope_high_freq_factor", rope.high_freq_factor, "llama3: waves below this are kept",
           {.min = 1e-6, .max = 1e6});
   v.field("rope_original_positions", rope.original_positions,
-          "llama3: longest text before the stretch", {.min = 1, .max = 1e8});
+          "llama3, yarn: longest text before the stretch", {.min = 1, .max = 1e8});
+  v.field("rope_beta_fast", rope.beta_fast, "yarn: waves that turn more often are kept",
+          {.min = 1e-6, .max = 1e6});
+  v.field("rope_beta_slow", rope.beta_slow, "yarn: waves that turn less often are stretched",
+          {.min = 1e-6, .max = 1e6});
+  v.field("rope_attention_factor", rope.attention_factor,
+          "yarn: scale of the rotation; 0: 0.1 ln(rope_factor) + 1", {.min = 0, .max = 1e3});
   v.field("qkv_bias", qkv_bias, "Biases on queries, keys and values");
   v.field("output_bias", output_bias, "Bias on the attention's output");
   v.field("mlp_bias", mlp_bias, "Biases in the feed-forward layers");
@@ -83,6 +89,8 @@ void CausalLm::Config::validate() const {
           "expected an even head width for rotary positions");
   require(rope.type != "llama3" || rope.high_freq_factor > rope.low_freq_factor, "causal_lm",
           "expected rope_high_freq_factor above rope_low_freq_factor");
+  require(rope.type != "yarn" || (rope.beta_fast > rope.beta_slow && rope.theta > 1), "causal_lm",
+          "expected rope_beta_fast above rope_beta_slow and rope_theta above 1");
   require(num_experts == 0 || num_experts_per_tok <= num_experts, "causal_lm",
           "expected num_experts_per_tok to be at most num_experts");
   check_activation(hidden_act);
@@ -244,6 +252,7 @@ class CausalLayers : public Module {
     } else {
       // No buffer of the module: that would be rounded when the model is converted to bfloat16.
       frequencies = rotary_frequencies(c.head_width(), c.rope);
+      scale = rotary_scale(c.rope);
     }
     for (int64_t i = 0; i < c.num_hidden_layers; ++i) layers->append(c, i);
   }
@@ -253,6 +262,7 @@ class CausalLayers : public Module {
   std::shared_ptr<Norm> norm;
   std::shared_ptr<Dropout> dropout;
   at::Tensor frequencies;
+  double scale = 1;  ///< Of the rotation
 };
 
 CausalLm::CausalLm(Config config) : config_(std::move(config)) {
@@ -327,8 +337,8 @@ at::Tensor CausalLm::hidden_states(const TensorMap& inputs, KvCache* cache) cons
   if (model_->places) {
     x = x + (*model_->places)(positions);
   } else {
-    std::tie(call.cos, call.sin) =
-        rotary_angles(positions.unsqueeze(1), model_->frequencies.to(x.device()), x.scalar_type());
+    std::tie(call.cos, call.sin) = rotary_angles(
+        positions.unsqueeze(1), model_->frequencies.to(x.device()), x.scalar_type(), model_->scale);
   }
   if (config_.cross_attention_size > 0 && (!cache || !cache->cross(0).first.defined())) {
     call.encoder = get(inputs, "encoder_hidden_states", kUnit).to(x.scalar_type());

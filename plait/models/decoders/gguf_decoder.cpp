@@ -14,8 +14,8 @@ DecoderFolder folder_from_gguf(const GgufFile& file, const std::string& where) t
   DecoderFolder out;
   out.config = gguf_config(file);
   for (const GgufTensor& tensor : file.tensors()) {
-    if (std::string name = gguf_hugging_face_name(tensor.name); !name.empty())
-      out.weights[name] = load_gguf_for_hugging_face(file, tensor.name);
+    for (auto& [name, value] : gguf_hugging_face_tensors(file, tensor.name))
+      out.weights[name] = std::move(value);
   }
   Json generation = Json::object({});
   for (const char* key : {"bos_token_id", "eos_token_id"}) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <regex>
 #include <set>
@@ -60,6 +61,22 @@ class Keys {
   std::set<std::string> seen_ = {"model_type"};
 };
 
+RotaryOptions read_yarn(Keys& part, RotaryOptions rope, int64_t positions) {
+  rope.original_positions = part.get("original_max_position_embeddings", positions);
+  if (!part.find("factor"))
+    rope.factor = static_cast<double>(positions) / static_cast<double>(rope.original_positions);
+  rope.beta_fast = part.get("beta_fast", rope.beta_fast);
+  rope.beta_slow = part.get("beta_slow", rope.beta_slow);
+  rope.attention_factor = part.get("attention_factor", rope.attention_factor);
+  const double over = part.get("mscale", 0.0), under = part.get("mscale_all_dim", 0.0);
+  if (rope.attention_factor == 0 && over != 0 && under != 0 && rope.factor > 1) {
+    const double log = 0.1 * std::log(rope.factor);
+    rope.attention_factor = (log * over + 1) / (log * under + 1);
+  }
+  part.need("truncate", true);
+  return rope;
+}
+
 /// "rope_theta" and "rope_scaling", or both as "rope_parameters" since transformers 5.
 RotaryOptions read_rotary(Keys& keys) {
   RotaryOptions rope;
@@ -78,8 +95,10 @@ RotaryOptions read_rotary(Keys& keys) {
   rope.high_freq_factor = part.get("high_freq_factor", rope.high_freq_factor);
   rope.original_positions = part.get("original_max_position_embeddings", rope.original_positions);
   part.need("partial_rotary_factor", 1.0);
+  if (rope.type == "yarn")
+    return read_yarn(part, rope, keys.get<int64_t>("max_position_embeddings", 2048));
   if (rope.type != "default" && rope.type != "linear" && rope.type != "llama3")
-    unsupported(part.where(), "rope_type", "default, linear or llama3", rope.type);
+    unsupported(part.where(), "rope_type", "default, linear, llama3 or yarn", rope.type);
   return rope;
 }
 
@@ -151,6 +170,14 @@ void read_experts(Keys& keys, CausalLm::Config& c) {
   c.norm_topk_prob = keys.get("norm_topk_prob", false);
   c.decoder_sparse_step = keys.get("decoder_sparse_step", c.decoder_sparse_step);
   c.mlp_only_layers = keys.get("mlp_only_layers", c.mlp_only_layers);
+}
+
+CausalLm::Config mixtral(Keys& keys) {
+  CausalLm::Config c = llama(keys);
+  c.num_experts = keys.get<int64_t>("num_local_experts", 8);
+  c.num_experts_per_tok = keys.get<int64_t>("num_experts_per_tok", 2);
+  c.moe_intermediate_size = c.intermediate_size;
+  return c;
 }
 
 CausalLm::Config qwen2_moe(Keys& keys) {
@@ -247,13 +274,22 @@ TensorMap gpt2_weights(const TensorMap& weights) {
   return out;
 }
 
+/// Mixtral's checkpoints have names of their own for the experts.
+std::string without_mixtral(const std::string& name) {
+  static const Names names = {{std::regex(R"(\.block_sparse_moe\.)"), ".mlp."},
+                              {std::regex(R"((\.experts\.\d+\.)w1\.)"), "$1gate_proj."},
+                              {std::regex(R"((\.experts\.\d+\.)w2\.)"), "$1down_proj."},
+                              {std::regex(R"((\.experts\.\d+\.)w3\.)"), "$1up_proj."}};
+  return name.find(".block_sparse_moe.") == std::string::npos ? name : renamed(name, names);
+}
+
 /// Names of LlamaForCausalLM, which the families share. Experts in one tensor, as transformers 5
 /// holds them in memory, are taken apart.
 TensorMap llama_weights(const TensorMap& weights) {
   TensorMap out;
   for (const auto& [published, tensor] : weights) {
     if (published.ends_with("rotary_emb.inv_freq")) continue;
-    std::string name = published;
+    std::string name = without_mixtral(published);
     if (!name.starts_with("model.") && !name.starts_with("lm_head.")) name = "model." + name;
     const size_t at = name.find(".experts.");
     const std::string tail = at == std::string::npos ? "" : name.substr(at + 9);
@@ -278,7 +314,7 @@ TensorMap llama_weights(const TensorMap& weights) {
 const std::map<std::string, CausalLm::Config (*)(Keys&)>& families() {
   static const std::map<std::string, CausalLm::Config (*)(Keys&)> all = {
       {"gpt2", gpt2},   {"llama", llama},         {"mistral", llama},       {"qwen2", qwen2},
-      {"qwen3", qwen3}, {"qwen2_moe", qwen2_moe}, {"qwen3_moe", qwen3_moe},
+      {"qwen3", qwen3}, {"qwen2_moe", qwen2_moe}, {"qwen3_moe", qwen3_moe}, {"mixtral", mixtral},
   };
   return all;
 }

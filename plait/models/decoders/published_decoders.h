@@ -11,9 +11,9 @@
 /// Published language models as they are → decoders of Plait.
 namespace plait::models {
 
-/// Translates a published config.json (model_type gpt2, llama, mistral, qwen2, qwen3, qwen2_moe,
-/// qwen3_moe) and its weights. A key that changes the computation and is not supported is an error;
-/// keys without effect here are logged at debug level.
+/// Translates a published config.json (model_type gpt2, llama, mistral, mixtral, qwen2, qwen3,
+/// qwen2_moe, qwen3_moe) and its weights. A key that changes the computation and is not supported
+/// is an error; keys without effect here are logged at debug level.
 /// @throws Error kInvalidArgument naming `where`, the key, and what is supported.
 TranslatedModel translate_published_decoder(const Json& config, const TensorMap& weights,
                                             const std::string& where);
