@@ -1,11 +1,11 @@
 """Text to speech against the reference implementation of the same voice.
 
-    python benchmarks/speech/synthesis.py [--parts hear_lexicon hear_espeak hear_reference speed] [--seeds 2] [--rounds 7]
+    python benchmarks/speech/synthesis.py [--parts hear_lexicon hear_espeak hear_reference speed] [--seeds 0 1] [--rounds 7]
 
 Fifty sentences (the first five lists of the Harvard sentences, IEEE 1969; sentences.txt) are spoken by Plait's voice with
 its own front end (hear_lexicon), by Plait's voice with espeak's phonemes (hear_espeak), and by onnxruntime with espeak's
 phonemes, which is how Piper speaks (hear_reference); noise is drawn alike. Plait's Whisper (whisper-base, greedy, English)
-hears them back: character errors after OpenAI's normaliser. DNSMOS is that of the package speechmos. Speed: one thread,
+hears them back, once for each seed of the noise: character errors after OpenAI's normaliser. DNSMOS is that of the package speechmos. Speed: one thread,
 symbols to samples of one long sentence, Plait and onnxruntime in turn. Parts add to synthesis.json beside this file; the
 table between the marks in docs/speech.md is written from it.
 """
@@ -76,30 +76,31 @@ def speaker_of(part):
     return reference
 
 
-def hear(part, seeds):
+def hear(part, seeds, known):
     import soxr
 
     ears = plait.SpeechRecognizer.from_pretrained("whisper-base")
     speak = speaker_of(part)
     sentences = (HERE / "sentences.txt").read_text().splitlines()
-    rows, wrong = [], []
-    for seed in range(seeds):
+    rates, scores, misheard = dict(known.get("character_error_rates", {})), known.get("dnsmos"), dict(known.get("misheard", {}))
+    for seed in seeds:
         errors = characters = 0
+        wrong, opinions = [], []
         for number, sentence in enumerate(sentences):
             sound = soxr.resample(speak(sentence, 1000 * seed + number), 22050, 16000).astype(np.float32)
             heard = ears.transcribe((sound, 16000), language="en", temperatures=[0.0]).text.strip()
             e, n = character_errors(sentence, heard)
             errors, characters = errors + e, characters + n
-            rows.append(mean_opinion(sound) if seed == 0 else None)
             if e:
-                wrong.append([seed, sentence, heard])
+                wrong.append([sentence, heard])
+            if seed == 0:
+                opinions.append(mean_opinion(sound))
             print(f"\r{part}: seed {seed}, {number + 1} of {len(sentences)}, {errors} of {characters} characters wrong", end="", file=sys.stderr)
-        rows.append({"errors": errors, "characters": characters})
-    print(file=sys.stderr)
-    counted = [row for row in rows if row and "errors" in row]
-    scores = [row for row in rows if row and "ovrl" in row]
-    return {"sentences": len(sentences), "character_error_rates": [100 * row["errors"] / row["characters"] for row in counted],
-            "dnsmos": {key: statistics.mean(row[key] for row in scores) for key in scores[0]}, "misheard": wrong}
+        print(file=sys.stderr)
+        rates[str(seed)], misheard[str(seed)] = 100 * errors / characters, wrong
+        if seed == 0:
+            scores = {key: statistics.mean(row[key] for row in opinions) for key in opinions[0]}
+    return {"sentences": len(sentences), "character_error_rates": rates, "dnsmos": scores, "misheard": misheard}
 
 
 def speed(rounds):
@@ -145,7 +146,7 @@ def table(results):
     for part, name in NAMES.items():
         if part in results:
             row, mos = results[part], results[part]["dnsmos"]
-            rates = row["character_error_rates"]
+            rates = row["character_error_rates"].values()
             lines.append(f"| {name} | {statistics.mean(rates):.2f} % ({', '.join(f'{rate:.2f}' for rate in rates)}) | {mos['ovrl']:.2f} | {mos['sig']:.2f} "
                          f"| {mos['bak']:.2f} | {mos['p808']:.2f} |")
     if "speed" in results:
@@ -168,12 +169,12 @@ def write(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="*", choices=[*NAMES, "speed"], default=[*NAMES, "speed"])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1], help="DNSMOS is taken with seed 0")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     for part in args.parts:
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        results[part] = speed(args.rounds) if part == "speed" else hear(part, args.seeds)
+        results[part] = speed(args.rounds) if part == "speed" else hear(part, args.seeds, results.get(part, {}))
         write(results)
     print(table(json.loads(RESULTS.read_text())))
 

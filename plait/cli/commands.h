@@ -54,6 +54,13 @@ struct SpeakArgs {
 };
 int speak(const SpeakArgs& args);
 
+struct ProsodyArgs {
+  std::string sentences, held_out, output, voice = "joe";
+  long seeds = 1, epochs = 40;
+  bool json = false;
+};
+int prosody(const ProsodyArgs& args);
+
 struct OcrArgs {
   std::vector<std::string> files;
   std::string model = "pp-ocrv4", backend = "cpu";

@@ -124,6 +124,26 @@ void add_speak(CommandLine& line) {
   line.on(cmd, args, speak);
 }
 
+void add_prosody(CommandLine& line) {
+  auto args = std::make_shared<ProsodyArgs>();
+  CLI::App* cmd =
+      line.add("prosody", "Learn from a voice how long, high and loud sounds are spoken",
+               "  plait prosody --sentences train.txt --held-out test.txt -o prosody\n"
+               "  plait prosody --sentences train.txt --held-out test.txt --seeds 3 "
+               "--json\n");
+  cmd->add_option("--sentences", args->sentences, "File with a text a line to learn from")
+      ->required();
+  cmd->add_option("--held-out", args->held_out, "File with a text a line to measure on")
+      ->required();
+  cmd->add_option("-o,--output", args->output, "Folder for the predictor of the first seed");
+  cmd->add_option("--voice", args->voice, "Name from plait models list, or folder of a voice")
+      ->capture_default_str();
+  cmd->add_option("--seeds", args->seeds, "Train so many times")->capture_default_str();
+  cmd->add_option("--epochs", args->epochs, "Times that everything is looked at")
+      ->capture_default_str();
+  line.on(cmd, args, prosody);
+}
+
 void add_ocr(CommandLine& line) {
   auto args = std::make_shared<OcrArgs>();
   CLI::App* cmd = line.add("ocr", "Read the text in pictures, Chinese and English",
@@ -223,6 +243,7 @@ void add_generation_commands(CommandLine& line) {
   add_generate(line);
   add_transcribe(line);
   add_speak(line);
+  add_prosody(line);
   add_ocr(line);
   add_draw(line);
   add_detect(line);

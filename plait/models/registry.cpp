@@ -5,6 +5,7 @@
 #include "plait/core/config.h"
 #include "plait/models/decoders/causal_lm.h"
 #include "plait/models/decoders/hifi_gan.h"
+#include "plait/models/decoders/prosody.h"
 #include "plait/models/decoders/vits.h"
 #include "plait/models/decoders/whisper_decoder.h"
 #include "plait/models/detection/detector.h"
@@ -102,6 +103,7 @@ Registry<Model> build() {
   add<WhisperDecoder>(r, "whisper_decoder");
   // Speech.
   add<HifiGan>(r, "hifi_gan");
+  add<ProsodyPredictor>(r, "prosody");
   add<Vits>(r, "vits");
   // Diffusion.
   add<AutoencoderKl>(r, "autoencoder_kl");
