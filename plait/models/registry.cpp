@@ -28,7 +28,9 @@
 #include "plait/models/encoders/silero_vad.h"
 #include "plait/models/encoders/swin_v2.h"
 #include "plait/models/encoders/temporal_audio.h"
+#include "plait/models/encoders/temporal_video.h"
 #include "plait/models/encoders/vector.h"
+#include "plait/models/encoders/videomae.h"
 #include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
@@ -108,6 +110,9 @@ Registry<Model> build() {
   // Diffusion.
   add<AutoencoderKl>(r, "autoencoder_kl");
   add<UNet2dCondition>(r, "unet_2d_condition");
+  // Encoders: video.
+  add<TemporalVideo>(r, "temporal_video");
+  add<VideoMae>(r, "videomae");
   // Encoders: volume.
   add<ResNet3d>(r, "resnet3d");
   // Detectors.

@@ -41,7 +41,7 @@ const std::set<std::string> kShared = {"token_stream"};
 
 /// A mask and the inputs whose masked places must not matter.
 const std::pair<const char*, std::vector<const char*>> kMasks[] = {
-    {"attention_mask", {"input_ids", "input_values", "input_features", "values"}},
+    {"attention_mask", {"input_ids", "input_values", "input_features", "pixel_values", "values"}},
     {"numeric_mask", {"numeric"}},
     {"categorical_mask", {"categorical"}},
     {"present", {"features", "quality", "logits"}},

@@ -76,3 +76,6 @@ folder("whisper", t.WhisperForConditionalGeneration(t.WhisperConfig(
     decoder_attention_heads=2, encoder_ffn_dim=12, decoder_ffn_dim=12, max_source_positions=16, max_target_positions=8,
     pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3)), {"input_features": mels},
     lambda m: {"last_hidden_state": m.model.encoder(mels).last_hidden_state})
+clip = torch.randn(1, 4, 3, 8, 8, generator=generator)
+folder("videomae", t.VideoMAEForVideoClassification(t.VideoMAEConfig(**vision, num_frames=4, intermediate_size=12, num_labels=3)),
+       {"pixel_values": clip}, lambda m: {"last_hidden_state": m.videomae(clip).last_hidden_state, "logits": m(clip).logits})

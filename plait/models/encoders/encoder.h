@@ -14,10 +14,10 @@ struct EncoderOutput {
 /// One stream's inputs → tokens and a pooled vector. Input names by modality:
 /// text: input_ids [B, T] int64, attention_mask [B, T]; image: pixel_values [B, 3, H, W]; audio:
 /// input_values [B, N] with attention_mask [B, N], or input_features [B, mels, frames] (with
-/// attention_mask [B, frames]); series: values [B, T, C], attention_mask [B, T]; volume:
-/// voxel_values [B, C, D, H, W]; table: numeric [B, F], categorical [B, G] int64, each with a mask
-/// of present fields (numeric_mask, categorical_mask), or values [B, F] without names (NaN:
-/// missing).
+/// attention_mask [B, frames]); series: values [B, T, C], attention_mask [B, T]; video:
+/// pixel_values [B, T, 3, H, W], attention_mask [B, T]; volume: voxel_values [B, C, D, H, W];
+/// table: numeric [B, F], categorical [B, G] int64, each with a mask of present fields
+/// (numeric_mask, categorical_mask), or values [B, F] without names (NaN: missing).
 class Encoder : public Model {
  public:
   virtual EncoderOutput encode(const TensorMap& inputs) = 0;

@@ -9,6 +9,7 @@
 #include "plait/models/encoders/clip_text.h"
 #include "plait/models/encoders/resnet.h"
 #include "plait/models/encoders/swin_v2.h"
+#include "plait/models/encoders/videomae.h"
 #include "plait/models/encoders/vit.h"
 #include "plait/models/encoders/wav2vec2.h"
 #include "plait/models/encoders/whisper.h"
@@ -121,6 +122,16 @@ Json resnet(const Json& published, const TensorMap& weights, const std::string& 
   return config;
 }
 
+Json videomae(Json published, const TensorMap& weights, const std::string& where) {
+  make_square(published, "image_size", where);
+  make_square(published, "patch_size", where);
+  published["dropout"] = published.get("hidden_dropout_prob", 0.0);
+  if (const Json* bias = published.find("qkv_bias")) published["qv_bias"] = *bias;
+  Json config = overlay(VideoMae::Config{}, published, where);
+  config["num_classes"] = matrix_rows(weights, "classifier.weight");
+  return config;
+}
+
 const std::vector<Requirement> kBertNeeds = {
     {"is_decoder", false}, {"add_cross_attention", false}, {"position_embedding_type", "absolute"}};
 
@@ -201,6 +212,15 @@ const std::map<std::string, Family>& published_families() {
         R"(^(classifier\.|decoder\.|embeddings\.mask_token)|relative_(coords_table|position_index)$)",
         {{"use_absolute_embeddings", false}},
         swin_v2}},
+      {"videomae",
+       {"videomae",
+        {"videomae."},
+        {{R"(attention\.([qv])_bias$)", "attention.$1.bias"},
+         {R"(attention\.q\.bias$)", "attention.query.bias"},
+         {R"(attention\.v\.bias$)", "attention.value.bias"}},
+        R"(^(decoder\.|encoder_to_decoder\.|mask_token|position_embeddings))",
+        {},
+        videomae}},
       {"wav2vec2",
        {"wav2vec2",
         {"wav2vec2."},
