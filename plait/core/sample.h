@@ -34,8 +34,8 @@ struct Waveform {
 };
 
 /// The value of one stream: text, a file, encoded bytes, a waveform, a table row (JSON object) or a
-/// raw tensor (image [H, W, C] uint8 or [C, H, W] float in [0, 1]; series [T, C]; audio [N] at the
-/// stream's own rate).
+/// raw tensor (image [H, W, C] uint8 or [C, H, W] float in [0, 1]; series [T, C]; video [T, H,
+/// W, 3] uint8 or [T, 3, H, W] float; audio [N] at the stream's own rate).
 using Value = std::variant<std::string, Path, Bytes, Waveform, Json, at::Tensor>;
 
 /// Named streams of one item; a stream that is absent is simply not a key. `labels` holds targets

@@ -8,6 +8,7 @@
 #include "plait/data/processor.h"
 #include "plait/data/series/series_processor.h"
 #include "plait/data/table/table_processor.h"
+#include "plait/data/video/video.h"
 #include "plait/data/volume/volume.h"
 
 namespace plait::data {
@@ -157,10 +158,11 @@ Value decode(const Value& value, Modality modality, const std::string& where) {
       if (std::get_if<at::Tensor>(&value)) return decode_volume_value(value, where).values;
       decode_volume_value(value, where);
       return value;
+    case Modality::kVideo: return check_video_value(value, where);
     default: break;
   }
   fail(ErrorCode::kUnavailable, kUnit,
-       where + ": expected a stream of text, image, audio, series, table or volume, got " +
+       where + ": expected a stream of text, image, audio, video, series, table or volume, got " +
            to_string(modality) + " (no decoder yet)");
 }
 

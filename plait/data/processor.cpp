@@ -10,6 +10,7 @@
 #include "plait/data/table/table_processor.h"
 #include "plait/data/table/vector_processor.h"
 #include "plait/data/text/text_processor.h"
+#include "plait/data/video/video_processor.h"
 #include "plait/data/volume/volume_processor.h"
 
 namespace plait::data {
@@ -28,6 +29,8 @@ Json translate(const Json& published, const std::string& where) {
       published.get("feature_extractor_type", published.get("image_processor_type", ""));
   if (type.rfind("Whisper", 0) == 0)
     return WhisperProcessor(WhisperProcessor::from_published(published, where)).config();
+  if (type.rfind("VideoMAE", 0) == 0)
+    return VideoProcessor(VideoProcessor::from_published(published, where)).config();
   if (type.rfind("Wav2Vec2", 0) == 0)
     return WaveformProcessor(WaveformProcessor::from_published(published, where)).config();
   return ImageProcessor(ImageProcessor::from_published(published, where)).config();
@@ -61,12 +64,12 @@ std::shared_ptr<const Processor> make_processor(const Json& config, const std::s
   if (type == "series") return make<SeriesProcessor, SeriesProcessorConfig>(config, where);
   if (type == "table") return make<TableProcessor, TableProcessorConfig>(config, where);
   if (type == "vector") return make<VectorProcessor, VectorProcessorConfig>(config, where);
+  if (type == "video") return make<VideoProcessor, VideoProcessorConfig>(config, where);
   if (type == "volume") return make<VolumeProcessor, VolumeProcessorConfig>(config, where);
   fail(ErrorCode::kInvalidArgument, "processor",
        where +
-           ": expected type text, image, whisper, waveform, log_mel, series, table, vector or "
-           "volume, got "
-           "\"" +
+           ": expected type text, image, whisper, waveform, log_mel, series, table, vector, "
+           "video or volume, got \"" +
            type + "\"");
 }
 

@@ -26,14 +26,15 @@ class Processor {
 };
 
 /// `config` {"type": "text" | "image" | "whisper" | "waveform" | "log_mel" | "series" | "table" |
-/// "vector" | "volume", ...}; files are looked up in `dir`.
+/// "vector" | "video" | "volume", ...}; files are looked up in `dir`.
 std::shared_ptr<const Processor> make_processor(const Json& config, const std::string& dir,
                                                 const std::string& where);
 
 /// Decodes paths and bytes: image → uint8 [H, W, 3] tensor; audio → Waveform (mono mix unless
-/// `channels` is 0); text → its content (UTF-8); series and table → tensor or JSON; volume →
-/// float32 [D, H, W] for a tensor, files are checked and stay files (their spacing counts). Values
-/// that are decoded already pass through (checked).
+/// `channels` is 0); text → its content (UTF-8); series and table → tensor or JSON; video →
+/// uint8 [T, H, W, 3] for a tensor, volume → float32 [D, H, W] for a tensor, files of these two are
+/// checked and stay files (frames are chosen later, spacing counts). Values that are decoded
+/// already pass through (checked).
 /// @throws Error that names the file and `where`.
 Value decode(const Value& value, Modality modality, const std::string& where);
 

@@ -1,25 +1,21 @@
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/log.h>
 #include <libavutil/opt.h>
 #include <libswresample/swresample.h>
 }
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <memory>
-#include <mutex>
 
 #include "plait/core/error.h"
+#include "plait/data/audio/byte_source.h"
 #include "plait/data/audio/codec.h"
 
 namespace plait::data {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxOutputFloats = size_t{1} << 28;  // 1 GiB of samples.
 constexpr int kIoBuffer = 1 << 16;
@@ -28,43 +24,6 @@ constexpr const char* kCodecs =
     "pcm_u8,pcm_s16le,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_"
     "ima_wav,flac,vorbis,"
     "libvorbis,opus,libopus,mp3,mp3float,mp3on4float";
-
-/// The bytes that FFmpeg reads through callbacks, and the time it has.
-struct Source {
-  std::span<const uint8_t> bytes;
-  size_t at = 0;
-  Clock::time_point deadline;
-  bool expired() const { return Clock::now() > deadline; }
-};
-
-int read_source(void* opaque, uint8_t* to, int size) {
-  auto& source = *static_cast<Source*>(opaque);
-  size_t count = std::min(static_cast<size_t>(size), source.bytes.size() - source.at);
-  if (count == 0 || source.expired()) return AVERROR_EOF;
-  std::memcpy(to, source.bytes.data() + source.at, count);
-  source.at += count;
-  return static_cast<int>(count);
-}
-
-int64_t seek_source(void* opaque, int64_t offset, int whence) {
-  auto& source = *static_cast<Source*>(opaque);
-  auto size = static_cast<int64_t>(source.bytes.size());
-  if (whence & AVSEEK_SIZE) return size;
-  whence &= ~AVSEEK_FORCE;
-  int64_t base = whence == SEEK_SET   ? 0
-                 : whence == SEEK_CUR ? static_cast<int64_t>(source.at)
-                                      : size;
-  if (offset < -base || offset > size - base) return AVERROR(EINVAL);
-  source.at = static_cast<size_t>(base + offset);
-  return base + offset;
-}
-
-int interrupted(void* opaque) { return static_cast<Source*>(opaque)->expired() ? 1 : 0; }
-
-/// Files may name other files (playlists, edit lists); none of them is opened.
-int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
-  return AVERROR(EPERM);
-}
 
 struct FreeFormat {
   void operator()(AVFormatContext* p) const { avformat_close_input(&p); }
@@ -121,8 +80,7 @@ class Decoder {
   Decoder(std::span<const uint8_t> bytes, const std::string& name, const AudioRequest& request)
       : name_(name), request_(request) {
     source_.bytes = bytes;
-    auto timeout = std::chrono::duration<double>(request.timeout_seconds);
-    source_.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
+    source_.give(request_.timeout_seconds);
   }
 
   RawAudio run() {
@@ -163,15 +121,15 @@ class Decoder {
 
   void open_format() {
     auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
-    io_.reset(
-        avio_alloc_context(buffer, kIoBuffer, 0, &source_, read_source, nullptr, seek_source));
+    io_.reset(avio_alloc_context(buffer, kIoBuffer, 0, &source_, ByteSource::read, nullptr,
+                                 ByteSource::seek));
     AVFormatContext* format = avformat_alloc_context();
     if (!io_ || !format)
       fail(ErrorCode::kResourceLimit, "audio", name_ + ": expected memory for a decoder, got none");
     format->pb = io_.get();
     format->flags |= AVFMT_FLAG_CUSTOM_IO;
-    format->interrupt_callback = {interrupted, &source_};
-    format->io_open = refuse_open;
+    format->interrupt_callback = {ByteSource::interrupted, &source_};
+    format->io_open = ByteSource::refuse_open;
     format->error_recognition = AV_EF_CRCCHECK;
     format->probesize = 1 << 20;
     format->max_streams = 16;
@@ -315,7 +273,7 @@ class Decoder {
 
   const std::string& name_;
   AudioRequest request_;
-  Source source_;
+  ByteSource source_;
   std::unique_ptr<AVIOContext, FreeIo> io_;
   std::unique_ptr<AVFormatContext, FreeFormat> format_;
   std::unique_ptr<AVCodecContext, FreeCodec> codec_;
@@ -331,12 +289,6 @@ class Decoder {
   double declared_seconds_ = 0;
   RawAudio out_;
 };
-
-/// FFmpeg prints to standard error unless told otherwise.
-void silence_ffmpeg() {
-  static std::once_flag once;
-  std::call_once(once, [] { av_log_set_level(AV_LOG_QUIET); });
-}
 
 }  // namespace
 
