@@ -27,8 +27,8 @@ struct Scale {
 using Sentence = ProsodyData::Sentence;
 
 /// All values of one kind that count, in a row.
-at::Tensor gather(const std::vector<const Sentence*>& sentences,
-                  at::Tensor Sentence::*values, bool voiced) {
+at::Tensor gather(const std::vector<const Sentence*>& sentences, at::Tensor Sentence::*values,
+                  bool voiced) {
   std::vector<at::Tensor> parts;
   for (const Sentence* s : sentences) {
     parts.push_back(voiced ? (s->*values).masked_select(s->voiced) : s->*values);
@@ -67,9 +67,8 @@ Row batch_of(const std::vector<const Sentence*>& rows, const std::vector<Kind>& 
   out.inputs["input_ids"] = stack([](const Sentence& s) { return s.ids; });
   out.inputs["attention_mask"] = stack([](const Sentence& s) { return at::ones_like(s.ids); });
   for (const Kind& kind : kinds) {
-    out.targets.push_back(stack([&](const Sentence& s) {
-      return (s.*kind.values - kind.scale.mean) / kind.scale.spread;
-    }));
+    out.targets.push_back(stack(
+        [&](const Sentence& s) { return (s.*kind.values - kind.scale.mean) / kind.scale.spread; }));
     out.weights.push_back(stack([&](const Sentence& s) {
       return kind.voiced ? s.voiced.to(at::kFloat) : at::ones_like(s.energy);
     }));
@@ -77,7 +76,8 @@ Row batch_of(const std::vector<const Sentence*>& rows, const std::vector<Kind>& 
   return out;
 }
 
-at::Tensor loss_of(models::ProsodyPredictor& model, const Row& row, const std::vector<Kind>& kinds) {
+at::Tensor loss_of(models::ProsodyPredictor& model, const Row& row,
+                   const std::vector<Kind>& kinds) {
   TensorMap said = model.forward(row.inputs);
   at::Tensor loss;
   for (size_t k = 0; k < kinds.size(); ++k) {
@@ -99,8 +99,8 @@ ProsodyResult::Errors errors_of(models::ProsodyPredictor& model, const Kind& kin
     sums.index_add_(0, s->ids, s->*kind.values * weight);
     counts.index_add_(0, s->ids, weight);
   }
-  at::Tensor means = at::where(counts > 0, sums / counts.clamp_min(1),
-                               at::full_like(sums, kind.scale.mean));
+  at::Tensor means =
+      at::where(counts > 0, sums / counts.clamp_min(1), at::full_like(sums, kind.scale.mean));
   double model_sum = 0, mean_sum = 0, symbol_sum = 0, count = 0;
   for (const Sentence* s : held_out) {
     at::Tensor weight = kind.voiced ? s->voiced.to(at::kFloat) : at::ones_like(s->energy);
@@ -160,7 +160,8 @@ ProsodyData speak_for_prosody(const SpeechSynthesizer& voice, const std::vector<
       // A symbol and the blank behind it are one: blanks are what stands at odd places.
       at::Tensor all = latents.durations[0].to(at::kCPU);
       const auto count = static_cast<int64_t>((symbols.size() + 1) / 2);
-      at::Tensor lasts = at::constant_pad_nd(all, {0, 2 * count - all.size(0)}).reshape({count, 2}).sum(1);
+      at::Tensor lasts =
+          at::constant_pad_nd(all, {0, 2 * count - all.size(0)}).reshape({count, 2}).sum(1);
       at::Tensor owner = at::repeat_interleave(at::arange(count, at::kLong), lasts);
       auto sum = [&](const at::Tensor& x) { return at::zeros({count}).index_add_(0, owner, x); };
       at::Tensor voiced = (hertz > 0).to(at::kFloat);
@@ -171,7 +172,8 @@ ProsodyData speak_for_prosody(const SpeechSynthesizer& voice, const std::vector<
       s.voiced = voiced_frames >= 2;
       s.pitch = sum(at::log(hertz.clamp_min(1)) * voiced) / voiced_frames.clamp_min(1);
       s.energy = 0.5 * at::log(sum(power) / lasts.clamp_min(1).to(at::kFloat) + 1e-8);
-      out.seconds += static_cast<double>(sound.size(0)) / static_cast<double>(speaker.sample_rate());
+      out.seconds +=
+          static_cast<double>(sound.size(0)) / static_cast<double>(speaker.sample_rate());
       out.sentences.push_back(std::move(s));
     }
   }
@@ -203,8 +205,7 @@ ProsodyResult train_prosody(const ProsodyData& train, const ProsodyData& held_ou
   config.vocab_size = std::max<int64_t>(highest + 1, 256);
   models::ProsodyPredictor model(config);
   model.initialize(static_cast<uint64_t>(options.seed));
-  at::Generator generator =
-      at::detail::createCPUGenerator(static_cast<uint64_t>(options.seed) + 1);
+  at::Generator generator = at::detail::createCPUGenerator(static_cast<uint64_t>(options.seed) + 1);
   model.set_generator(generator);
   model.requires_grad_(true);
   train::AdamW optimizer({{model.named_parameters(), 1.0, options.weight_decay}}, {});
@@ -250,12 +251,13 @@ ProsodyResult train_prosody(const ProsodyData& train, const ProsodyData& held_ou
   if (!folder.empty()) {
     Json scales = Json::object({});
     for (const Kind& kind : kinds)
-      scales[kind.output] = Json::object({{"mean", kind.scale.mean}, {"spread", kind.scale.spread}});
-    save_model_folder(folder,
-                      Json::object({{"model_type", "plait-prosody"},
-                                    {"prosody", model.config()},
-                                    {"scales", scales}}),
-                      kept);
+      scales[kind.output] =
+          Json::object({{"mean", kind.scale.mean}, {"spread", kind.scale.spread}});
+    save_model_folder(
+        folder,
+        Json::object(
+            {{"model_type", "plait-prosody"}, {"prosody", model.config()}, {"scales", scales}}),
+        kept);
   }
   return result;
 }

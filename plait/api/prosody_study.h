@@ -25,10 +25,10 @@ struct ProsodyOptions {
 /// Sentences as a voice spoke them, symbol by symbol (a symbol with the blank behind it).
 struct ProsodyData {
   struct Sentence {
-    at::Tensor ids;                       ///< [T] int64, no blanks
-    at::Tensor log_duration;              ///< [T] of 1 + frames
-    at::Tensor pitch, voiced;             ///< [T] mean log Hz; where there is one
-    at::Tensor energy;                    ///< [T] log root mean square
+    at::Tensor ids;            ///< [T] int64, no blanks
+    at::Tensor log_duration;   ///< [T] of 1 + frames
+    at::Tensor pitch, voiced;  ///< [T] mean log Hz; where there is one
+    at::Tensor energy;         ///< [T] log root mean square
   };
   std::vector<Sentence> sentences;
   double seconds = 0;

@@ -54,11 +54,9 @@ int prosody(const ProsodyArgs& args) {
     options.seed = seed;
     options.epochs = args.epochs;
     ProgressBar bar("Training, seed " + std::to_string(seed));
-    const api::ProsodyResult result =
-        api::train_prosody(train, test, options, seed == 0 ? args.output : "",
-                           [&](double done, double total) {
-                             bar.update(done, total, format("epoch %.0f", done));
-                           });
+    const api::ProsodyResult result = api::train_prosody(
+        train, test, options, seed == 0 ? args.output : "",
+        [&](double done, double total) { bar.update(done, total, format("epoch %.0f", done)); });
     bar.finish();
     runs.push_back(Json::object({{"seed", static_cast<int64_t>(seed)},
                                  {"log_duration", to_json(result.log_duration)},

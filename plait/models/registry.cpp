@@ -5,6 +5,7 @@
 #include "plait/core/config.h"
 #include "plait/models/decoders/causal_lm.h"
 #include "plait/models/decoders/hifi_gan.h"
+#include "plait/models/decoders/multimodal_lm.h"
 #include "plait/models/decoders/prosody.h"
 #include "plait/models/decoders/vits.h"
 #include "plait/models/decoders/whisper_decoder.h"
@@ -103,6 +104,7 @@ Registry<Model> build() {
   // Decoders.
   add<CausalLm>(r, "causal_lm");
   add<WhisperDecoder>(r, "whisper_decoder");
+  add<MultimodalLm>(r, "multimodal_lm");
   // Speech.
   add<HifiGan>(r, "hifi_gan");
   add<ProsodyPredictor>(r, "prosody");

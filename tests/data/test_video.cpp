@@ -14,9 +14,7 @@ namespace {
 
 const char* const kFiles[] = {"h264.mp4", "vp9.webm", "mpeg4.avi", "mjpeg.mov", "drawn.gif"};
 
-std::string file(const std::string& name) {
-  return PLAIT_SOURCE_DIR "/fuzz/corpus/video/" + name;
-}
+std::string file(const std::string& name) { return PLAIT_SOURCE_DIR "/fuzz/corpus/video/" + name; }
 
 std::vector<VideoFrame> all(VideoReader& reader) {
   std::vector<VideoFrame> frames;
@@ -157,8 +155,9 @@ TEST(VideoProcessor, SpreadsFramesOverTheVideo) {
 TEST(VideoProcessor, TakesFramesAtARateAndPads) {
   Value path = Path{file("drawn.gif")};
   Value frames = at::full({2, 32, 48, 3}, 255, at::kByte);
-  TensorMap out = process(
-      R"({"type": "video", "num_frames": 6, "frames_per_second": 5, "size": 16})", {&path, &frames});
+  TensorMap out =
+      process(R"({"type": "video", "num_frames": 6, "frames_per_second": 5, "size": 16})",
+              {&path, &frames});
   EXPECT_EQ(out.at("pixel_values").sizes(), at::IntArrayRef({2, 4, 3, 16, 16}));
   EXPECT_TRUE(out.at("attention_mask").sum(1).equal(at::tensor({4, 2}, at::kLong)));
   EXPECT_EQ(out.at("pixel_values")[1][1].mean().item<double>(), 1);
@@ -171,8 +170,8 @@ TEST(VideoProcessor, TakesFramesAtARateAndPads) {
 TEST(VideoProcessor, TakesTensorsAndItsOwnConfig) {
   Value bytes = at::randint(0, 256, {5, 20, 30, 3}, at::kByte);
   Value floats = std::get<at::Tensor>(bytes).permute({0, 3, 1, 2}).to(at::kFloat) / 255;
-  auto processor = make_processor(Json::parse(R"({"type": "video", "num_frames": 5, "size": 12})"),
-                                  ".", "test");
+  auto processor =
+      make_processor(Json::parse(R"({"type": "video", "num_frames": 5, "size": 12})"), ".", "test");
   auto again = make_processor(processor->config(), ".", "again");
   TensorMap a = processor->process({&bytes}, "clip"), b = again->process({&floats}, "clip");
   EXPECT_TRUE(a.at("pixel_values").equal(b.at("pixel_values")));

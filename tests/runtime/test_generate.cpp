@@ -1,6 +1,7 @@
 // Continuations against transformers' generate() on the folders of
 // tools/golden/published_decoders.py.
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "plait/core/weights/safetensors.h"
 #include "plait/models/decoders/causal_lm.h"
 #include "plait/models/decoders/published_decoders.h"
+#include "plait/models/decoders/published_multimodal.h"
 #include "plait/runtime/generate/generate.h"
 #include "tests/golden.h"
 
@@ -230,6 +232,79 @@ TEST_F(Generate, ContinuesAPrefixOfEmbeddings) {
   options_.num_beams = 2;
   EXPECT_EQ(generate(decoder_, embedded, options_)[0].ids(), run()[0].ids());
 }
+
+/// Ragged prompts side by side, some behind a prefix, texts that end at different times.
+TEST_F(Generate, WritesABatchAsOneByOne) {
+  std::vector<Prompt> prompts;
+  at::Tensor prefix = at::randn({3, 16}, at::detail::createCPUGenerator(5));
+  for (int64_t i = 0; i < 6; ++i) {
+    Prompt prompt;
+    for (int64_t j = 0; j <= (i * 5) % 7; ++j) prompt.ids.push_back((7 * i + 11 * j) % 67);
+    if (i % 3 == 1) prompt.prefix = prefix.narrow(0, 0, 1 + i / 3);
+    if (i % 3 == 2)
+      prompt.embeddings = decoder_.embed(at::tensor(prompt.ids, at::kLong).unsqueeze(0))[0] * 0.5;
+    prompts.push_back(std::move(prompt));
+  }
+  for (double temperature : {0.0, 1.2}) {
+    options_.max_new_tokens = 12;
+    options_.temperature = temperature;
+    options_.repetition_penalty = 1.1;
+    for (Prompt& prompt : prompts) prompt.end_of_text.clear();
+    auto free = generate_batch(decoder_, prompts, options_);
+    prompts[0].end_of_text = {free[0].ids()[3]};
+    prompts[4].end_of_text = {free[4].ids()[1]};
+    auto together = generate_batch(decoder_, prompts, options_);
+    size_t shortest = 12;
+    ASSERT_EQ(together.size(), prompts.size());
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      auto alone = generate(decoder_, prompts[i], options_)[0];
+      EXPECT_EQ(together[i].ids(), alone.ids()) << i << " at " << temperature;
+      EXPECT_EQ(together[i].finish, alone.finish) << i;
+      EXPECT_NEAR(together[i].score, alone.score, 1e-3) << i;
+      shortest = std::min(shortest, together[i].tokens.size());
+    }
+    EXPECT_LT(shortest, 4U);
+  }
+  options_ = {};
+  options_.max_new_tokens = 100;  // more than fit beside the longest: one by one
+  EXPECT_EQ(generate_batch(decoder_, prompts, options_)[0].ids(),
+            generate(decoder_, prompts[0], options_)[0].ids());
+  options_.num_beams = options_.num_return_sequences = 2;
+  EXPECT_THROW(generate_batch(decoder_, prompts, options_), Error);
+  EXPECT_TRUE(generate_batch(decoder_, {}, {}).empty());
+}
+
+class GeneratesFromFeatures : public testing::TestWithParam<std::string> {};
+
+/// Pictures and sounds at the places of their placeholders, against transformers' generate(): alone
+/// and as a batch.
+TEST_P(GeneratesFromFeatures, AsTheReference) {
+  const std::string dir = PLAIT_SOURCE_DIR "/tests/golden/published_multimodal/" + GetParam();
+  auto model = models::load_published_multimodal(dir);
+  const TensorMap golden = load_safetensors(dir + "/expected.safetensors");
+  GenerateOptions options;
+  options.max_new_tokens = 16;
+  std::vector<Prompt> prompts;
+  for (int64_t i = 0; i < 2; ++i) {
+    TensorMap own;
+    for (const auto& [name, tensor] : golden) {
+      if (name.starts_with("inputs.")) own[name.substr(7)] = tensor.narrow(0, i, 1);
+    }
+    const at::Tensor ids = own.at("input_ids").index({own.at("attention_mask").to(at::kBool)});
+    Prompt prompt = prompt_of(ids);
+    prompt.embeddings = model->embed(ids.unsqueeze(0), model->features(own).flat())[0];
+    EXPECT_EQ(generate(*model->decoder(), prompt, options)[0].ids(), ids_of(golden.at("greedy")[i]))
+        << "row " << i;
+    prompts.push_back(std::move(prompt));
+  }
+  auto together = generate_batch(*model->decoder(), prompts, options);
+  for (int64_t i = 0; i < 2; ++i)
+    EXPECT_EQ(together[static_cast<size_t>(i)].ids(), ids_of(golden.at("greedy")[i])) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, GeneratesFromFeatures,
+                         testing::Values("llava", "llava_siglip", "qwen2_audio"),
+                         [](const auto& info) { return info.param; });
 
 TEST_F(Generate, RefusesOptionsThatCannotBe) {
   options_.num_beams = 4;

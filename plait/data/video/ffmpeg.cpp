@@ -145,8 +145,7 @@ class Decoder : public FrameDecoder {
     int64_t first = stream.start_time == AV_NOPTS_VALUE ? 0 : stream.start_time;
     auto target = std::abs(stamp) < 9e18 ? static_cast<int64_t>(stamp) : first;
     int rc = -1;
-    if (target > first)
-      rc = av_seek_frame(format_.get(), stream_, target, AVSEEK_FLAG_BACKWARD);
+    if (target > first) rc = av_seek_frame(format_.get(), stream_, target, AVSEEK_FLAG_BACKWARD);
     if (rc < 0) rc = av_seek_frame(format_.get(), stream_, first, AVSEEK_FLAG_BACKWARD);
     // Files without an index, such as GIF, begin again.
     if (rc < 0) rc = av_seek_frame(format_.get(), -1, 0, AVSEEK_FLAG_BYTE);
@@ -184,9 +183,8 @@ class Decoder : public FrameDecoder {
   void open_format() {
     source_.at = 0;
     auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
-    io_.reset(
-        avio_alloc_context(buffer, kIoBuffer, 0, &source_, ByteSource::read, nullptr,
-                           ByteSource::seek));
+    io_.reset(avio_alloc_context(buffer, kIoBuffer, 0, &source_, ByteSource::read, nullptr,
+                                 ByteSource::seek));
     AVFormatContext* format = avformat_alloc_context();
     if (!io_ || !format)
       fail(ErrorCode::kResourceLimit, "video", name_ + ": expected memory for a decoder, got none");
@@ -286,8 +284,8 @@ class Decoder : public FrameDecoder {
     if (stamp == AV_NOPTS_VALUE) return;
     const AVStream& stream = *format_->streams[packet.stream_index];
     int64_t length = std::max<int64_t>(packet.duration, 0);
-    read_until_ = std::max(read_until_, seconds_of(stamp, stream.time_base) +
-                                            seconds_of(length, stream.time_base));
+    read_until_ = std::max(
+        read_until_, seconds_of(stamp, stream.time_base) + seconds_of(length, stream.time_base));
   }
 
   /// FFmpeg ends quietly where a cut file ends.

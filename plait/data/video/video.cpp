@@ -110,8 +110,7 @@ struct VideoReader::State {
     decoder =
         open_frames({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, name, request);
     const RawVideoInfo& raw = decoder->info();
-    info = {raw.width,  raw.height, raw.seconds, raw.frames_per_second,
-            raw.frames, raw.codec};
+    info = {raw.width, raw.height, raw.seconds, raw.frames_per_second, raw.frames, raw.codec};
     if (raw.turn.transpose) std::swap(info.width, info.height);
   }
 
@@ -184,7 +183,8 @@ void VideoReader::seek(double seconds) {
   state_->tick = 0;
 }
 
-std::vector<VideoFrame> sample_frames(VideoReader& reader, int64_t count, const PrepareFrame& prepare) {
+std::vector<VideoFrame> sample_frames(VideoReader& reader, int64_t count,
+                                      const PrepareFrame& prepare) {
   require(count >= 1, kUnit, "expected a count of at least 1");
   const VideoInfo& info = reader.info();
   // Headers are believed first and checked by decoding; a wrong one costs a second pass.
@@ -262,8 +262,7 @@ std::vector<VideoFrame> first_video_frames(const Value& value, const std::string
   return out;
 }
 
-Value check_video_value(const Value& value, const std::string& where,
-                        const VideoOptions& options) {
+Value check_video_value(const Value& value, const std::string& where, const VideoOptions& options) {
   if (auto* tensor = std::get_if<at::Tensor>(&value)) return check_frames(*tensor, where, options);
   with_reader(value, where, options, [](VideoReader& reader) { return reader.info().frames; });
   return value;

@@ -76,8 +76,9 @@ TensorMap VideoProcessor::process(const std::vector<const Value*>& values,
       if (size.empty()) size = frame.sizes().vec();
       if (frame.sizes() != at::IntArrayRef(size)) {
         fail(ErrorCode::kInvalidArgument, kUnit,
-             item + ": expected all frames of a batch to come out equal in size (set crop, or size "
-                    "as [h, w]), got " +
+             item +
+                 ": expected all frames of a batch to come out equal in size (set crop, or size "
+                 "as [h, w]), got " +
                  describe(frame) + " beside height " + std::to_string(size[1]) + " and width " +
                  std::to_string(size[2]));
       }
@@ -90,8 +91,7 @@ TensorMap VideoProcessor::process(const std::vector<const Value*>& values,
   at::Tensor mask = at::zeros({batch, longest}, at::kLong);
   for (int64_t i = 0; i < batch; ++i) {
     const auto& row = rows[static_cast<size_t>(i)];
-    for (size_t t = 0; t < row.size(); ++t)
-      pixels[i][static_cast<int64_t>(t)].copy_(row[t]);
+    for (size_t t = 0; t < row.size(); ++t) pixels[i][static_cast<int64_t>(t)].copy_(row[t]);
     mask[i].narrow(0, 0, static_cast<int64_t>(row.size())).fill_(1);
   }
   return {{"pixel_values", pixels}, {"attention_mask", mask}};

@@ -77,8 +77,7 @@ bool container_is_whole(Bytes bytes, std::string_view format) {
   if (format == "avi") return chunks_are_whole(bytes);
   if (format.starts_with("matroska")) return segment_is_whole(bytes);
   if (format != "gif") return true;
-  auto last =
-      std::find_if(bytes.rbegin(), bytes.rend(), [](uint8_t byte) { return byte != 0; });
+  auto last = std::find_if(bytes.rbegin(), bytes.rend(), [](uint8_t byte) { return byte != 0; });
   return last != bytes.rend() && *last == 0x3B;
 }
 

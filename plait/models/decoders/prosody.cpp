@@ -40,7 +40,7 @@ class VariancePredictor : public Module {
   /// x [B, T, D], mask [B, T, 1] → [B, T].
   at::Tensor operator()(at::Tensor x, const at::Tensor& mask) const {
     for (const auto& layer : *layers_) x = (*layer)(x * mask);
-    return ((*linear_)(x) * mask).squeeze(-1);
+    return ((*linear_)(x)*mask).squeeze(-1);
   }
 
  private:

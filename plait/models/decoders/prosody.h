@@ -12,8 +12,8 @@ class VariancePredictor;
 
 /// How long, how high and how loud each symbol is to be spoken: the variance predictors of
 /// FastSpeech 2 (Ren et al. 2020, https://arxiv.org/abs/2006.04558) on an embedding of the symbols.
-/// forward takes input_ids [B, T] and attention_mask [B, T] (optional, real symbols first) and gives
-/// log_duration (of 1 + frames), pitch and energy (both in the training voice's own mean and
+/// forward takes input_ids [B, T] and attention_mask [B, T] (optional, real symbols first) and
+/// gives log_duration (of 1 + frames), pitch and energy (both in the training voice's own mean and
 /// spread), each [B, T] and 0 at padding. Names of the predictors' weights as in transformers'
 /// FastSpeech2ConformerVariancePredictor.
 class ProsodyPredictor : public Model {

@@ -21,6 +21,11 @@ void Whisper::Config::visit(ConfigVisitor& v) {
   v.field("dropout", dropout, "Dropout while training", {.min = 0, .max = 0.99});
   v.field("max_source_positions", max_source_positions,
           "Longest input in tokens, of two frames each", {.min = 1, .max = 1e6});
+  v.field("average_pool", average_pool,
+          "Mean of so many neighbouring tokens, before the last normalisation",
+          {.min = 1, .max = 64});
+  v.field("convolve_padding", convolve_padding,
+          "Let convolutions see the frames behind a row's real ones");
 }
 
 Whisper::Config Whisper::Config::tiny() {
@@ -130,14 +135,21 @@ EncoderOutput Whisper::encode(const TensorMap& inputs) {
       check_mask(inputs, "attention_mask", features.size(0), features.size(2), "whisper");
 
   EncoderOutput out;
-  at::Tensor x = zero_frames(features.to(conv1_->weight.scalar_type()), frames);
+  const at::Tensor hidden = config_.convolve_padding ? at::Tensor() : frames;
+  at::Tensor x = zero_frames(features.to(conv1_->weight.scalar_type()), hidden);
   // What the first convolution writes past the end of a row would leak into its last token.
-  x = zero_frames(at::gelu((*conv1_)(x)), frames);
+  x = zero_frames(at::gelu((*conv1_)(x)), hidden);
   x = at::gelu((*conv2_)(x)).transpose(1, 2).contiguous();
   if (frames.defined()) out.mask = frames.slice(1, 0, frames.size(1), 2);
   x = (*dropout_)(x + position_table_.narrow(0, 0, x.size(1)));
   at::Tensor mask = attention_mask_or_none(out.mask);
   for (const auto& layer : *layers_) x = (*layer)(x, mask);
+  if (const int64_t pool = config_.average_pool; pool > 1) {
+    require(x.size(1) >= pool, "whisper", "expected at least average_pool tokens");
+    x = at::avg_pool1d(x.transpose(1, 2), {pool}, {pool}).transpose(1, 2);
+    // A mean counts when all that it is made of does.
+    if (out.mask.defined()) out.mask = out.mask.slice(1, pool - 1, out.mask.size(1), pool);
+  }
   out.tokens = (*norm_)(x);
   out.pooled = masked_mean(out.tokens, out.mask);
   return out;

@@ -27,6 +27,8 @@ class Whisper : public Encoder {
     std::string activation_function = "gelu";
     double dropout = 0;
     int64_t max_source_positions = 1500;
+    int64_t average_pool = 1;       ///< Qwen2-Audio: 2
+    bool convolve_padding = false;  ///< Qwen2-Audio: true
 
     void visit(ConfigVisitor& v);
     static Config tiny();

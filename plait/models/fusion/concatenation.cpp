@@ -36,8 +36,9 @@ FusionOutput Concatenation::fuse(const FusionInput& in) {
   Streams s = clean_streams(in, config_.streams, config_.width, "concatenation");
   at::Tensor x =
       at::where(s.present.unsqueeze(-1), s.features, placeholder_.to(s.features.scalar_type()));
-  at::Tensor blocks =
-      input_->weight.view({config_.hidden, config_.streams, config_.width}).permute({1, 2, 0});
+  at::Tensor blocks = input_->whole_weight()
+                          .view({config_.hidden, config_.streams, config_.width})
+                          .permute({1, 2, 0});
   at::Tensor parts = at::bmm(x.transpose(0, 1), blocks).transpose(0, 1);  // [B, M, H]
   at::Tensor hidden = at::gelu(parts.sum(1) + input_->bias);
   // The norm's slope at 0 is not finite, so an epsilon stands under the root.

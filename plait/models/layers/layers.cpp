@@ -6,6 +6,7 @@
 
 #include "plait/core/error.h"
 #include "plait/models/layers/draw_kept.h"
+#include "plait/models/layers/lora.h"
 
 namespace plait::models {
 namespace {
@@ -29,7 +30,26 @@ Linear::Linear(int64_t in, int64_t out, bool with_bias) {
   weight = add_parameter("weight", at::zeros({out, in}));
   if (with_bias) bias = add_parameter("bias", at::zeros({out}));
 }
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  at::Tensor y = at::linear(x, weight, bias);
+  return low_rank_ && !low_rank_->before.defined() ? y + (*low_rank_)(x) : y;
+}
+at::Tensor Linear::whole_weight() const {
+  return low_rank_ && !low_rank_->before.defined() ? weight + low_rank_->delta() : weight;
+}
+void Linear::set_low_rank(std::shared_ptr<LowRank> low_rank) {
+  for (const char* name : {"lora_A", "lora_B", "lora_dropout"}) remove_child(name);
+  low_rank_ = std::move(low_rank);
+  if (!low_rank_) return;
+  add_child("lora_A", low_rank_->a);
+  add_child("lora_B", low_rank_->b);
+  add_child("lora_dropout", low_rank_->dropout);
+  for (Module* child : std::initializer_list<Module*>{low_rank_->a.get(), low_rank_->b.get(),
+                                                      low_rank_->dropout.get()}) {
+    child->train(training());
+    if (generator()) child->set_generator(*generator());
+  }
+}
 void Linear::reset_parameters(at::Generator& generator) { uniform_fan_in(weight, bias, generator); }
 
 Embedding::Embedding(int64_t count, int64_t width, int64_t padding) : padding_index(padding) {

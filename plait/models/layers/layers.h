@@ -12,13 +12,24 @@
 /// renaming.
 namespace plait::models {
 
+struct LowRank;
+
 /// y = x Wᵀ + b; weight [out, in], bias [out].
 class Linear : public Module {
  public:
   Linear(int64_t in, int64_t out, bool bias = true);
   at::Tensor operator()(const at::Tensor& x) const;
   void reset_parameters(at::Generator& generator) override;
+  /// What low-rank adaptation adds to y (lora.h), as the children "lora_A" and "lora_B"; null:
+  /// nothing.
+  const std::shared_ptr<LowRank>& low_rank() const { return low_rank_; }
+  void set_low_rank(std::shared_ptr<LowRank> low_rank);
+  /// W with what adaptation adds to it, for callers that multiply by themselves.
+  at::Tensor whole_weight() const;
   at::Tensor weight, bias;
+
+ private:
+  std::shared_ptr<LowRank> low_rank_;
 };
 
 class Embedding : public Module {

@@ -129,6 +129,10 @@ at::Tensor Module::add_parameter(std::string name, at::Tensor value) {
   return value;
 }
 
+void Module::remove_child(const std::string& name) {
+  std::erase_if(children_, [&](const auto& child) { return child.first == name; });
+}
+
 at::Tensor Module::add_buffer(std::string name, at::Tensor value, bool persistent) {
   buffers_.push_back({std::move(name), value, persistent});
   return value;

@@ -75,6 +75,8 @@ class Module {
   std::shared_ptr<M> add(std::string name, Args&&... args) {
     return add_child(std::move(name), std::make_shared<M>(std::forward<Args>(args)...));
   }
+  /// Nothing happens when there is none of that name.
+  void remove_child(const std::string& name);
   const std::optional<at::Generator>& generator() const { return generator_; }
 
  private:

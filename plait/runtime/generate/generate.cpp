@@ -8,6 +8,7 @@
 #include "plait/core/error.h"
 #include "plait/runtime/generate/generate_steps.h"
 #include "plait/runtime/generate/logit_processors.h"
+#include "plait/runtime/generate/writer.h"
 
 namespace plait::runtime {
 namespace {
@@ -20,65 +21,35 @@ std::span<float> row_of(const at::Tensor& scores, int64_t row) {
 }
 
 /// One continuation, from the scores behind the prompt on.
-Generation continue_once(const models::Decoder& decoder, const Prompt& prompt,
-                         const std::vector<int64_t>& end_of_text, const GenerateOptions& options,
-                         uint64_t seed, models::KvCache& cache, at::Tensor scores,
-                         const OnToken& on_token, const std::stop_token& cancel) {
-  Generation made;
-  std::mt19937_64 generator(seed);
-  std::vector<int64_t> ids = prompt.ids;
-  auto constraint = prompt.constraint ? prompt.constraint->clone() : nullptr;
-  const int64_t room = room_for(decoder, prompt, options);
-  std::vector<float> own;
-  for (int64_t generated = 0; generated < room; ++generated) {
+Generation continue_once(const models::Decoder& decoder, Writer writer, models::KvCache& cache,
+                         at::Tensor scores, const OnToken& on_token,
+                         const std::stop_token& cancel) {
+  while (!writer.ended()) {
     if (cancel.stop_requested()) {
-      made.finish = Finish::kCancelled;
-      return made;
+      writer.cancel();
+    } else if (auto id = writer.choose(row_of(scores, 0), on_token)) {
+      scores = step(decoder, {*id}, cache);
     }
-    std::span<float> row = row_of(scores, 0);
-    own.assign(row.begin(), row.end());
-    process(row, ids, generated, end_of_text, options);
-    if (constraint) constraint->mask(row);
-    int64_t id;
-    if (options.temperature > 0) {
-      apply_temperature(row, options.temperature);
-      keep_top_k(row, options.top_k);
-      keep_top_p(row, options.top_p);
-      keep_min_p(row, options.min_p);
-      id = draw_from(row, generator);
-    } else {
-      id = best_of(row);
-    }
-    if (std::find(end_of_text.begin(), end_of_text.end(), id) != end_of_text.end()) {
-      made.finish = Finish::kStop;
-      return made;
-    }
-    if (constraint) constraint->accept(id);
-    ids.push_back(id);
-    made.tokens.push_back(describe_token(own, id, options.logprobs));
-    made.score += made.tokens.back().logprob;
-    if (on_token && !on_token(made.tokens.back())) {
-      made.finish = Finish::kCancelled;
-      return made;
-    }
-    if (constraint && constraint->finished()) {
-      made.finish = Finish::kStop;
-      return made;
-    }
-    if (generated + 1 < room) scores = step(decoder, {id}, cache);
   }
-  return made;
+  return writer.take();
 }
 
 }  // namespace
 
 at::Tensor prefill(const models::Decoder& decoder, const Prompt& prompt, models::KvCache& cache) {
   TensorMap inputs;
-  if (!prompt.ids.empty()) inputs["input_ids"] = at::tensor(prompt.ids, at::kLong).unsqueeze(0);
-  if (prompt.prefix.defined()) {
-    require(prompt.prefix.dim() == 2, kUnit, "expected prefix [P, D]");
-    inputs["inputs_embeds"] = prompt.prefix.unsqueeze(0);
+  require(!prompt.prefix.defined() || prompt.prefix.dim() == 2, kUnit, "expected prefix [P, D]");
+  std::vector<at::Tensor> embedded;
+  if (prompt.prefix.defined()) embedded.push_back(prompt.prefix);
+  if (prompt.embeddings.defined()) {
+    require(prompt.embeddings.dim() == 2 &&
+                prompt.embeddings.size(0) == static_cast<int64_t>(prompt.ids.size()),
+            kUnit, "expected an embedding of every id");
+    embedded.push_back(prompt.embeddings);
+  } else if (!prompt.ids.empty()) {
+    inputs["input_ids"] = at::tensor(prompt.ids, at::kLong).unsqueeze(0);
   }
+  if (!embedded.empty()) inputs["inputs_embeds"] = at::cat(embedded).unsqueeze(0);
   if (prompt.encoder_hidden_states.defined()) {
     require(prompt.encoder_hidden_states.dim() == 2, kUnit,
             "expected encoder_hidden_states [S, E]");
@@ -161,13 +132,9 @@ std::vector<Generation> generate(const models::Decoder& decoder, const Prompt& p
   std::vector<Generation> made;
   for (int64_t i = 0; i < options.num_return_sequences; ++i) {
     cache.truncate(used);
-    // Seeds of neighbouring sequences differ in every bit (Steele et al. 2014, SplitMix64).
-    uint64_t seed =
-        static_cast<uint64_t>(options.seed) + static_cast<uint64_t>(i) * 0x9E3779B97F4A7C15u;
-    seed = (seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9u;
-    seed = (seed ^ (seed >> 27)) * 0x94D049BB133111EBu;
-    made.push_back(continue_once(decoder, prompt, end_of_text, options, seed ^ (seed >> 31), cache,
-                                 scores.clone(), i == 0 ? on_token : OnToken(), cancel));
+    made.push_back(continue_once(
+        decoder, Writer(prompt, end_of_text, options, sequence_seed(options, i), room), cache,
+        scores.clone(), i == 0 ? on_token : OnToken(), cancel));
   }
   return made;
 }

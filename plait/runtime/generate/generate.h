@@ -28,6 +28,7 @@ class TokenConstraint {
 struct Prompt {
   std::vector<int64_t> ids;
   at::Tensor prefix;                 ///< Embeddings in front [P, D]; undefined: none
+  at::Tensor embeddings;             ///< Of `ids` [T, D], where they are not the decoder's own
   at::Tensor encoder_hidden_states;  ///< For cross-attention [S, E]; undefined: none
   std::vector<int64_t> end_of_text;  ///< Tokens that end the text
   std::shared_ptr<const TokenConstraint> constraint;  ///< In its first state; null: none
@@ -44,5 +45,13 @@ using OnToken = std::function<bool(const GeneratedToken&)>;
 std::vector<Generation> generate(const models::Decoder& decoder, const Prompt& prompt,
                                  const GenerateOptions& options, const OnToken& on_token = {},
                                  std::stop_token cancel = {});
+
+/// Continues several prompts of any lengths at once, by one pass over all of them for each token:
+/// the first continuation that `generate` gives for each alone (up to rounding: where two words
+/// score the same to the last digits, the other may be taken). @throws Error as `generate` does,
+/// and kInvalidArgument for more than one sequence a prompt.
+std::vector<Generation> generate_batch(const models::Decoder& decoder,
+                                       std::span<const Prompt> prompts,
+                                       const GenerateOptions& options, std::stop_token cancel = {});
 
 }  // namespace plait::runtime
