@@ -208,10 +208,20 @@ class Decoder : public FrameDecoder {
       if (p.codec_type == AVMEDIA_TYPE_VIDEO && p.width > 0 && p.height > 0)
         check_size(p.width, p.height);
     }
-    if (avformat_find_stream_info(format, nullptr) < 0) damaged("no stream that can be read");
+    read_stream_info();
     stream_ = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
     if (stream_ < 0 || (format->streams[stream_]->disposition & AV_DISPOSITION_ATTACHED_PIC))
       damaged("no moving pictures in it");
+  }
+
+  /// Opens decoders of its own, which must keep to the limits too.
+  void read_stream_info() {
+    std::vector<AVDictionary*> options(format_->nb_streams, nullptr);
+    for (AVDictionary*& of_stream : options)
+      av_dict_set_int(&of_stream, "max_pixels", request_.max_pixels, 0);
+    const int rc = avformat_find_stream_info(format_.get(), options.data());
+    for (AVDictionary*& of_stream : options) av_dict_free(&of_stream);
+    if (rc < 0) damaged("no stream that can be read");
   }
 
   void open_codec() {

@@ -245,7 +245,8 @@ struct VideoStream::State {
 
 VideoStream::VideoStream(std::shared_ptr<const TemporalVideo> model)
     : model_(std::move(model)), state_(std::make_unique<State>()) {
-  require(model_ != nullptr, "video stream", "expected a model");
+  require(model_ != nullptr && !model_->training(), "video stream",
+          "expected a model in eval mode");
   reset();
 }
 VideoStream::~VideoStream() = default;

@@ -68,7 +68,7 @@ class VideoStream {
     at::Tensor pooled;  ///< [B, D]
   };
 
-  /// The model is used in eval mode, without gradients.
+  /// Without gradients. @throws Error kInvalidArgument for a model in training mode.
   explicit VideoStream(std::shared_ptr<const TemporalVideo> model);
   ~VideoStream();
   VideoStream(VideoStream&&) noexcept;
