@@ -140,6 +140,14 @@ runtime::SamplerConfig PictureGenerator::sampler(const std::string& name) const 
   return runtime::read_sampler(scheduler_, name, dir_ + "/scheduler/scheduler_config.json");
 }
 
+std::vector<int64_t> PictureGenerator::prompt_ids(const std::string& prompt) const {
+  if (!prompts_) {
+    fail(ErrorCode::kUnavailable, kUnit,
+         "expected a model with CLIP's text encoder, got one with another");
+  }
+  return prompts_->row(prompt);
+}
+
 int64_t PictureGenerator::size() const {
   return diffusion_->unet().settings().sample_size * diffusion_->pixels_per_latent();
 }

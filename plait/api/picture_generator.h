@@ -57,6 +57,9 @@ class PictureGenerator {
 
   /// How the model goes from noise to pictures; `name` as in PictureOptions::sampler.
   runtime::SamplerConfig sampler(const std::string& name = "") const;
+  /// What a text encoder of CLIP's is given for a prompt: ids of one length, start, end and padding
+  /// included. @throws Error kUnavailable for a model with another text encoder.
+  std::vector<int64_t> prompt_ids(const std::string& prompt) const;
   /// The pictures' usual width and height.
   int64_t size() const;
   const runtime::LatentDiffusion& diffusion() const { return *diffusion_; }

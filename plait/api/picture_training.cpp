@@ -46,9 +46,9 @@ std::vector<std::string> split_commas(const std::string& list) {
   return out;
 }
 
-/// A share in [0, 1) that follows from the texts.
-double share_of(const std::string& id, const std::string& keyword) {
-  const std::string digest = content_hash(id + "\n" + keyword);
+/// A share in [0, 1) that follows from the text.
+double share_of(const std::string& keyword) {
+  const std::string digest = content_hash(keyword);
   return static_cast<double>(std::stoull(digest.substr(0, 8), nullptr, 16)) / 4294967296.0;
 }
 
@@ -84,8 +84,12 @@ std::vector<Sample> load_samples(const PictureRecipe& recipe, const StageProgres
   std::erase_if(samples, [](const Sample& sample) {
     return !sample.streams.count("image") || picture_prompts(sample, 0).training.empty();
   });
-  if (recipe.items > 0 && static_cast<int64_t>(samples.size()) > recipe.items)
-    samples.resize(static_cast<size_t>(recipe.items));
+  const size_t all = samples.size(), wanted = static_cast<size_t>(recipe.items);
+  if (wanted > 0 && all > wanted) {
+    std::vector<Sample> some;
+    for (size_t i = 0; i < wanted; ++i) some.push_back(samples[i * all / wanted]);
+    samples = std::move(some);
+  }
   require(!samples.empty(), kUnit, "expected pictures with texts, got none");
   return samples;
 }
@@ -169,7 +173,8 @@ Json scheduler_config(const models::NoiseSchedule& schedule) {
 void PictureRecipe::visit(ConfigVisitor& v) {
   v.field("dataset", dataset, "Name of a data set, or a .jsonl file with image and text");
   v.field("size", size, "Width and height of the pictures", {.min = 8, .max = 1024});
-  v.field("items", items, "The first so many pictures; 0: all", {.min = 0, .max = 1e7});
+  v.field("items", items, "So many pictures, spread over the data set; 0: all",
+          {.min = 0, .max = 1e7});
   v.field("text_encoder", text_encoder, "Frozen encoder of the prompts");
   v.field("held_out", held_out, "Share of the keywords that no prompt has", {.min = 0, .max = 1});
   v.field("unet", unet, "Config of the U-Net");
@@ -214,7 +219,7 @@ PicturePrompts picture_prompts(const Sample& sample, double held_out) {
     std::string kept;
     for (const std::string& keyword : split_commas(text_of(sample, stream))) {
       if (std::find(names.begin(), names.end(), keyword) != names.end()) continue;
-      if (share_of(sample.id, keyword) < held_out) {
+      if (share_of(keyword) < held_out) {
         add(out.held_out, keyword);
       } else {
         add(out.training, keyword);

@@ -15,7 +15,7 @@ namespace plait::api {
 struct PictureRecipe {
   std::string dataset = "emoji";  ///< A name, or a .jsonl file with "image" and "text" in each line
   int64_t size = 48;              ///< Width and height of the pictures
-  int64_t items = 0;              ///< The first so many pictures; 0: all
+  int64_t items = 0;              ///< So many pictures, spread over the data set; 0: all
   std::string text_encoder = "multilingual-e5-small";
   double held_out = 0.3;              ///< Share of the keywords that no prompt has
   Json unet = Json::object({});       ///< models::UNet2dCondition's config
@@ -35,7 +35,7 @@ struct PictureRecipe {
 bool is_picture_recipe(const std::string& path);
 
 /// What a picture is called: its names and most of its keywords, in every language it has them in.
-/// The keywords that are held out follow from the item's id and the keyword alone.
+/// Whether a keyword is held out follows from it alone, so that no other picture has it either.
 struct PicturePrompts {
   std::vector<std::string> training;  ///< The first is the (English) name
   std::vector<std::string> held_out;

@@ -52,6 +52,7 @@ void bind_pictures(py::module_& m) {
            [](const PictureGenerator& self, const std::string& name) {
              return from_json(write_config(self.sampler(name)));
            })
+      .def("prompt_ids", &PictureGenerator::prompt_ids)
       .def_property_readonly("size", &PictureGenerator::size)
       .def_property_readonly("config", [](const PictureGenerator& self) {
         return from_json(self.diffusion().unet().config());

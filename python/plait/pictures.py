@@ -35,6 +35,8 @@ class PictureGenerator:
         image: draw on from this picture (path, bytes, array, tensor, PIL picture); mask: paint where it is white and keep the
         rest. noise: what to start from, instead of drawing it from the seed. on_step(step, total, timestep, latents) is
         called after every step; returning False cancels, and then there are no pictures."""
+        if noise is not None and not isinstance(noise, Tensor):
+            raise TypeError(f"noise: expected a torch tensor, got {type(noise).__name__}")
         pictures, _, _, _ = self._handle.draw(prompt, options, image, mask, noise, on_step)
         return pictures
 
@@ -46,6 +48,10 @@ class PictureGenerator:
     def sampler(self, name: str = "") -> dict[str, Any]:
         """How the model goes from noise to pictures by the sampler of that name."""
         return self._handle.sampler(name)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """What CLIP's text encoder is given: ids of one length, start, end and padding included; a long prompt is cut off."""
+        return self._handle.prompt_ids(prompt)
 
     @property
     def size(self) -> int:

@@ -229,6 +229,21 @@ def test_tokenizer_files_give_the_same(folder, model, tmp_path, reference):
     assert np.abs(np.asarray(two[0]).astype(float) - image * 255).max() <= 1.01
 
 
+def test_prompts_have_the_references_tokens(model, reference):
+    """Over a thousand lines: words of the vocabulary and of others, scripts, accents apart and joined, white space, marks."""
+    draw = np.random.default_rng(1)
+    pieces = ["red", "apples", "tables", "GREY", "isn't", "we'll", "I'D", "on", "42", "3.14", "é", "e\u0301", "ﬁ", "İstanbul", "straße", "ΣΑΣ", "苹果", "カタカナ",
+              "हिन्दी", "العربية", "👍🏽", "…", "--", "!?", "(", ")", "_a", "<|endoftext|>", "<|startoftext|>", "<|x|>", "\u00a0", "\t", "\n", "  ", "\u200b",
+              "\x00", "\ufeff", "½", "Ⅷ", "'", "''s", "don't'", "a'red"]
+    lines = ["", " ", *pieces]
+    for _ in range(1200):
+        chosen = draw.choice(len(pieces), size=draw.integers(1, 9))
+        lines.append(draw.choice(["", " "]).join(pieces[i] for i in chosen))
+    expected = reference.tokenizer(lines, padding="max_length", truncation=True, max_length=16).input_ids
+    for line, ids in zip(lines, expected):
+        assert model.prompt_ids(line) == ids, repr(line)
+
+
 def test_older_weights(folder, model, tmp_path):
     """Half precision, .bin files, and the autoencoder's attention under its first names."""
     other = tmp_path / "model"
@@ -394,7 +409,9 @@ def test_training_writes_a_model_that_draws(picture_recipe, tmp_path):
         assert set(row["held_out"]) <= keywords and keywords - set(row["held_out"]) <= set(row["training"])
         assert not set(row["held_out"]) & set(row["training"])
     assert listing[0]["training"][1] == "盒子"
-    assert any(row["held_out"] for row in listing)
+    trained = {prompt for row in listing for prompt in row["training"]}
+    held_out = {keyword for row in listing for keyword in row["held_out"]}
+    assert held_out and not held_out & trained and not any(word in prompt.split(", ") for prompt in trained for word in held_out)
 
     # Stopped after some steps and resumed, it ends with the same weights: the checkpoint is of step 4.
     (tmp_path / "parts").mkdir()
