@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "plait/core/error.h"
+#include "plait/data/video/video.h"
 #include "plait/models/quality/quality.h"
 
 namespace plait::models {
@@ -26,6 +27,18 @@ Quality table_quality(const Json& row) {
   return {share, {{"completeness", share}}};
 }
 
+/// The mean of a few frames spread over the video.
+Quality video_quality(const Value& video) {
+  constexpr int64_t kFrames = 4;
+  Quality mean;
+  for (const data::VideoFrame& frame : data::sample_video_value(video, "video", kFrames)) {
+    Quality one = image_quality(frame.pixels);
+    mean.score += one.score / kFrames;
+    for (const auto& [name, part] : one.parts) mean.parts[name] += part / kFrames;
+  }
+  return mean;
+}
+
 }  // namespace
 
 Quality assess(const Value& value, Modality modality) {
@@ -37,6 +50,7 @@ Quality assess(const Value& value, Modality modality) {
     case Modality::kImage:
       if (tensor) return image_quality(*tensor);
       wrong_type(modality, "a decoded picture");
+    case Modality::kVideo: return video_quality(value);
     case Modality::kAudio:
       if (const auto* wave = std::get_if<Waveform>(&value))
         return audio_quality(wave->samples, wave->sample_rate);
@@ -54,7 +68,7 @@ Quality assess(const Value& value, Modality modality) {
       wrong_type(modality, "a JSON object");
     default:
       fail(ErrorCode::kInvalidArgument, "quality",
-           "expected text, image, audio, series or table; " + to_string(modality) +
+           "expected text, image, audio, video, series or table; " + to_string(modality) +
                " has no measure yet");
   }
 }

@@ -60,7 +60,8 @@ Quality audio_quality(const at::Tensor& samples, int64_t sample_rate);
 Quality series_quality(const at::Tensor& values);
 
 /// One call for every stream: decoded values (text; image tensor; Waveform, or a tensor at 16 kHz;
-/// series tensor; a table row by its share of present fields). @throws Error kInvalidArgument for
+/// series tensor; a table row by its share of present fields; a video, decoded or not, by the mean
+/// of image_quality over four frames). @throws Error kInvalidArgument for
 /// another type or a modality without a measure.
 Quality assess(const Value& value, Modality modality);
 
