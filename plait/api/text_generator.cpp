@@ -13,6 +13,7 @@
 #include "plait/models/catalogue.h"
 #include "plait/models/decoders/gguf_decoder.h"
 #include "plait/models/decoders/published_decoders.h"
+#include "plait/models/layers/lora.h"
 #include "plait/models/registry.h"
 #include "plait/runtime/generate/text_stream.h"
 
@@ -67,16 +68,37 @@ Parts read_gguf(const std::string& path, c10::ScalarType dtype) {
   return parts;
 }
 
-Parts read_folder(const std::string& dir, c10::ScalarType dtype) {
+Parts read_around(std::shared_ptr<models::Decoder> decoder, const std::string& dir) {
   ModelFolder folder = ModelFolder::open(dir);
   Parts parts;
-  parts.decoder = models::load_published_decoder(dir, dtype).decoder;
+  parts.decoder = std::move(decoder);
   parts.tokenizer = data::Tokenizer::from_file(dir);
   parts.generation = read_beside(folder, "generation_config.json");
   parts.tokenizer_config = read_beside(folder, "tokenizer_config.json");
   parts.config = folder.config();
   parts.chat_template = data::ChatTemplate::from_folder(dir);
   return parts;
+}
+
+Parts read_folder(const std::string& dir, c10::ScalarType dtype) {
+  return read_around(models::load_published_decoder(dir, dtype).decoder, dir);
+}
+
+std::shared_ptr<TextGenerator> assemble(Parts parts) {
+  std::vector<int64_t> end_of_text;
+  add_ids(end_of_text, parts.generation);
+  if (end_of_text.empty()) add_ids(end_of_text, parts.config);
+  const std::string eos = special_text(parts.tokenizer_config, "eos_token");
+  if (int64_t id = eos.empty() ? -1 : parts.tokenizer->id_of(eos);
+      id >= 0 && std::find(end_of_text.begin(), end_of_text.end(), id) == end_of_text.end())
+    end_of_text.push_back(id);
+  Json special = Json::object({});
+  for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    if (std::string text = special_text(parts.tokenizer_config, name); !text.empty())
+      special[name] = text;
+  }
+  return std::make_shared<TextGenerator>(parts.decoder, parts.tokenizer, std::move(end_of_text),
+                                         parts.chat_template, std::move(special));
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -97,20 +119,12 @@ std::shared_ptr<TextGenerator> TextGenerator::from_pretrained(const std::string&
                                        : models::resolve_model(name_or_path, progress),
                                    dtype);
   parts.decoder->to(device);
-  std::vector<int64_t> end_of_text;
-  add_ids(end_of_text, parts.generation);
-  if (end_of_text.empty()) add_ids(end_of_text, parts.config);
-  const std::string eos = special_text(parts.tokenizer_config, "eos_token");
-  if (int64_t id = eos.empty() ? -1 : parts.tokenizer->id_of(eos);
-      id >= 0 && std::find(end_of_text.begin(), end_of_text.end(), id) == end_of_text.end())
-    end_of_text.push_back(id);
-  Json special = Json::object({});
-  for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-    if (std::string text = special_text(parts.tokenizer_config, name); !text.empty())
-      special[name] = text;
-  }
-  return std::make_shared<TextGenerator>(parts.decoder, parts.tokenizer, std::move(end_of_text),
-                                         parts.chat_template, std::move(special));
+  return assemble(std::move(parts));
+}
+
+std::shared_ptr<TextGenerator> TextGenerator::around(std::shared_ptr<models::Decoder> decoder,
+                                                     const std::string& dir) {
+  return assemble(read_around(std::move(decoder), dir));
 }
 
 TextOptions TextOptions::from_json(const Json& json) {
@@ -143,15 +157,34 @@ TextGenerator::TextGenerator(std::shared_ptr<models::Decoder> decoder,
           "expected a decoder and its tokenizer");
 }
 
+std::vector<int64_t> TextGenerator::encode(const std::string& prompt,
+                                           bool add_special_tokens) const {
+  return tokenizer_
+      ->encode(prompt,
+               {.add_special_tokens = add_special_tokens, .max_length = 0, .padding = false})
+      .ids;
+}
+
 GeneratedText TextGenerator::generate(const std::string& prompt, const TextOptions& options,
                                       const OnPiece& on_piece, std::stop_token cancel) const {
   runtime::Prompt given;
-  given.ids = tokenizer_
-                  ->encode(prompt, {.add_special_tokens = options.add_special_tokens,
-                                    .max_length = 0,
-                                    .padding = false})
-                  .ids;
+  given.ids = encode(prompt, options.add_special_tokens);
   return run(std::move(given), options, on_piece, cancel);
+}
+
+std::vector<GeneratedText> TextGenerator::generate_batch(const std::vector<std::string>& prompts,
+                                                         const TextOptions& options,
+                                                         std::stop_token cancel) const {
+  std::vector<runtime::Prompt> given(prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i)
+    given[i].ids = encode(prompts[i], options.add_special_tokens);
+  return run_batch(std::move(given), options, cancel);
+}
+
+void TextGenerator::merge_adapter(const std::string& dir) {
+  models::load_lora(dir, *decoder_);
+  models::merge_lora(*decoder_);
+  models::remove_lora(*decoder_);
 }
 
 std::string TextGenerator::apply_chat_template(const Json& messages, const Json& variables,
@@ -211,30 +244,48 @@ GeneratedText TextGenerator::run(runtime::Prompt prompt, const TextOptions& opti
       cancel);
   tell(live.finish());
 
-  std::vector<GeneratedText> texts;
-  for (runtime::Generation& one : made) {
-    GeneratedText text;
-    runtime::TextStream stream(tokenizer_, options.stop);
-    for (runtime::GeneratedToken& token : one.tokens) {
-      TextToken described;
-      static_cast<runtime::GeneratedToken&>(described) = std::move(token);
-      described.text = stream.push(described.id);
-      text.tokens.push_back(std::move(described));
-      if (stream.stopped()) break;
-    }
-    stream.finish();
-    text.text = stream.text();
-    text.finish = stream.stopped() ? runtime::Finish::kStop : one.finish;
-    text.score = one.score;
-    text.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
-    texts.push_back(std::move(text));
-  }
-  GeneratedText best = std::move(texts.front());
-  best.others.assign(std::make_move_iterator(texts.begin() + 1),
-                     std::make_move_iterator(texts.end()));
+  GeneratedText best = described(std::move(made.front()), options, prompt.ids.size());
+  for (size_t i = 1; i < made.size(); ++i)
+    best.others.push_back(described(std::move(made[i]), options, prompt.ids.size()));
   best.first_token_seconds = first;
   best.seconds = seconds_since(start);
   return best;
+}
+
+std::vector<GeneratedText> TextGenerator::run_batch(std::vector<runtime::Prompt> prompts,
+                                                    const TextOptions& options,
+                                                    std::stop_token cancel) const {
+  const auto start = std::chrono::steady_clock::now();
+  for (runtime::Prompt& prompt : prompts) {
+    prompt.end_of_text = end_of_text_;
+    prompt.constraint = constraint(options);
+  }
+  auto made = runtime::generate_batch(*decoder_, prompts, options, cancel);
+  std::vector<GeneratedText> texts;
+  for (size_t i = 0; i < made.size(); ++i) {
+    texts.push_back(described(std::move(made[i]), options, prompts[i].ids.size()));
+    texts.back().seconds = seconds_since(start);
+  }
+  return texts;
+}
+
+GeneratedText TextGenerator::described(runtime::Generation made, const TextOptions& options,
+                                       size_t prompt_tokens) const {
+  GeneratedText text;
+  runtime::TextStream stream(tokenizer_, options.stop);
+  for (runtime::GeneratedToken& token : made.tokens) {
+    TextToken described;
+    static_cast<runtime::GeneratedToken&>(described) = std::move(token);
+    described.text = stream.push(described.id);
+    text.tokens.push_back(std::move(described));
+    if (stream.stopped()) break;
+  }
+  stream.finish();
+  text.text = stream.text();
+  text.finish = stream.stopped() ? runtime::Finish::kStop : made.finish;
+  text.score = made.score;
+  text.prompt_tokens = static_cast<int64_t>(prompt_tokens);
+  return text;
 }
 
 Json GeneratedText::to_json() const {

@@ -57,6 +57,10 @@ class TextGenerator {
   static std::shared_ptr<TextGenerator> from_pretrained(const std::string& name_or_path,
                                                         const ModelOptions& options = {},
                                                         const data::Progress& progress = {});
+  /// The tokenizer, chat template and end-of-text tokens of such a folder around a decoder that is
+  /// there (one that stands inside of a larger model).
+  static std::shared_ptr<TextGenerator> around(std::shared_ptr<models::Decoder> decoder,
+                                               const std::string& dir);
   /// `chat_template` may be null; `special_tokens` are its variables ("bos_token", "eos_token").
   TextGenerator(std::shared_ptr<models::Decoder> decoder,
                 std::shared_ptr<const data::Tokenizer> tokenizer, std::vector<int64_t> end_of_text,
@@ -66,6 +70,24 @@ class TextGenerator {
   /// Continues the prompt. `on_piece` gets the text while it is written (with beams, at the end).
   GeneratedText generate(const std::string& prompt, const TextOptions& options = {},
                          const OnPiece& on_piece = {}, std::stop_token cancel = {}) const;
+
+  /// Continues several prompts at once (runtime::generate_batch): the same texts as one by one.
+  std::vector<GeneratedText> generate_batch(const std::vector<std::string>& prompts,
+                                            const TextOptions& options = {},
+                                            std::stop_token cancel = {}) const;
+
+  /// Continues prompts that are tokens already, with embeddings in front or in their places; ends
+  /// of text and constraints are filled in.
+  GeneratedText run(runtime::Prompt prompt, const TextOptions& options,
+                    const OnPiece& on_piece = {}, std::stop_token cancel = {}) const;
+  std::vector<GeneratedText> run_batch(std::vector<runtime::Prompt> prompts,
+                                       const TextOptions& options,
+                                       std::stop_token cancel = {}) const;
+  std::vector<int64_t> encode(const std::string& prompt, bool add_special_tokens) const;
+
+  /// Puts a low-rank adapter (a folder in the PEFT layout) into the decoder's weights. Needs
+  /// exclusive access. @throws Error as models::load_lora does.
+  void merge_adapter(const std::string& dir);
 
   /// Answers the last of `messages`, an array of {"role": "system" | "user" | "assistant",
   /// "content": text}, by the model's chat template. @throws Error kUnavailable when it has none.
@@ -78,12 +100,12 @@ class TextGenerator {
 
   const std::shared_ptr<models::Decoder>& decoder() const { return decoder_; }
   const std::shared_ptr<const data::Tokenizer>& tokenizer() const { return tokenizer_; }
+  const Json& special_tokens() const { return special_tokens_; }
   const std::vector<int64_t>& end_of_text() const { return end_of_text_; }
 
  private:
-  GeneratedText run(runtime::Prompt prompt, const TextOptions& options, const OnPiece& on_piece,
-                    std::stop_token cancel) const;
-
+  GeneratedText described(runtime::Generation made, const TextOptions& options,
+                          size_t prompt_tokens) const;
   std::shared_ptr<const runtime::TokenConstraint> constraint(const TextOptions& options) const;
 
   std::shared_ptr<models::Decoder> decoder_;

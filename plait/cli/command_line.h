@@ -60,7 +60,9 @@ class CommandLine {
 
 /// predict, train, calibrate, eval, demo, bench.
 void add_fusion_commands(CommandLine& line);
-/// generate, transcribe, speak, ocr, draw, detect, classify, prosody: published models at work.
+/// caption, ask, lora, train-captioner: pictures and language models.
+void add_caption_commands(CommandLine& line);
+/// generate, transcribe, speak, prosody, ocr, draw, detect, classify: published models at work.
 void add_generation_commands(CommandLine& line);
 /// models, data, inspect, convert, doctor.
 void add_package_commands(CommandLine& line);

@@ -30,6 +30,7 @@ struct GenerateArgs {
   std::string early_stopping = "false";
   std::string json_schema, grammar;  ///< Files that the text has to follow
   std::string system;                ///< With chat: what the model is told first
+  std::string adapter;               ///< Folder of a low-rank adapter; empty: none
   bool chat = false, ignore_eos = false, stream = false, stats = false, json = false;
 };
 int generate(const GenerateArgs& args);
@@ -97,6 +98,30 @@ struct ClassifyArgs {
   bool json = false;
 };
 int classify(const ClassifyArgs& args);
+
+struct CaptionArgs {
+  std::vector<std::string> files;
+  std::string model, question, language = "en", backend = "cpu", dtype = "float32";
+  long max_new_tokens = 48, num_beams = 1, seed = 0;
+  double temperature = 0;
+  bool json = false;
+};
+int caption(const CaptionArgs& args);
+int ask(const CaptionArgs& args);
+
+struct TrainCaptionerArgs {
+  std::string recipe, output, resume = "auto";
+  std::vector<std::string> data;      ///< Empty: the recipe's
+  std::map<std::string, long> sizes;  ///< Of api::CaptionRecipe, by name
+  bool json = false;
+};
+int train_captioner(const TrainCaptionerArgs& args);
+
+struct LoraMergeArgs {
+  std::string base, adapter, destination;
+  bool json = false;
+};
+int lora_merge(const LoraMergeArgs& args);
 
 struct TrainArgs {
   std::string recipe, output, resume = "none";

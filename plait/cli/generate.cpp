@@ -16,6 +16,7 @@ int generate(const GenerateArgs& args) {
   auto model =
       api::TextGenerator::from_pretrained(args.model, how, stages.fetch("Model: " + args.model));
   stages.finish();
+  if (!args.adapter.empty()) model->merge_adapter(args.adapter);
 
   Json given = Json::object({});
   for (const auto& [name, value] : args.numbers) given[name] = value;

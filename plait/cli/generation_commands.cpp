@@ -40,6 +40,7 @@ void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
                  "File with a JSON schema: the text is JSON that it accepts");
   cmd.add_option("--grammar", args.grammar, "File with a GBNF grammar that the text follows");
   cmd.add_flag("--ignore-eos", args.ignore_eos, "Go on past the end-of-text token");
+  cmd.add_option("--adapter", args.adapter, "Low-rank adapter to put into the model: PEFT folder");
   cmd.add_flag("--stream", args.stream, "Show the text while it is written");
   cmd.add_flag("--stats", args.stats, "Tokens and speed, on standard error");
   cmd.add_option("--backend", args.backend, "cpu, cuda, cuda:N")->capture_default_str();

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   CommandLine line(app);
   add_fusion_commands(line);
   add_generation_commands(line);
+  add_caption_commands(line);
   add_package_commands(line);
 
   std::string help_for;

@@ -27,6 +27,7 @@ py::dict from_tensors(const TensorMap& tensors);
 void bind_models(py::module_& m);
 void bind_data(py::module_& m);
 void bind_api(py::module_& m);
+void bind_captions(py::module_& m);
 void bind_speech(py::module_& m);
 void bind_text(py::module_& m);
 void bind_sight(py::module_& m);

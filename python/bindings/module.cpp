@@ -204,6 +204,7 @@ PYBIND11_MODULE(_C, m) {
   bind_api(m);
   bind_speech(m);
   bind_text(m);
+  bind_captions(m);
   bind_sight(m);
   bind_pictures(m);
 }

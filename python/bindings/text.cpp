@@ -55,6 +55,19 @@ void bind_text(py::module_& m) {
                return self.generate(prompt, how, tell);
              });
            })
+      .def("generate_batch",
+           [](const TextGenerator& self, const std::vector<std::string>& prompts,
+              const py::dict& options) {
+             const auto how = api::TextOptions::from_json(to_json(options));
+             Json rows = Json::array();
+             {
+               py::gil_scoped_release release;
+               for (const auto& text : self.generate_batch(prompts, how))
+                 rows.push_back(text.to_json());
+             }
+             return from_json(rows);
+           })
+      .def("merge_adapter", &TextGenerator::merge_adapter, py::call_guard<py::gil_scoped_release>())
       .def("chat",
            [](const TextGenerator& self, const py::list& messages, const py::dict& options,
               const py::object& on_piece) {

@@ -13,6 +13,7 @@ from . import _C
 from ._C import DataError, LimitError
 from . import cache, data, fusion, quality
 from .auto import AutoModel
+from .captions import Captioner, merge_adapter
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
 from .pictures import PictureGenerator
@@ -39,9 +40,9 @@ def registered_models() -> list[dict[str, _Any]]:
     return _C.registry()
 
 
-__all__ = ["AdamW", "Audio", "AutoModel", "DataError", "DetectedFace", "DetectedObject", "FaceDetector",
+__all__ = ["AdamW", "Audio", "AutoModel", "Captioner", "DataError", "DetectedFace", "DetectedObject", "FaceDetector",
            "GeneratedText", "ImageClassifier", "ImageLabel", "LimitError", "MultiModalDataset", "MultimodalDataset",
            "MultimodalModel", "ObjectDetector", "OcrLine", "OcrReader", "OnnxGraph", "PictureGenerator", "Prediction",
            "SpeechRecognizer", "SpeechStream", "SpeechSynthesizer", "TextGenerator", "TextReader", "Trainer",
            "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor", "fusion",
-           "list_datasets", "load_audio", "load_dataset", "load_image", "quality", "registered_models"]
+           "list_datasets", "load_audio", "load_dataset", "load_image", "merge_adapter", "quality", "registered_models"]

@@ -47,6 +47,14 @@ class TextGenerator:
         """[{"name", "type", "default", "help", ...}, ...]"""
         return _C.generate_options()
 
+    def merge_adapter(self, folder: Union[str, os.PathLike]) -> None:
+        """Puts a low-rank adapter (PEFT layout) into the model's weights."""
+        self._handle.merge_adapter(os.fspath(folder))
+
+    def generate_batch(self, prompts: Sequence[str], **options: Any) -> list[GeneratedText]:
+        """Continues several prompts at once: the same texts as one by one, in less time."""
+        return [GeneratedText(row) for row in self._handle.generate_batch(list(prompts), options)]
+
     def generate(self, prompt: str, on_piece: Optional[Callable[[str], Optional[bool]]] = None, **options: Any) -> GeneratedText:
         """Continues the prompt. `on_piece` gets the text while it is written; returning False cancels."""
         return GeneratedText(self._handle.generate(prompt, options, on_piece))

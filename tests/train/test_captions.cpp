@@ -27,7 +27,8 @@ std::shared_ptr<models::MultimodalLm> small_model() {
   config.encoder["patch_size"] = 12;
   auto model = std::make_shared<models::MultimodalLm>(config);
   model->initialize(3);
-  // The words' embeddings score the words too, and stay as they are: so small, all would score alike.
+  // The words' embeddings score the words too, and stay as they are: so small, all would score
+  // alike.
   model->state_dict().at("decoder.model.embed_tokens.weight").mul_(40);
   return model;
 }
