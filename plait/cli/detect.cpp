@@ -33,8 +33,14 @@ void show(const DetectArgs& args, const std::string& file, const char* key,
   }
   if (args.draw.empty()) return;
   std::vector<data::Quad> quads;
-  for (const Found& one : found) quads.push_back(corners(one.box));
-  draw_quads(file, quads, args.draw);
+  std::vector<std::string> labels;
+  for (const Found& one : found) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%s %.2f", label(one).c_str(), one.score);
+    quads.push_back(corners(one.box));
+    labels.emplace_back(text);
+  }
+  draw_quads(file, quads, labels, args.draw);
 }
 
 void detect_objects(const DetectArgs& args, const api::ModelOptions& how) {

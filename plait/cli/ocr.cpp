@@ -31,7 +31,7 @@ int ocr(const OcrArgs& args) {
     if (args.draw.empty()) continue;
     std::vector<data::Quad> boxes;
     for (const api::OcrLine& line : lines) boxes.push_back(line.box);
-    draw_quads(file, boxes, args.draw);
+    draw_quads(file, boxes, {}, args.draw);
   }
   return 0;
 }

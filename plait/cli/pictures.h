@@ -6,8 +6,9 @@
 
 namespace plait::cli {
 
-/// Writes the picture of a file with outlines as a PNG. @throws Error kIo.
+/// Writes the picture of a file with outlines, and their labels if any, as a PNG. @throws Error
+/// kIo.
 void draw_quads(const std::string& picture, const std::vector<data::Quad>& quads,
-                const std::string& output);
+                const std::vector<std::string>& labels, const std::string& output);
 
 }  // namespace plait::cli

@@ -19,6 +19,6 @@ RawImage resize_pixels(const RawImage&, int64_t, int64_t) { refuse(); }
 RawImage crop_quad(const RawImage&, const Quad&) { refuse(); }
 RawImage rotate_half(const RawImage&) { refuse(); }
 RawImage pad_rows(const RawImage&, int64_t) { refuse(); }
-void draw_quads(RawImage&, const std::vector<Quad>&) { refuse(); }
+void draw_quads(RawImage&, const std::vector<Quad>&, const std::vector<std::string>&) { refuse(); }
 
 }  // namespace plait::data

@@ -207,13 +207,26 @@ RawImage pad_rows(const RawImage& image, int64_t rows) {
   return to_raw(out);
 }
 
-void draw_quads(RawImage& image, const std::vector<Quad>& quads) {
+void draw_quads(RawImage& image, const std::vector<Quad>& quads,
+                const std::vector<std::string>& labels) {
   cv::Mat canvas = view(image);
-  int thickness = std::max(1, static_cast<int>(std::min(image.width, image.height) / 300));
+  const auto shorter = static_cast<double>(std::min(image.width, image.height));
+  int thickness = std::max(1, static_cast<int>(shorter / 300));
   for (const Quad& quad : quads) {
     std::vector<cv::Point> points;
     for (const auto& [x, y] : quad) points.emplace_back(cvRound(x), cvRound(y));
     cv::polylines(canvas, points, true, cv::Scalar(255, 0, 0), thickness);
+  }
+  // Above all outlines, each on a bar that stays within the picture.
+  const double size = std::max(0.4, shorter / 1000);
+  for (size_t i = 0; i < std::min(labels.size(), quads.size()); ++i) {
+    int below = 0;
+    cv::Size text = cv::getTextSize(labels[i], cv::FONT_HERSHEY_SIMPLEX, size, thickness, &below);
+    cv::Point at(cvRound(quads[i][0][0]), std::max(cvRound(quads[i][0][1]) - below, text.height));
+    cv::rectangle(canvas, at + cv::Point(0, below), at + cv::Point(text.width, -text.height),
+                  cv::Scalar(255, 0, 0), cv::FILLED);
+    cv::putText(canvas, labels[i], at, cv::FONT_HERSHEY_SIMPLEX, size, cv::Scalar(255, 255, 255),
+                thickness, cv::LINE_AA);
   }
 }
 

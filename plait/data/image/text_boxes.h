@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "plait/data/image/codec.h"
@@ -36,7 +37,8 @@ RawImage crop_quad(const RawImage& image, const Quad& quad);
 RawImage rotate_half(const RawImage& image);
 /// Black rows above and below.
 RawImage pad_rows(const RawImage& image, int64_t rows);
-/// Outlines in red.
-void draw_quads(RawImage& image, const std::vector<Quad>& quads);
+/// Outlines in red, with a label in ASCII above each where there are labels.
+void draw_quads(RawImage& image, const std::vector<Quad>& quads,
+                const std::vector<std::string>& labels = {});
 
 }  // namespace plait::data

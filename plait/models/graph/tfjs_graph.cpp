@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "plait/core/error.h"
+#include "plait/core/tensor_map.h"
 #include "plait/models/graph/tfjs_nodes.h"
 
 namespace plait::models {
@@ -131,6 +132,10 @@ class Importer {
     if (value.constant.defined()) {
       Ints shape(4, 1);
       at::IntArrayRef sizes = value.constant.sizes();
+      if (sizes.size() > 4)
+        fail(ErrorCode::kCorruptData, "tfjs_graph",
+             where_ + ": expected \"" + name + "\" of at most 4 dimensions, got " +
+                 describe(value.constant));
       std::copy(sizes.begin(), sizes.end(), shape.end() - static_cast<int64_t>(sizes.size()));
       add_constant(value.planes,
                    sizes.empty() ? value.constant
