@@ -291,7 +291,7 @@ def test_steps_are_told_and_cancelled(model):
     (dict(num_inference_steps=0), "num_inference_steps"), (dict(num_inference_steps=2000), "1 to 1000 steps"), (dict(width=13), "multiples of 2"),
     (dict(sampler="heun"), "dpm\\+\\+"), (dict(mask=half_mask()), "image together with the mask"), (dict(steps=3), "steps"),
     (dict(image=scene(), strength=0.01), "strength"), (dict(noise=torch.zeros(1, 4, 3, 3)), "shape of the latents"),
-    (dict(width=1 << 30, height=1 << 30), "16 million"), (dict(guidance_scale=float("nan")), "guidance_scale")])
+    (dict(width=1 << 30, height=1 << 30), "16 million"), (dict(width=2048, height=2048, num_images_per_prompt=8), "16 million"), (dict(guidance_scale=float("nan")), "guidance_scale")])
 def test_wrong_options(model, options, message):
     with pytest.raises((ValueError, plait.LimitError), match=message):
         model(PROMPT, **{"num_inference_steps": 2, **options})

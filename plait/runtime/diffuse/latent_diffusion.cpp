@@ -64,9 +64,11 @@ class LatentDiffusion::Run {
            "expected a height and a width that are multiples of " + std::to_string(unit) +
                ", got " + std::to_string(in_.height) + " and " + std::to_string(in_.width));
     }
-    if (in_.height > kMaxPixels / in_.width)
-      fail(ErrorCode::kResourceLimit, kUnit, "expected at most 16 million pixels");
     check_states(in_.states, in_.state_mask, "states");
+    const int64_t pictures =
+        std::max<int64_t>(in_.states.size(0) * options_.num_images_per_prompt, 1);
+    if (in_.height > kMaxPixels / in_.width / pictures)
+      fail(ErrorCode::kResourceLimit, kUnit, "expected at most 16 million pixels in all pictures");
     if (options_.guidance_scale > 1) {
       check_states(in_.negative, in_.negative_mask, "negative states");
       require(in_.negative.sizes() == in_.states.sizes() &&

@@ -46,7 +46,7 @@ class LatentDiffusion {
 
   /// Pixels [P·n, 3, height, width] in [0, 1], float32 on the CPU; undefined when cancelled.
   /// @throws Error kInvalidArgument for shapes that do not fit; kResourceLimit above 16 million
-  /// pixels.
+  /// pixels in all.
   at::Tensor draw(const SamplerConfig& sampler, const DiffusionOptions& options,
                   const DiffusionInputs& inputs, const OnDiffusionStep& on_step = {}) const;
 
