@@ -123,6 +123,14 @@ struct LoraMergeArgs {
 };
 int lora_merge(const LoraMergeArgs& args);
 
+struct PerceiveArgs {
+  std::string audio, image;  ///< Empty: none
+  std::string speech_model = "whisper-base", ocr_model = "pp-ocrv4", object_model = "centernet";
+  std::string language, backend = "cpu";
+  bool json = false;
+};
+int perceive(const PerceiveArgs& args);
+
 struct TrainArgs {
   std::string recipe, output, resume = "none";
   std::string compute_share;  ///< "image=0.85,speech=0.15" or "importance"; empty: the recipe's

@@ -238,6 +238,26 @@ void add_classify(CommandLine& line) {
   line.on(cmd, args, classify);
 }
 
+void add_perceive(CommandLine& line) {
+  auto args = std::make_shared<PerceiveArgs>();
+  CLI::App* cmd = line.add("perceive", "Hear, read and see: speech, text and things by one call",
+                           "  plait perceive --audio question.wav --image desk.jpg\n"
+                           "  plait perceive --image street.png --json\n"
+                           "  plait perceive --audio call.ogg --language en\n");
+  cmd->add_option("--audio", args->audio, "A sound file: what is said in it");
+  cmd->add_option("--image", args->image, "A picture: what is written, which things are there");
+  cmd->add_option("-l,--language", args->language,
+                  "Code of the spoken language (en, zh ...; default: detect it)");
+  cmd->add_option("--speech-model", args->speech_model, "Name or folder of a Whisper model")
+      ->capture_default_str();
+  cmd->add_option("--ocr-model", args->ocr_model, "Name or folder of the reader of text")
+      ->capture_default_str();
+  cmd->add_option("--object-model", args->object_model, "Name or folder of the detector of things")
+      ->capture_default_str();
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  line.on(cmd, args, perceive);
+}
+
 }  // namespace
 
 void add_generation_commands(CommandLine& line) {
@@ -247,6 +267,7 @@ void add_generation_commands(CommandLine& line) {
   add_prosody(line);
   add_ocr(line);
   add_draw(line);
+  add_perceive(line);
   add_detect(line);
   add_classify(line);
 }

@@ -22,6 +22,14 @@ class Stages {
       show(title, static_cast<double>(e.done), static_cast<double>(e.total), e.step + " " + e.what);
     };
   }
+  void show(const std::string& title, double done, double total, const std::string& note) {
+    if (title != title_) {
+      bar_.reset();
+      bar_ = std::make_unique<ProgressBar>(title);
+      title_ = title;
+    }
+    bar_->update(done, total, note);
+  }
   void finish() {
     bar_.reset();
     title_.clear();
@@ -32,14 +40,6 @@ class Stages {
     if (stage == "fetch") return "Published encoders";
     if (stage == "features") return "Frozen features";
     return stage == "train" ? "Training the fused model" : stage;
-  }
-  void show(const std::string& title, double done, double total, const std::string& note) {
-    if (title != title_) {
-      bar_.reset();
-      bar_ = std::make_unique<ProgressBar>(title);
-      title_ = title;
-    }
-    bar_->update(done, total, note);
   }
   std::string title_;
   std::unique_ptr<ProgressBar> bar_;

@@ -32,5 +32,6 @@ void bind_speech(py::module_& m);
 void bind_text(py::module_& m);
 void bind_sight(py::module_& m);
 void bind_pictures(py::module_& m);
+void bind_video(py::module_& m);
 
 }  // namespace plait::python

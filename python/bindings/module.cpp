@@ -207,4 +207,5 @@ PYBIND11_MODULE(_C, m) {
   bind_captions(m);
   bind_sight(m);
   bind_pictures(m);
+  bind_video(m);
 }

@@ -3,6 +3,7 @@
 #include "plait/api/face_detector.h"
 #include "plait/api/image_classifier.h"
 #include "plait/api/ocr_reader.h"
+#include "plait/api/perception.h"
 #include "plait/core/device.h"
 #include "python/bindings/common.h"
 
@@ -124,6 +125,30 @@ void bind_sight(py::module_& m) {
         return list_found(image, [&](const Value& value) { return self.read(value, options); });
       });
   bind_detectors(m);
+
+  py::class_<api::Perception, std::shared_ptr<api::Perception>>(m, "Perception")
+      .def(py::init([](const py::dict& given) {
+        Json json = to_json(given);
+        api::PerceptionOptions options;
+        options.speech_model = json.get("speech_model", options.speech_model);
+        options.ocr_model = json.get("ocr_model", options.ocr_model);
+        options.object_model = json.get("object_model", options.object_model);
+        options.transcribe.language = json.get("language", options.transcribe.language);
+        options.model.backend = json.get("device", options.model.backend);
+        return std::make_shared<api::Perception>(options);
+      }))
+      .def("process",
+           [](const api::Perception& self, const py::object& audio, const py::object& image) {
+             std::optional<Value> sound, picture;
+             if (!audio.is_none()) sound = to_value(audio, Modality::kAudio, "audio");
+             if (!image.is_none()) picture = to_value(image, Modality::kImage, "image");
+             Json out;
+             {
+               py::gil_scoped_release release;
+               out = self.process(sound, picture).to_json();
+             }
+             return from_json(out);
+           });
 }
 
 }  // namespace plait::python

@@ -5,6 +5,7 @@ from typing import Any, Union
 
 import plait
 from plait import MultiModalDataset, Trainer, TrainingArguments, load_dataset, load_image
+from plait.agent import Perception, PerceptionModule
 from plait.model import Prediction
 
 from . import cache, training
@@ -33,5 +34,6 @@ class AutoModel(plait.AutoModel):
 MultiModalModel = MultimodalModel
 DeepSeekModel = MultimodalModel
 
-__all__ = ["AutoModel", "DeepSeekModel", "MultiModalDataset", "MultiModalModel", "MultimodalModel", "Prediction", "Trainer", "TrainingArguments",
+__all__ = ["AutoModel", "DeepSeekModel", "MultiModalDataset", "MultiModalModel", "MultimodalModel", "Perception", "PerceptionModule",
+           "Prediction", "Trainer", "TrainingArguments",
            "cache", "load_dataset", "load_image", "training"]

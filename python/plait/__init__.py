@@ -11,7 +11,7 @@ from typing import Any as _Any
 
 from . import _C
 from ._C import DataError, LimitError
-from . import cache, data, fusion, quality
+from . import agent, cache, data, fusion, quality
 from .auto import AutoModel
 from .captions import Captioner, merge_adapter
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
@@ -21,6 +21,7 @@ from .sight import DetectedFace, DetectedObject, FaceDetector, ImageClassifier, 
 from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, TextReader, Transcript
 from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
+from .video import VideoReader, VideoStream, load_video
 
 __version__ = "0.1.0"
 
@@ -44,5 +45,6 @@ __all__ = ["AdamW", "Audio", "AutoModel", "Captioner", "DataError", "DetectedFac
            "GeneratedText", "ImageClassifier", "ImageLabel", "LimitError", "MultiModalDataset", "MultimodalDataset",
            "MultimodalModel", "ObjectDetector", "OcrLine", "OcrReader", "OnnxGraph", "PictureGenerator", "Prediction",
            "SpeechRecognizer", "SpeechStream", "SpeechSynthesizer", "TextGenerator", "TextReader", "Trainer",
-           "TrainingArguments", "Transcript", "available_backends", "cache", "data", "doctor", "fusion",
-           "list_datasets", "load_audio", "load_dataset", "load_image", "merge_adapter", "quality", "registered_models"]
+           "TrainingArguments", "Transcript", "VideoReader", "VideoStream", "agent", "available_backends", "cache",
+           "data", "doctor", "fusion", "list_datasets", "load_audio", "load_dataset", "load_image", "load_video",
+           "merge_adapter", "quality", "registered_models"]

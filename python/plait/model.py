@@ -194,6 +194,10 @@ class MultimodalModel:
         """A picture: path, bytes, PIL, [H, W, 3] uint8 or [3, H, W] float in [0, 1]. The first image stream, unless told otherwise."""
         return self._encode_modality("image", value, stream)
 
+    def encode_video(self, value: Any, stream: Optional[str] = None) -> Feature:
+        """A path, bytes, or frames [T, H, W, 3] uint8."""
+        return self._encode_modality("video", value, stream)
+
     def encode_audio(self, value: Any, stream: Optional[str] = None) -> Feature:
         """Sound: path, bytes, (samples, rate) or samples [N] at 16 kHz. The first audio stream, unless told otherwise."""
         return self._encode_modality("audio", value, stream)

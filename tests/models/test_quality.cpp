@@ -156,6 +156,20 @@ TEST(Quality, ShortTextsAndOtherSubjectsAreNotTakenForDamaged) {
   }
 }
 
+TEST(Quality, VideosAreJudgedByFramesSpreadOverThem) {
+  at::Tensor clean = std::get<at::Tensor>(example(Modality::kImage));
+  at::Tensor noisy =
+      std::get<at::Tensor>(data::damage(clean, Modality::kImage, "gaussian_noise", 1.0, 3));
+  double best = image_quality(clean).score, worst = image_quality(noisy).score;
+  auto of = [](const std::vector<at::Tensor>& frames) {
+    return assess(at::stack(frames), Modality::kVideo).score;
+  };
+  EXPECT_NEAR(of({clean}), best, 1e-6);
+  EXPECT_NEAR(of({clean, noisy, noisy, clean}), (best + worst) / 2, 1e-6);
+  EXPECT_NEAR(of(std::vector<at::Tensor>(9, noisy)), worst, 1e-6);
+  EXPECT_THROW(assess(std::string("missing.mp4"), Modality::kVideo), Error);
+}
+
 TEST(Quality, TableRowsAreJudgedByTheirPresentFields) {
   Json row = Json::object({{"age", 31}, {"name", ""}, {"city", nullptr}, {"height", 1.8}});
   EXPECT_EQ(assess(row, Modality::kTable).score, 0.5);

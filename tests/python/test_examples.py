@@ -19,8 +19,9 @@ def run(*command):
 
 
 @pytest.mark.parametrize("arguments", [["fusion.py"], ["predict.py"], ["predict.py", FILES / "picture.png", FILES / "sound.wav"],
-                                       ["transcribe.py", FILES / "sound.wav"], ["speak.py", "OUTPUT.wav"], ["generate_text.py"]],
-                         ids=["fusion", "text alone", "text, picture and sound", "speech to text", "text to speech", "language"])
+                                       ["transcribe.py", FILES / "sound.wav"], ["speak.py", "OUTPUT.wav"], ["generate_text.py"], ["video_frames.py"],
+                                       ["video_frames.py", ROOT / "fuzz" / "corpus" / "video" / "vp9.webm"]],
+                         ids=["fusion", "text alone", "text, picture and sound", "speech to text", "text to speech", "language", "a drawn video", "a video"])
 def test_example(arguments, tmp_path):
     run(sys.executable, ROOT / "examples" / arguments[0], *(tmp_path / a if a == "OUTPUT.wav" else a for a in arguments[1:]))
 
