@@ -97,4 +97,4 @@ def test_the_command(photo, sound):
     shown = subprocess.run([*plait_command, "--image", photo], capture_output=True, text=True).stdout
     assert "Invoice No." in shown and "person" in shown and "Said" not in shown
     refused = subprocess.run(plait_command, capture_output=True, text=True)
-    assert refused.returncode == 1 and "--audio" in refused.stderr
+    assert refused.returncode == 2 and "--audio" in refused.stderr
