@@ -42,7 +42,7 @@ TEST(ChineseNumbers, AreReadAtTheirLimits) {
 
 TEST(EnglishText, EndsSentencesWhereTheyEnd) {
   std::vector<SpokenText> said =
-      spell_english("Mr. Fox paid 3.50 to Acme Inc. He left at noon!");
+      spell_english("Mr. Fox paid 3.50 to Acme Inc. He left at 5 p.m. yesterday!");
   ASSERT_EQ(said.size(), 2u);
   EXPECT_EQ(said[0].words.front().text, "mister");
   EXPECT_EQ(said[0].words.back().text, "incorporated");

@@ -270,6 +270,11 @@ class Speller {
     if (s == "-") return mark(',');
     if (!s.empty() && abbreviation(s, tail)) return;
     if (!s.empty()) core(s);
+    // The stop of "p.m." ends no sentence that goes on in small letters.
+    const std::string* following = next();
+    if (tail.starts_with(".") && s.size() > 2 && s[s.size() - 2] == '.' && is_letter(s.back()) &&
+        following && std::islower(static_cast<unsigned char>(following->front())))
+      tail.remove_prefix(1);
     char pause = 0;
     for (char c : tail) {
       if (std::string_view(".!?").find(c) != std::string_view::npos) {

@@ -16,6 +16,8 @@ namespace {
 constexpr const char* kUnit = "speak";
 /// Attention takes the square of a sentence's length: longer ones are divided at a space.
 constexpr size_t kMaxPhonemes = 1500;
+/// Frames that the generator works on at once, so that memory does not grow with the sentence.
+constexpr int64_t kMaxFrames = 1024;
 
 std::vector<std::string> divide(const std::vector<std::string>& sentences) {
   std::vector<std::string> out;
@@ -131,6 +133,12 @@ models::VitsLatents Speaker::latents(const std::vector<int64_t>& symbols,
 
 at::Tensor Speaker::sound(const models::VitsLatents& latents, int64_t begin, int64_t end) const {
   at::NoGradGuard no_grad;
+  if (end - begin > kMaxFrames) {
+    std::vector<at::Tensor> pieces;
+    for (int64_t at = begin; at < end; at += kMaxFrames)
+      pieces.push_back(sound(latents, at, std::min(at + kMaxFrames, end)));
+    return at::cat(pieces);
+  }
   const models::HifiGan& generator = voice_.model->generator();
   const int64_t from = std::max<int64_t>(begin - generator.context(), 0);
   const int64_t to = std::min(end + generator.context(), latents.frames.size(2));
