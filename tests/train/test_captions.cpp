@@ -62,7 +62,7 @@ Scenes scenes(models::MultimodalLm& model, uint64_t first, int64_t count) {
 
 TEST(Captions, LearnFromThePicture) {
   auto model = small_model();
-  Scenes train = scenes(*model, 0, 256), held_out = scenes(*model, 5000, 64);
+  Scenes train = scenes(*model, 0, 2048), held_out = scenes(*model, 5000, 64);
   models::LoraConfig lora;
   lora.rank = 8;
   model->requires_grad_(false);
@@ -77,7 +77,7 @@ TEST(Captions, LearnFromThePicture) {
   TrainingArguments args = TrainingArguments::tiny();
   args.output_dir = folder.path;
   args.learning_rate = 1e-2;
-  args.max_steps = 300;
+  args.max_steps = 1000;
   args.per_device_train_batch_size = 32;
   args.lr_scheduler = "cosine";
   args.seed = 1;
