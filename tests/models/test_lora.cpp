@@ -116,6 +116,8 @@ TEST(Lora, RefusesWhatChangesTheComputation) {
   EXPECT_THAT(with("init_lora_weights", "pissa_niter_4"), testing::HasSubstr("pissa"));
   EXPECT_THAT(with("r", 0), testing::HasSubstr("rank"));
   EXPECT_THAT(with("target_modules", "(("), testing::HasSubstr("regular expression"));
+  EXPECT_THAT(with("target_modules", "(l+)\\1"), testing::HasSubstr("back-references"));
+  EXPECT_THAT(with("target_modules", "((.?){200}){200}"), testing::HasSubstr("expression"));
   EXPECT_THAT(with("target_modules", 3), testing::HasSubstr("target_modules"));
 }
 
@@ -132,6 +134,14 @@ TEST(Lora, ChoosesLayersByName) {
   config.target_modules = R"(.*layers\.1\..*)";
   EXPECT_TRUE(config.targets("model.layers.1.mlp.down_proj"));
   EXPECT_FALSE(config.targets("model.layers.11.mlp.down_proj"));
+
+  // A backtracking matcher would not come back from this one.
+  config.target_modules = "(([a-z_.0-9]+)+)+!";
+  EXPECT_FALSE(config.targets("model.layers.1.self_attn.q_proj"));
+  config.target_modules = R"(^(?!.*vision).*\.(q|v)_proj$)";
+  EXPECT_TRUE(config.targets("model.layers.1.self_attn.q_proj"));
+  EXPECT_FALSE(config.targets("vision.layers.1.self_attn.q_proj"));
+  config.target_modules = R"(.*layers\.1\..*)";
 
   CausalLm decoder(CausalLm::Config::tiny());
   decoder.initialize(1);
