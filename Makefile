@@ -27,11 +27,11 @@ checks: ## layers, repository, documents, format, headers alone
 
 test: dev checks ## build, checks, ctest, pytest
 	@ctest --test-dir build --output-on-failure -LE slow
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile tests/python -m "not slow"
+	@OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -q -n 2 --dist loadfile tests/python -m "not slow"
 
 test-all: dev checks ## with the slow tests
 	@ctest --test-dir build --output-on-failure
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile tests/python
+	@OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -q -n 2 --dist loadfile tests/python
 
 format: ## rewrite the sources in the house style
 	@tools/check_format.sh --fix
