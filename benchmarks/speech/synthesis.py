@@ -28,6 +28,7 @@ import torch
 
 import packages
 import piper_reference
+from speech_reference import character_errors
 import plait
 
 RESULTS = HERE / "synthesis.json"
@@ -43,19 +44,6 @@ def mean_opinion(samples):
 
     said = dnsmos.run(np.clip(samples, -1, 1), 16000)
     return {key: float(said[f"{key}_mos"]) for key in ("ovrl", "sig", "bak", "p808")}
-
-
-def character_errors(said, heard):
-    from whisper.normalizers import EnglishTextNormalizer
-
-    normalise = EnglishTextNormalizer()
-    a, b = normalise(said).replace(" ", ""), normalise(heard).replace(" ", "")
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1], len(a)
 
 
 def noise(random, symbols):

@@ -15,8 +15,7 @@ void add_common(CLI::App& cmd, CaptionArgs& args) {
   cmd.add_option("-t,--temperature", args.temperature, "0: the most probable words")
       ->capture_default_str();
   cmd.add_option("--seed", args.seed, "Of sampling")->capture_default_str();
-  cmd.add_option("--backend", args.backend, "cpu, cuda, cuda:N")->capture_default_str();
-  cmd.add_option("--dtype", args.dtype, "float32, bfloat16, float16")->capture_default_str();
+  add_device(cmd, args);
 }
 
 void add_caption(CommandLine& line) {
@@ -60,8 +59,7 @@ void add_train_captioner(CommandLine& line) {
   cmd->add_option("-r,--recipe", args->recipe, "JSON file with the options of the training");
   cmd->add_option("--data", args->data, "What to learn from: scenes, emoji, stamps");
   const auto integer = [&](const char* flag, const char* name, const char* what) {
-    cmd->add_option_function<long>(
-        flag, [args, name](long v) { args->sizes[name] = v; }, what);
+    add_number(*cmd, args->sizes, flag, name, what);
   };
   integer("--max-steps", "max_steps", "Steps of the optimizer");
   integer("--batch-size", "batch_size", "Texts of a step");

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -58,11 +59,31 @@ class CommandLine {
   std::vector<std::pair<CLI::App*, std::function<int(bool)>>> actions_;
 };
 
+/// The option --backend.
+template <class Args>
+void add_backend(CLI::App& cmd, Args& args) {
+  cmd.add_option("--backend", args.backend, "cpu, cuda, cuda:N")->capture_default_str();
+}
+/// The options --backend and --dtype.
+template <class Args>
+void add_device(CLI::App& cmd, Args& args) {
+  add_backend(cmd, args);
+  cmd.add_option("--dtype", args.dtype, "float32, bfloat16, float16")->capture_default_str();
+}
+/// An option whose number is kept in `values` by `name`, if it is given at all.
+template <class Number>
+void add_number(CLI::App& cmd, std::map<std::string, Number>& values, const char* flag,
+                const char* name, const char* what) {
+  cmd.add_option_function<Number>(
+      flag, [&values, name](Number v) { values[name] = v; }, what);
+}
+
 /// predict, train, calibrate, eval, demo, bench.
 void add_fusion_commands(CommandLine& line);
 /// caption, ask, lora, train-captioner: pictures and language models.
 void add_caption_commands(CommandLine& line);
-/// generate, transcribe, speak, prosody, ocr, draw, detect, classify: published models at work.
+/// generate, transcribe, speak, prosody, ocr, draw, perceive, detect, classify: published models at
+/// work.
 void add_generation_commands(CommandLine& line);
 /// models, data, inspect, convert, doctor.
 void add_package_commands(CommandLine& line);

@@ -52,8 +52,7 @@ void add_predict(CommandLine& line) {
                   "Budget for encoders; streams beyond it are skipped");
   cmd->add_option("--max-latency", args->max_latency_ms,
                   "Milliseconds after which no further stream is started");
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  add_device(*cmd, *args);
   cmd->add_flag("--untrained", args->untrained, "Accept a model with untrained parts");
   line.on(cmd, args, predict);
 }
@@ -79,7 +78,7 @@ void add_train(CommandLine& line) {
   cmd->add_option("--compute-budget", args->compute_budget,
                   "With shares: most multiply-adds of one item")
       ->check(CLI::NonNegativeNumber);
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  add_backend(*cmd, *args);
   line.on(cmd, args, train);
 }
 
@@ -107,7 +106,7 @@ void add_eval(CommandLine& line) {
   cmd->add_option("-d,--data", args->dataset, "Name of a data set (plait data list)")->required();
   cmd->add_option("--split", args->split, "train, validation or test")->capture_default_str();
   cmd->add_option("--task", args->task, "Task to evaluate (default: the model's first)");
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  add_backend(*cmd, *args);
   line.on(cmd, args, eval);
 }
 

@@ -11,12 +11,10 @@ void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
   cmd.add_flag("--chat", args.chat, "The prompt is a message to answer, by the chat template");
   cmd.add_option("--system", args.system, "With --chat: what the model is told first");
   const auto number = [&](const char* flag, const char* name, const char* what) {
-    cmd.add_option_function<double>(
-        flag, [&args, name](double v) { args.numbers[name] = v; }, what);
+    add_number(cmd, args.numbers, flag, name, what);
   };
   const auto integer = [&](const char* flag, const char* name, const char* what) {
-    cmd.add_option_function<long>(
-        flag, [&args, name](long v) { args.integers[name] = v; }, what);
+    add_number(cmd, args.integers, flag, name, what);
   };
   integer("-n,--max-new-tokens", "max_new_tokens", "Most tokens to generate (default: 256)");
   integer("--min-new-tokens", "min_new_tokens", "Fewest tokens before the text may end");
@@ -43,8 +41,7 @@ void add_generate_options(CLI::App& cmd, GenerateArgs& args) {
   cmd.add_option("--adapter", args.adapter, "Low-rank adapter to put into the model: PEFT folder");
   cmd.add_flag("--stream", args.stream, "Show the text while it is written");
   cmd.add_flag("--stats", args.stats, "Tokens and speed, on standard error");
-  cmd.add_option("--backend", args.backend, "cpu, cuda, cuda:N")->capture_default_str();
-  cmd.add_option("--dtype", args.dtype, "float32, bfloat16, float16")->capture_default_str();
+  add_device(cmd, args);
 }
 
 void add_generate(CommandLine& line) {
@@ -85,8 +82,7 @@ void add_transcribe(CommandLine& line) {
   cmd->add_flag("--independent", args->independent, "Windows do not see the text before them");
   cmd->add_flag("--srt", args->srt, "Print SubRip subtitles");
   cmd->add_flag("--vtt", args->vtt, "Print WebVTT subtitles");
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  add_device(*cmd, *args);
   line.on(cmd, args, transcribe);
 }
 
@@ -120,8 +116,7 @@ void add_speak(CommandLine& line) {
       ->capture_default_str();
   cmd->add_option("--seed", args->seed, "The same seed, the same sound")->capture_default_str();
   cmd->add_option("--speaker", args->speaker, "Of a voice with several")->capture_default_str();
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  add_device(*cmd, *args);
   line.on(cmd, args, speak);
 }
 
@@ -157,7 +152,7 @@ void add_ocr(CommandLine& line) {
   cmd->add_option("--draw", args->draw, "Write the picture with the lines' boxes to a PNG");
   cmd->add_option("--min-score", args->min_score, "Leave out lines below this score")
       ->capture_default_str();
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  add_backend(*cmd, *args);
   line.on(cmd, args, ocr);
 }
 
@@ -171,12 +166,10 @@ void add_draw(CommandLine& line) {
       "  plait draw \"a green apple\" --model DIR --image apple.png --strength 0.6\n"
       "  plait draw \"a worm\" --model DIR --image apple.png --mask white_where_to_paint.png\n");
   const auto number = [&](const char* flag, const char* name, const char* what) {
-    cmd->add_option_function<double>(
-        flag, [args = args.get(), name](double v) { args->numbers[name] = v; }, what);
+    add_number(*cmd, args->numbers, flag, name, what);
   };
   const auto integer = [&](const char* flag, const char* name, const char* what) {
-    cmd->add_option_function<long>(
-        flag, [args = args.get(), name](long v) { args->integers[name] = v; }, what);
+    add_number(*cmd, args->integers, flag, name, what);
   };
   cmd->add_option("prompt", args->prompt, "What to draw")->required();
   cmd->add_option("-m,--model", args->model,
@@ -198,8 +191,7 @@ void add_draw(CommandLine& line) {
   cmd->add_option("--image", args->image, "Picture to draw on from");
   number("--strength", "strength", "With --image: share of the steps that change it (0.8)");
   cmd->add_option("--mask", args->mask, "With --image: paint where this picture is white");
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
-  cmd->add_option("--dtype", args->dtype, "float32, bfloat16, float16")->capture_default_str();
+  add_device(*cmd, *args);
   line.on(cmd, args, draw);
 }
 
@@ -219,7 +211,7 @@ void add_detect(CommandLine& line) {
   cmd->add_option("--min-score", args->min_score,
                   "Leave out what is not above this score (default: 0.2, faces 0.5)")
       ->check(CLI::Range(0.0, 1.0));
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  add_backend(*cmd, *args);
   line.on(cmd, args, detect);
 }
 
@@ -234,7 +226,7 @@ void add_classify(CommandLine& line) {
   cmd->add_option("--top", args->top, "So many classes")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  add_backend(*cmd, *args);
   line.on(cmd, args, classify);
 }
 
@@ -254,7 +246,7 @@ void add_perceive(CommandLine& line) {
       ->capture_default_str();
   cmd->add_option("--object-model", args->object_model, "Name or folder of the detector of things")
       ->capture_default_str();
-  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  add_backend(*cmd, *args);
   line.on(cmd, args, perceive);
 }
 

@@ -1,8 +1,6 @@
 #include "plait/cli/pictures.h"
 
-#include <fstream>
-
-#include "plait/core/error.h"
+#include "plait/core/file.h"
 #include "plait/data/decode.h"
 
 namespace plait::cli {
@@ -13,12 +11,8 @@ void draw_quads(const std::string& picture, const std::vector<data::Quad>& quads
   const auto* bytes = rgb.const_data_ptr<uint8_t>();
   data::RawImage canvas{rgb.size(1), rgb.size(0), 3, {bytes, bytes + rgb.numel()}};
   data::draw_quads(canvas, quads, labels);
-  std::string png =
-      data::encode_pixels(canvas.pixels.data(), canvas.width, canvas.height, ".png", 0);
-  std::ofstream out(output, std::ios::binary);
-  out.write(png.data(), static_cast<std::streamsize>(png.size()));
-  out.close();
-  if (!out) fail(ErrorCode::kIo, "draw", "cannot write " + output);
+  write_file_atomic(
+      output, data::encode_pixels(canvas.pixels.data(), canvas.width, canvas.height, ".png", 0));
 }
 
 }  // namespace plait::cli

@@ -6,7 +6,7 @@
 #include "plait/api/size_encoders.h"
 #include "plait/core/error.h"
 #include "plait/runtime/feature_cache.h"
-#include "python/bindings/common.h"
+#include "python/bindings/calls.h"
 
 namespace plait::python {
 namespace {
@@ -104,7 +104,7 @@ py::dict train_on(MultimodalModel& model, const py::list& train, const py::list&
   if (!callback.is_none()) {
     progress = [&](const std::string& stage, double done, double total, const std::string& note) {
       py::gil_scoped_acquire acquire;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      throw_if_interrupted();
       callback(stage, done, total, note);
     };
   }

@@ -1,6 +1,6 @@
 #include "plait/api/captioner.h"
 #include "plait/models/convert/merge_adapter.h"
-#include "python/bindings/common.h"
+#include "python/bindings/calls.h"
 
 namespace plait::python {
 namespace {
@@ -15,31 +15,13 @@ std::vector<Value> pictures_of(const py::list& pictures) {
   return out;
 }
 
-/// Runs f without the interpreter's lock; a signal there cancels.
-template <class F>
-py::object told(F f) {
-  const api::OnPiece tell = [](const std::string&) {
-    py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    return true;
-  };
-  Json out;
-  {
-    py::gil_scoped_release release;
-    out = f(tell).to_json();
-  }
-  return from_json(out);
-}
-
 }  // namespace
 
 void bind_captions(py::module_& m) {
   py::class_<Captioner, std::shared_ptr<Captioner>>(m, "Captioner")
       .def_static("from_pretrained",
                   [](const std::string& name, const std::string& device, const std::string& dtype) {
-                    api::ModelOptions how;
-                    how.backend = device;
-                    how.dtype = dtype;
+                    const auto how = model_options(device, dtype);
                     py::gil_scoped_release release;
                     return Captioner::from_pretrained(name, how);
                   })
@@ -48,7 +30,7 @@ void bind_captions(py::module_& m) {
               const py::dict& options) {
              const Value value = to_value(picture, Modality::kImage, "picture");
              const auto how = api::TextOptions::from_json(to_json(options));
-             return told([&](const api::OnPiece& tell) {
+             return written(py::none(), [&](const api::OnPiece& tell) {
                return self.caption(value, language, how, tell);
              });
            })
@@ -57,8 +39,9 @@ void bind_captions(py::module_& m) {
               const py::dict& options) {
              const Value value = to_value(picture, Modality::kImage, "picture");
              const auto how = api::TextOptions::from_json(to_json(options));
-             return told(
-                 [&](const api::OnPiece& tell) { return self.ask(value, question, how, tell); });
+             return written(py::none(), [&](const api::OnPiece& tell) {
+               return self.ask(value, question, how, tell);
+             });
            })
       .def("ask_batch",
            [](const Captioner& self, const py::list& pictures,
@@ -79,15 +62,16 @@ void bind_captions(py::module_& m) {
              const Json given = to_json(messages);
              const std::vector<Value> values = pictures_of(pictures);
              const auto how = api::TextOptions::from_json(to_json(options));
-             return told(
-                 [&](const api::OnPiece& tell) { return self.chat(given, values, how, tell); });
+             return written(py::none(), [&](const api::OnPiece& tell) {
+               return self.chat(given, values, how, tell);
+             });
            })
       .def("generate",
            [](const Captioner& self, const std::string& prompt, const py::list& pictures,
               const py::dict& options) {
              const std::vector<Value> values = pictures_of(pictures);
              const auto how = api::TextOptions::from_json(to_json(options));
-             return told([&](const api::OnPiece& tell) {
+             return written(py::none(), [&](const api::OnPiece& tell) {
                return self.generate(prompt, values, how, tell);
              });
            })

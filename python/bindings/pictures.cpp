@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "plait/api/picture_generator.h"
-#include "python/bindings/common.h"
+#include "python/bindings/calls.h"
 
 namespace plait::python {
 namespace {
@@ -12,10 +12,7 @@ using api::PictureGenerator;
 runtime::OnDiffusionStep telling(const py::object& on_step) {
   return [&on_step](const runtime::DiffusionStep& step) {
     py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (on_step.is_none()) return true;
-    py::object go_on = on_step(step.step, step.total, step.timestep, step.latents);
-    return go_on.is_none() || go_on.cast<bool>();
+    return goes_on(on_step, step.step, step.total, step.timestep, step.latents);
   };
 }
 
@@ -25,9 +22,7 @@ void bind_pictures(py::module_& m) {
   py::class_<PictureGenerator, std::shared_ptr<PictureGenerator>>(m, "PictureGenerator")
       .def_static("from_pretrained",
                   [](const std::string& name, const std::string& device, const std::string& dtype) {
-                    api::ModelOptions how;
-                    how.backend = device;
-                    how.dtype = dtype;
+                    const auto how = model_options(device, dtype);
                     py::gil_scoped_release release;
                     return PictureGenerator::from_pretrained(name, how);
                   })

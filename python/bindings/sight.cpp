@@ -5,16 +5,10 @@
 #include "plait/api/ocr_reader.h"
 #include "plait/api/perception.h"
 #include "plait/core/device.h"
-#include "python/bindings/common.h"
+#include "python/bindings/calls.h"
 
 namespace plait::python {
 namespace {
-
-api::ModelOptions on(const std::string& backend) {
-  api::ModelOptions how;
-  how.backend = backend;
-  return how;
-}
 
 /// What `find` gives for a picture, as a list of dicts; it runs without the GIL.
 template <class Find>
@@ -43,7 +37,7 @@ void bind_detectors(py::module_& m) {
       .def_static(
           "from_pretrained",
           [](const std::string& name, const std::string& backend) {
-            return ObjectDetector::from_pretrained(name, on(backend));
+            return ObjectDetector::from_pretrained(name, model_options(backend));
           },
           py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("classes", &ObjectDetector::classes)
@@ -56,7 +50,7 @@ void bind_detectors(py::module_& m) {
       .def_static(
           "from_pretrained",
           [](const std::string& name, const std::string& recognizer, const std::string& backend) {
-            return FaceDetector::from_pretrained(name, recognizer, on(backend));
+            return FaceDetector::from_pretrained(name, recognizer, model_options(backend));
           },
           py::call_guard<py::gil_scoped_release>())
       .def("detect", [](const FaceDetector& self, const py::object& image, const py::dict& given) {
@@ -71,7 +65,7 @@ void bind_detectors(py::module_& m) {
       .def_static(
           "from_pretrained",
           [](const std::string& name, const std::string& backend) {
-            return ImageClassifier::from_pretrained(name, on(backend));
+            return ImageClassifier::from_pretrained(name, model_options(backend));
           },
           py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("classes", &ImageClassifier::classes)
@@ -112,7 +106,7 @@ void bind_sight(py::module_& m) {
       .def_static(
           "from_pretrained",
           [](const std::string& name, const std::string& backend) {
-            return OcrReader::from_pretrained(name, on(backend));
+            return OcrReader::from_pretrained(name, model_options(backend));
           },
           py::call_guard<py::gil_scoped_release>())
       .def("read", [](const OcrReader& self, const py::object& image, const py::dict& given) {

@@ -7,7 +7,7 @@
 #include "plait/api/text_reader.h"
 #include "plait/core/error.h"
 #include "plait/data/speech/chinese_text.h"
-#include "python/bindings/common.h"
+#include "python/bindings/calls.h"
 
 namespace plait::python {
 namespace {
@@ -15,17 +15,16 @@ namespace {
 using api::SpeechRecognizer;
 using runtime::SpeechStream;
 
-/// Ctrl-C in Python ends the work with KeyboardInterrupt.
 void check_signals() {
   py::gil_scoped_acquire acquire;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  throw_if_interrupted();
 }
 
 runtime::TranscribeOptions options_of(const py::dict& given, const py::object& progress) {
   auto options = read_config<runtime::TranscribeOptions>(to_json(given), "options");
   options.progress = [progress](double done, double total) {
     py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    throw_if_interrupted();
     if (!progress.is_none()) progress(done, total);
   };
   return options;
@@ -90,9 +89,7 @@ void bind_synthesis(py::module_& m) {
       .def_static("from_pretrained",
                   [](const std::string& name, const std::string& backend, const std::string& dtype,
                      const std::string& front_end) {
-                    api::ModelOptions options;
-                    options.backend = backend;
-                    options.dtype = dtype;
+                    const auto options = model_options(backend, dtype);
                     py::gil_scoped_release release;
                     return SpeechSynthesizer::from_pretrained(name, options, front_end);
                   })
@@ -165,9 +162,7 @@ void bind_speech(py::module_& m) {
       .def_static(
           "from_pretrained",
           [](const std::string& name, const std::string& backend, const std::string& dtype) {
-            api::ModelOptions options;
-            options.backend = backend;
-            options.dtype = dtype;
+            const auto options = model_options(backend, dtype);
             py::gil_scoped_release release;
             return SpeechRecognizer::from_pretrained(name, options);
           })

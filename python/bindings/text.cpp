@@ -2,38 +2,12 @@
 
 #include "plait/api/text_generator.h"
 #include "plait/core/error.h"
-#include "python/bindings/common.h"
+#include "python/bindings/calls.h"
 
 namespace plait::python {
 namespace {
 
 using api::TextGenerator;
-
-/// Runs f with a callback that hands pieces to Python; false or an exception there cancels.
-template <class F>
-py::object written(const py::object& on_piece, F f) {
-  api::OnPiece tell;
-  if (!on_piece.is_none()) {
-    tell = [&](const std::string& piece) {
-      py::gil_scoped_acquire acquire;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      py::object go_on = on_piece(piece);
-      return go_on.is_none() || go_on.cast<bool>();
-    };
-  } else {
-    tell = [](const std::string&) {
-      py::gil_scoped_acquire acquire;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      return true;
-    };
-  }
-  Json out;
-  {
-    py::gil_scoped_release release;
-    out = f(tell).to_json();
-  }
-  return from_json(out);
-}
 
 }  // namespace
 
@@ -41,9 +15,7 @@ void bind_text(py::module_& m) {
   py::class_<TextGenerator, std::shared_ptr<TextGenerator>>(m, "TextGenerator")
       .def_static("from_pretrained",
                   [](const std::string& name, const std::string& device, const std::string& dtype) {
-                    api::ModelOptions how;
-                    how.backend = device;
-                    how.dtype = dtype;
+                    const auto how = model_options(device, dtype);
                     py::gil_scoped_release release;
                     return TextGenerator::from_pretrained(name, how);
                   })

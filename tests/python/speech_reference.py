@@ -236,15 +236,29 @@ def clips():
     return out
 
 
-def word_errors(said, heard):
-    """Substitutions, insertions and deletions between two texts after OpenAI's normaliser, and the words said."""
-    from whisper.normalizers import EnglishTextNormalizer
-
-    normalise = EnglishTextNormalizer()
-    a, b = normalise(said).split(), normalise(heard).split()
+def edits(a, b):
+    """Substitutions, insertions and deletions that make b of a."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i
         for j, y in enumerate(b, 1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1], len(a)
+    return row[-1]
+
+
+def word_errors(said, heard):
+    """Edits between two texts after OpenAI's normaliser, and the words said."""
+    from whisper.normalizers import EnglishTextNormalizer
+
+    normalise = EnglishTextNormalizer()
+    a, b = normalise(said).split(), normalise(heard).split()
+    return edits(a, b), len(a)
+
+
+def character_errors(said, heard):
+    """The same of characters without blanks."""
+    from whisper.normalizers import EnglishTextNormalizer
+
+    normalise = EnglishTextNormalizer()
+    a, b = normalise(said).replace(" ", ""), normalise(heard).replace(" ", "")
+    return edits(a, b), len(a)

@@ -1,6 +1,7 @@
 #include "plait/data/audio/byte_source.h"
 
 extern "C" {
+#include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/log.h>
 }
@@ -10,6 +11,31 @@ extern "C" {
 #include <mutex>
 
 namespace plait::data {
+
+constexpr int kIoBuffer = 1 << 16;
+
+AVIOContext* ByteSource::make_io() {
+  auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
+  return avio_alloc_context(buffer, kIoBuffer, 0, this, read, nullptr, seek);
+}
+
+bool ByteSource::open(AVFormatContext*& format, AVIOContext* io, const Rules& rules) {
+  format->pb = io;
+  format->flags |= AVFMT_FLAG_CUSTOM_IO;
+  format->interrupt_callback = {interrupted, this};
+  format->io_open = refuse_open;
+  if (rules.check_sums) format->error_recognition = AV_EF_CRCCHECK;
+  format->probesize = rules.probe_bytes;
+  format->max_streams = rules.max_streams;
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "format_whitelist", rules.formats, 0);
+  av_dict_set(&options, "codec_whitelist", rules.codecs, 0);
+  // Loops of a GIF are the player's affair.
+  av_dict_set(&options, "ignore_loop", "1", 0);
+  const int rc = avformat_open_input(&format, nullptr, nullptr, &options);  // Frees it on failure.
+  av_dict_free(&options);
+  return rc >= 0;
+}
 
 int ByteSource::read(void* self, uint8_t* to, int size) {
   auto& source = *static_cast<ByteSource*>(self);

@@ -23,6 +23,19 @@ struct ByteSource {
   }
   bool expired() const { return Clock::now() > deadline; }
 
+  /// What is allowed of a file.
+  struct Rules {
+    const char* formats;
+    const char* codecs;
+    int64_t probe_bytes;
+    int max_streams;
+    bool check_sums = false;
+  };
+  /// Null without memory.
+  AVIOContext* make_io();
+  /// Opens the bytes; `format` is freed and null when it cannot.
+  bool open(AVFormatContext*& format, AVIOContext* io, const Rules& rules);
+
   /// FFmpeg's callbacks; `self` is the source.
   static int read(void* self, uint8_t* to, int size);
   static int64_t seek(void* self, int64_t offset, int whence);

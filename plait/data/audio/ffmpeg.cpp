@@ -18,7 +18,6 @@ namespace plait::data {
 namespace {
 
 constexpr size_t kMaxOutputFloats = size_t{1} << 28;  // 1 GiB of samples.
-constexpr int kIoBuffer = 1 << 16;
 constexpr const char* kFormats = "wav,w64,flac,ogg,mp3";
 constexpr const char* kCodecs =
     "pcm_u8,pcm_s16le,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_"
@@ -120,26 +119,12 @@ class Decoder {
   }
 
   void open_format() {
-    auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
-    io_.reset(avio_alloc_context(buffer, kIoBuffer, 0, &source_, ByteSource::read, nullptr,
-                                 ByteSource::seek));
+    io_.reset(source_.make_io());
     AVFormatContext* format = avformat_alloc_context();
     if (!io_ || !format)
       fail(ErrorCode::kResourceLimit, "audio", name_ + ": expected memory for a decoder, got none");
-    format->pb = io_.get();
-    format->flags |= AVFMT_FLAG_CUSTOM_IO;
-    format->interrupt_callback = {ByteSource::interrupted, &source_};
-    format->io_open = ByteSource::refuse_open;
-    format->error_recognition = AV_EF_CRCCHECK;
-    format->probesize = 1 << 20;
-    format->max_streams = 16;
-    AVDictionary* options = nullptr;
-    av_dict_set(&options, "format_whitelist", kFormats, 0);
-    av_dict_set(&options, "codec_whitelist", kCodecs, 0);
-    int rc =
-        avformat_open_input(&format, nullptr, nullptr, &options);  // Frees `format` when it fails.
-    av_dict_free(&options);
-    if (rc < 0) damaged(source_.bytes.empty() ? "an empty file" : "bytes of another format");
+    if (!source_.open(format, io_.get(), {kFormats, kCodecs, 1 << 20, 16, /*check_sums=*/true}))
+      damaged(source_.bytes.empty() ? "an empty file" : "bytes of another format");
     format_.reset(format);
     if (avformat_find_stream_info(format, nullptr) < 0) damaged("no stream that can be read");
     stream_ = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, -1, nullptr, 0);

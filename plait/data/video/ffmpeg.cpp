@@ -19,7 +19,6 @@ extern "C" {
 namespace plait::data {
 namespace {
 
-constexpr int kIoBuffer = 1 << 16;
 constexpr const char* kFormats = "mov,mp4,matroska,webm,avi,gif";
 constexpr const char* kCodecs =
     "h264,hevc,vp8,vp9,libvpx,libvpx-vp9,libdav1d,libaom-av1,av1,mpeg4,msmpeg4v2,msmpeg4,h263,"
@@ -182,26 +181,12 @@ class Decoder : public FrameDecoder {
   }
   void open_format() {
     source_.at = 0;
-    auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
-    io_.reset(avio_alloc_context(buffer, kIoBuffer, 0, &source_, ByteSource::read, nullptr,
-                                 ByteSource::seek));
+    io_.reset(source_.make_io());
     AVFormatContext* format = avformat_alloc_context();
     if (!io_ || !format)
       fail(ErrorCode::kResourceLimit, "video", name_ + ": expected memory for a decoder, got none");
-    format->pb = io_.get();
-    format->flags |= AVFMT_FLAG_CUSTOM_IO;
-    format->interrupt_callback = {ByteSource::interrupted, &source_};
-    format->io_open = ByteSource::refuse_open;
-    format->probesize = 5 << 20;
-    format->max_streams = 64;
-    AVDictionary* options = nullptr;
-    av_dict_set(&options, "format_whitelist", kFormats, 0);
-    av_dict_set(&options, "codec_whitelist", kCodecs, 0);
-    // Loops of a GIF are the player's affair.
-    av_dict_set(&options, "ignore_loop", "1", 0);
-    int rc = avformat_open_input(&format, nullptr, nullptr, &options);  // Frees it when it fails.
-    av_dict_free(&options);
-    if (rc < 0) damaged(source_.bytes.empty() ? "an empty file" : "bytes of another format");
+    if (!source_.open(format, io_.get(), {kFormats, kCodecs, 5 << 20, 64}))
+      damaged(source_.bytes.empty() ? "an empty file" : "bytes of another format");
     format_.reset(format);
     for (unsigned i = 0; i < format->nb_streams; ++i) {
       const AVCodecParameters& p = *format->streams[i]->codecpar;

@@ -183,6 +183,16 @@ void VideoReader::seek(double seconds) {
   state_->tick = 0;
 }
 
+namespace {
+
+std::optional<VideoFrame> next_prepared(VideoReader& reader, const PrepareFrame& prepare) {
+  std::optional<VideoFrame> frame = reader.next();
+  if (frame && prepare) frame->pixels = prepare(frame->pixels);
+  return frame;
+}
+
+}  // namespace
+
 std::vector<VideoFrame> sample_frames(VideoReader& reader, int64_t count,
                                       const PrepareFrame& prepare) {
   require(count >= 1, kUnit, "expected a count of at least 1");
@@ -204,13 +214,12 @@ std::vector<VideoFrame> sample_frames(VideoReader& reader, int64_t count,
       }
       while (at < wanted && !(ended = !reader.skip())) ++at;
       std::optional<VideoFrame> frame;
-      if (!ended) frame = reader.next();
+      if (!ended) frame = next_prepared(reader, prepare);
       if (!frame) {
         ended = true;
         break;
       }
       ++at;
-      if (prepare) frame->pixels = prepare(frame->pixels);
       out.push_back(std::move(*frame));
     }
     while (!ended && reader.skip()) ++at;
@@ -252,9 +261,8 @@ std::vector<VideoFrame> first_video_frames(const Value& value, const std::string
   }
   with_reader(value, where, options, [&](VideoReader& reader) {
     while (static_cast<int64_t>(out.size()) < count) {
-      std::optional<VideoFrame> frame = reader.next();
+      std::optional<VideoFrame> frame = next_prepared(reader, prepare);
       if (!frame) break;
-      if (prepare) frame->pixels = prepare(frame->pixels);
       out.push_back(std::move(*frame));
     }
     if (out.empty()) no_frames(where);

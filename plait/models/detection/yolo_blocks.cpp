@@ -99,6 +99,18 @@ at::Tensor flatten_levels(const std::vector<at::Tensor>& maps) {
   return at::cat(rows, 2).transpose(1, 2);
 }
 
+TensorMap detector_outputs(const std::vector<at::Tensor>& maps, const at::Tensor& logits,
+                           const at::Tensor& boxes, const at::Tensor& scores,
+                           const at::Tensor& cells) {
+  return {{"p3", maps[0]},
+          {"p4", maps[1]},
+          {"p5", maps[2]},
+          {"logits", logits},
+          {"boxes", boxes},
+          {"scores", scores},
+          {"cells", cells.unsqueeze(0).expand({logits.size(0), -1, -1})}};
+}
+
 at::Tensor cell_centres(const std::vector<at::Tensor>& maps, const std::vector<int64_t>& strides,
                         int64_t repeat) {
   std::vector<at::Tensor> rows;

@@ -99,6 +99,11 @@ at::Tensor upsample_twice(const at::Tensor& x);
 /// Maps [B, C, h, w] of all levels as [B, A, C], level by level, each row by row.
 at::Tensor flatten_levels(const std::vector<at::Tensor>& maps);
 
+/// What the detectors' forward gives, with cells [A, 3] for every picture.
+TensorMap detector_outputs(const std::vector<at::Tensor>& maps, const at::Tensor& logits,
+                           const at::Tensor& boxes, const at::Tensor& scores,
+                           const at::Tensor& cells);
+
 /// The centre of every place of the maps in pixels and its stride, [A, 3] float, `repeat` times per
 /// level one after another.
 at::Tensor cell_centres(const std::vector<at::Tensor>& maps, const std::vector<int64_t>& strides,

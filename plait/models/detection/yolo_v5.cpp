@@ -127,13 +127,8 @@ TensorMap YoloV5::forward(const TensorMap& inputs) {
       cells.slice(1, 0, 2) + (2 * raw.slice(2, 0, 2).sigmoid() - 1) * cells.slice(1, 2);
   at::Tensor half = (2 * raw.slice(2, 2, 4).sigmoid()).square() * at::cat(sizes, 0) * 0.5;
   at::Tensor scores = raw.slice(2, 4).sigmoid();
-  return {{"p3", maps[0]},
-          {"p4", maps[1]},
-          {"p5", maps[2]},
-          {"logits", logits},
-          {"boxes", at::cat({centre - half, centre + half}, 2)},
-          {"scores", scores.slice(2, 0, 1) * scores.slice(2, 1)},
-          {"cells", cells.unsqueeze(0).expand({batch, -1, -1})}};
+  return detector_outputs(maps, logits, at::cat({centre - half, centre + half}, 2),
+                          scores.slice(2, 0, 1) * scores.slice(2, 1), cells);
 }
 
 at::Tensor YoloV5::loss(const TensorMap& outputs, const at::Tensor& targets) const {

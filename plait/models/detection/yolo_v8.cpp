@@ -137,13 +137,7 @@ TensorMap YoloV8::forward(const TensorMap& inputs) {
       spread.matmul(head.integral->conv->weight.flatten().to(at::kFloat)) * cells.slice(1, 2);
   at::Tensor centre = cells.slice(1, 0, 2);
   at::Tensor boxes = at::cat({centre - distance.slice(2, 0, 2), centre + distance.slice(2, 2)}, 2);
-  return {{"p3", maps[0]},
-          {"p4", maps[1]},
-          {"p5", maps[2]},
-          {"logits", logits},
-          {"boxes", boxes},
-          {"scores", raw.slice(2, 4 * bins).sigmoid()},
-          {"cells", cells.unsqueeze(0).expand({batch, -1, -1})}};
+  return detector_outputs(maps, logits, boxes, raw.slice(2, 4 * bins).sigmoid(), cells);
 }
 
 at::Tensor YoloV8::loss(const TensorMap& outputs, const at::Tensor& targets) const {

@@ -198,13 +198,8 @@ TensorMap YoloX::forward(const TensorMap& inputs) {
   at::Tensor centre = (raw.slice(2, 0, 2) - 0.5) * stride + cells.slice(1, 0, 2);
   at::Tensor half = raw.slice(2, 2, 4).exp() * stride * 0.5;
   at::Tensor scores = raw.slice(2, 4).sigmoid();
-  return {{"p3", maps[0]},
-          {"p4", maps[1]},
-          {"p5", maps[2]},
-          {"logits", logits},
-          {"boxes", at::cat({centre - half, centre + half}, 2)},
-          {"scores", scores.slice(2, 0, 1) * scores.slice(2, 1)},
-          {"cells", cells.unsqueeze(0).expand({logits.size(0), -1, -1})}};
+  return detector_outputs(maps, logits, at::cat({centre - half, centre + half}, 2),
+                          scores.slice(2, 0, 1) * scores.slice(2, 1), cells);
 }
 
 at::Tensor YoloX::loss(const TensorMap& outputs, const at::Tensor& targets) const {

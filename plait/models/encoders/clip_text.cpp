@@ -14,20 +14,6 @@ constexpr int64_t kLargestId = 2;
 
 using Config = ClipText::Config;
 
-struct SelfAttention : Module {
-  explicit SelfAttention(const Config& c) : heads(c.num_attention_heads) {
-    k = add<Linear>("k_proj", c.hidden_size, c.hidden_size);
-    v = add<Linear>("v_proj", c.hidden_size, c.hidden_size);
-    q = add<Linear>("q_proj", c.hidden_size, c.hidden_size);
-    out = add<Linear>("out_proj", c.hidden_size, c.hidden_size);
-  }
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const {
-    return (*out)(attention((*q)(x), (*k)(x), (*v)(x), heads, mask));
-  }
-  int64_t heads;
-  std::shared_ptr<Linear> q, k, v, out;
-};
-
 struct Mlp : Module {
   explicit Mlp(const Config& c)
       : act(c.hidden_act),
@@ -41,7 +27,7 @@ struct Mlp : Module {
 struct Layer : Module {
   explicit Layer(const Config& c)
       : norm1(add<LayerNorm>("layer_norm1", c.hidden_size, c.layer_norm_eps)),
-        self(add<SelfAttention>("self_attn", c)),
+        self(add<SelfAttention>("self_attn", c.hidden_size, c.num_attention_heads)),
         norm2(add<LayerNorm>("layer_norm2", c.hidden_size, c.layer_norm_eps)),
         mlp(add<Mlp>("mlp", c)) {}
   at::Tensor operator()(at::Tensor x, const at::Tensor& mask) const {

@@ -156,20 +156,6 @@ struct PositionalConv : Module {
   std::string act;
 };
 
-struct Attention : Module {
-  explicit Attention(const Wav2Vec2::Config& c) : heads(c.num_attention_heads) {
-    k = add<Linear>("k_proj", c.hidden_size, c.hidden_size);
-    v = add<Linear>("v_proj", c.hidden_size, c.hidden_size);
-    q = add<Linear>("q_proj", c.hidden_size, c.hidden_size);
-    out = add<Linear>("out_proj", c.hidden_size, c.hidden_size);
-  }
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const {
-    return (*out)(attention((*q)(x), (*k)(x), (*v)(x), heads, mask));
-  }
-  int64_t heads;
-  std::shared_ptr<Linear> k, v, q, out;
-};
-
 struct FeedForward : Module {
   explicit FeedForward(const Wav2Vec2::Config& c)
       : in(add<Linear>("intermediate_dense", c.hidden_size, c.intermediate_size)),
@@ -182,7 +168,7 @@ struct FeedForward : Module {
 
 struct Layer : Module {
   explicit Layer(const Wav2Vec2::Config& c)
-      : attention(add<Attention>("attention", c)),
+      : attention(add<SelfAttention>("attention", c.hidden_size, c.num_attention_heads)),
         norm(add<LayerNorm>("layer_norm", c.hidden_size, c.layer_norm_eps)),
         feed_forward(add<FeedForward>("feed_forward", c)),
         final_norm(add<LayerNorm>("final_layer_norm", c.hidden_size, c.layer_norm_eps)),
@@ -196,7 +182,7 @@ struct Layer : Module {
     at::Tensor x = (*norm)(in + (*dropout)((*attention)(in, mask)));
     return (*final_norm)(x + (*dropout)((*feed_forward)(x)));
   }
-  std::shared_ptr<Attention> attention;
+  std::shared_ptr<SelfAttention> attention;
   std::shared_ptr<LayerNorm> norm;
   std::shared_ptr<FeedForward> feed_forward;
   std::shared_ptr<LayerNorm> final_norm;

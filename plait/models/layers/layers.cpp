@@ -159,6 +159,17 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                                                      split_heads(v, heads), m, 0.0, false, scale));
 }
 
+SelfAttention::SelfAttention(int64_t width, int64_t heads) : heads(heads) {
+  k = add<Linear>("k_proj", width, width);
+  v = add<Linear>("v_proj", width, width);
+  q = add<Linear>("q_proj", width, width);
+  out = add<Linear>("out_proj", width, width);
+}
+
+at::Tensor SelfAttention::operator()(const at::Tensor& x, const at::Tensor& mask) const {
+  return (*out)(attention((*q)(x), (*k)(x), (*v)(x), heads, mask));
+}
+
 at::Tensor key_mask(const at::Tensor& token_mask) {
   if (!token_mask.defined()) return {};
   at::Tensor real = token_mask.to(at::kBool);

@@ -121,6 +121,15 @@ at::Tensor join_heads(const at::Tensor& x);
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
                      const at::Tensor& mask = {}, std::optional<double> scale = std::nullopt);
 
+/// Self-attention with the projections q_proj, k_proj, v_proj and out_proj, each with a bias.
+struct SelfAttention : Module {
+  SelfAttention(int64_t width, int64_t heads);
+  /// x [B, T, width], mask as for `attention`.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const;
+  int64_t heads;
+  std::shared_ptr<Linear> k, v, q, out;
+};
+
 /// [B, S] (1 or true = real token) → bool [B, 1, 1, S] for `attention`; undefined stays undefined.
 /// A row without any real token would give NaN, so such a row attends to everything (its output is
 /// masked later).

@@ -111,16 +111,23 @@ double LoraConfig::scale() const {
   return alpha / (rank_stabilized ? std::sqrt(r) : r);
 }
 
-bool LoraConfig::targets(const std::string& name) const {
+bool LoraConfig::targets(const std::string& name) const { return matcher()(name); }
+
+std::function<bool(const std::string&)> LoraConfig::matcher() const {
   if (target_modules.is_string()) {
     if (target_modules.as_string() == "all-linear")
-      return name != "lm_head" && !name.ends_with(".lm_head");
-    return name.size() <= 512 && std::regex_match(name, compile(target_modules.as_string()));
+      return
+          [](const std::string& name) { return name != "lm_head" && !name.ends_with(".lm_head"); };
+    return [expression = compile(target_modules.as_string())](const std::string& name) {
+      return name.size() <= 512 && std::regex_match(name, expression);
+    };
   }
-  for (const Json& target : target_modules.items()) {
-    if (name == target.as_string() || name.ends_with("." + target.as_string())) return true;
-  }
-  return false;
+  return [modules = target_modules](const std::string& name) {
+    for (const Json& target : modules.items()) {
+      if (name == target.as_string() || name.ends_with("." + target.as_string())) return true;
+    }
+    return false;
+  };
 }
 
 LoraConfig LoraConfig::from_published(const Json& json, const std::string& where) {
@@ -183,7 +190,8 @@ std::vector<std::string> add_lora(Module& model, const LoraConfig& config, uint6
   at::NoGradGuard no_grad;
   at::Generator generator = at::detail::createCPUGenerator(seed);
   auto layers = linear_layers(model);
-  std::erase_if(layers, [&](const auto& item) { return !config.targets(item.first); });
+  std::erase_if(layers,
+                [targets = config.matcher()](const auto& item) { return !targets(item.first); });
   if (layers.empty()) {
     fail(ErrorCode::kInvalidArgument, kUnit,
          "expected target_modules that name linear layers of the model, got " +

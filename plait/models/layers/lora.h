@@ -26,6 +26,8 @@ struct LoraConfig {
   double scale() const;
   /// Whether the linear layer of that dotted name is meant.
   bool targets(const std::string& name) const;
+  /// The same for many names: an expression is compiled once.
+  std::function<bool(const std::string&)> matcher() const;
 
   /// adapter_config.json. @throws Error kInvalidArgument naming `where` and an option that changes
   /// the computation and is not supported.
