@@ -2,6 +2,7 @@
 /// Everything that a program which uses models needs. Programs that need less include the headers
 /// below one by one.
 #include "plait/api/auto_model.h"
+#include "plait/api/detector_training.h"
 #include "plait/api/face_detector.h"
 #include "plait/api/image_classifier.h"
 #include "plait/api/multimodal_model.h"

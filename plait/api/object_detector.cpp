@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "plait/api/trained_detector.h"
 #include "plait/core/device.h"
 #include "plait/core/error.h"
 #include "plait/data/decode.h"
@@ -35,6 +36,12 @@ std::shared_ptr<ObjectDetector> ObjectDetector::from_pretrained(const std::strin
   const c10::Device device = device_from_string(options.backend);
   const std::string dir = models::resolve_model(name_or_path, progress);
   Json config = Json::read(dir + "/config.json", size_t{16} << 20);
+  if (config.get("model_type", "") == "plait-detector" && config.get("kind", "") == "network") {
+    auto made = std::make_shared<ObjectDetector>();
+    made->trained_ = std::make_shared<TrainedDetector>(dir, config, device);
+    made->classes_ = made->trained_->classes();
+    return made;
+  }
   if (config.get("model_type", "") != "plait-detector" || config.get("kind", "") != "centernet")
     fail(ErrorCode::kInvalidArgument, kUnit,
          dir + ": expected a detector (model_type plait-detector, kind centernet), got \"" +
@@ -58,6 +65,7 @@ std::vector<DetectedObject> ObjectDetector::detect(const Value& image,
   require(options.limit >= 0, kUnit, "expected a limit of at least 0, got a negative one");
   at::Tensor rgb = data::decode_image_value(image, "image");
   if (rgb.numel() == 0) return {};
+  if (trained_) return trained_->detect(rgb, options);
   at::Tensor input = data::resize_bilinear(rgb, size_, size_).permute({1, 2, 0}).unsqueeze(0);
   TensorMap out = network_->run({{network_->inputs()[0], input.to(device_from_string(backend_))}});
   const at::Tensor heat = out.at(network_->outputs()[0]).to(at::kCPU);

@@ -28,12 +28,14 @@ struct DetectOptions {
   int64_t limit = 100;         ///< At most so many things
 };
 
-/// Finds things of the 80 classes of COCO: MobileNetV3-CenterNet of the package @vladmandic/human.
-/// Thread-safe after loading.
+class TrainedDetector;
+
+/// Finds things of the 80 classes of COCO: MobileNetV3-CenterNet of the package @vladmandic/human;
+/// or those that a detector of one's own was trained for. Thread-safe after loading.
 class ObjectDetector {
  public:
-  /// A folder as models::convert_centernet writes it, or a name from `plait models list`, fetched
-  /// when needed. `options.backend` is used.
+  /// A folder as models::convert_centernet or train_detector write it, or a name from `plait models
+  /// list`, fetched when needed. `options.backend` is used.
   static std::shared_ptr<ObjectDetector> from_pretrained(
       const std::string& name_or_path = "centernet", const ModelOptions& options = {},
       const data::Progress& progress = {});
@@ -43,6 +45,7 @@ class ObjectDetector {
   const std::vector<std::string>& classes() const { return classes_; }
 
  private:
+  std::shared_ptr<const TrainedDetector> trained_;  ///< In place of network_
   std::unique_ptr<models::OnnxGraph> network_;
   std::vector<std::string> classes_;
   int64_t size_ = 0, stride_ = 0;

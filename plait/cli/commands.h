@@ -91,6 +91,14 @@ struct DetectArgs {
 };
 int detect(const DetectArgs& args);
 
+struct TrainDetectorArgs {
+  std::string annotations, pictures, output, architecture = "yolox", backend = "cpu";
+  std::map<std::string, double> numbers;  ///< Of api::DetectorRecipe, by name
+  std::map<std::string, long> integers;
+  bool json = false;
+};
+int train_detector(const TrainDetectorArgs& args);
+
 struct ClassifyArgs {
   std::vector<std::string> files;
   std::string model = "imagenet-classifier", backend = "cpu";

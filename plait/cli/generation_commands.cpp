@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
 #include "plait/cli/command_line.h"
 
 namespace plait::cli {
@@ -215,6 +220,43 @@ void add_detect(CommandLine& line) {
   line.on(cmd, args, detect);
 }
 
+void add_train_detector(CommandLine& line) {
+  auto args = std::make_shared<TrainDetectorArgs>();
+  CLI::App* cmd =
+      line.add("train-detector", "Train a detector on pictures with boxes in COCO's format",
+               "  plait train-detector boxes.json --pictures photos --output parts\n"
+               "  plait detect new.jpg --model parts --draw boxes.png\n"
+               "  plait train-detector boxes.json --pictures photos --output parts --size 640 "
+               "--width 0.5\n");
+  cmd->add_option("annotations", args->annotations, "File with images, categories and annotations")
+      ->required();
+  cmd->add_option("--pictures", args->pictures, "Folder with the pictures")->required();
+  cmd->add_option("-o,--output", args->output, "Folder to write")->required();
+  cmd->add_option("--architecture", args->architecture, "yolox, yolo_v5, yolo_v8")
+      ->capture_default_str();
+  for (const auto& [name, help] : {std::pair{"depth", "Scale of the number of blocks (0.33)"},
+                                   std::pair{"width", "Scale of the channels (0.25)"},
+                                   std::pair{"epochs", "Passes over the pictures (30)"},
+                                   std::pair{"learning-rate", "At its highest (0.002)"},
+                                   std::pair{"held-out", "Share to measure on (0.1)"}}) {
+    std::string key = name;
+    std::replace(key.begin(), key.end(), '-', '_');
+    cmd->add_option_function<double>(
+        std::string("--") + name, [args, key](double value) { args->numbers[key] = value; }, help);
+  }
+  for (const auto& [name, help] : {std::pair{"size", "Side of the pictures in pixels (320)"},
+                                   std::pair{"max-steps", "Steps in place of epochs"},
+                                   std::pair{"batch-size", "Pictures of a step (16)"},
+                                   std::pair{"seed", "Of weights and order (42)"}}) {
+    std::string key = name;
+    std::replace(key.begin(), key.end(), '-', '_');
+    cmd->add_option_function<long>(
+        std::string("--") + name, [args, key](long value) { args->integers[key] = value; }, help);
+  }
+  cmd->add_option("--backend", args->backend, "cpu, cuda, cuda:N")->capture_default_str();
+  line.on(cmd, args, train_detector);
+}
+
 void add_classify(CommandLine& line) {
   auto args = std::make_shared<ClassifyArgs>();
   CLI::App* cmd = line.add("classify", "Say what pictures show, of ImageNet's 1,000 classes",
@@ -262,6 +304,7 @@ void add_generation_commands(CommandLine& line) {
   add_perceive(line);
   add_detect(line);
   add_classify(line);
+  add_train_detector(line);
 }
 
 }  // namespace plait::cli

@@ -1,10 +1,12 @@
 #include <ATen/ATen.h>
 
+#include "plait/api/detector_training.h"
 #include "plait/api/face_detector.h"
 #include "plait/api/image_classifier.h"
 #include "plait/api/ocr_reader.h"
 #include "plait/api/perception.h"
 #include "plait/core/device.h"
+#include "plait/train/progress_bar.h"
 #include "python/bindings/calls.h"
 
 namespace plait::python {
@@ -61,6 +63,24 @@ void bind_detectors(py::module_& m) {
         return list_found(image, [&](const Value& value) { return self.detect(value, options); });
       });
   m.def("face_similarity", &api::face_similarity);
+  m.def("train_detector", [](const std::string& annotations, const std::string& pictures,
+                             const std::string& output, const py::dict& given, bool progress) {
+    const auto recipe = read_config<api::DetectorRecipe>(to_json(given), "train_detector");
+    const auto bar = progress ? train::progress_bar() : train::ProgressCallback();
+    const train::ProgressCallback tell = [&](const train::Progress& now) {
+      {
+        py::gil_scoped_acquire acquire;
+        throw_if_interrupted();
+      }
+      return !bar || bar(now);
+    };
+    Json result;
+    {
+      py::gil_scoped_release release;
+      result = api::train_detector(annotations, pictures, output, recipe, tell);
+    }
+    return from_json(result);
+  });
   py::class_<ImageClassifier, std::shared_ptr<ImageClassifier>>(m, "ImageClassifier")
       .def_static(
           "from_pretrained",

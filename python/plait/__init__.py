@@ -17,7 +17,8 @@ from .captions import Captioner, merge_adapter
 from .data import MultimodalDataset, MultiModalDataset, list_datasets, load_audio, load_dataset, load_image
 from .model import MultimodalModel, Prediction
 from .pictures import PictureGenerator
-from .sight import DetectedFace, DetectedObject, FaceDetector, ImageClassifier, ImageLabel, ObjectDetector, OcrLine, OcrReader, OnnxGraph
+from .sight import (DetectedFace, DetectedObject, FaceDetector, ImageClassifier, ImageLabel, ObjectDetector, OcrLine, OcrReader,
+                    OnnxGraph, train_detector)
 from .speech import Audio, SpeechRecognizer, SpeechStream, SpeechSynthesizer, TextReader, Transcript
 from .text import GeneratedText, TextGenerator
 from .training import AdamW, Trainer, TrainingArguments
@@ -47,4 +48,4 @@ __all__ = ["AdamW", "Audio", "AutoModel", "Captioner", "DataError", "DetectedFac
            "SpeechRecognizer", "SpeechStream", "SpeechSynthesizer", "TextGenerator", "TextReader", "Trainer",
            "TrainingArguments", "Transcript", "VideoReader", "VideoStream", "agent", "available_backends", "cache",
            "data", "doctor", "fusion", "list_datasets", "load_audio", "load_dataset", "load_image", "load_video",
-           "merge_adapter", "quality", "registered_models"]
+           "merge_adapter", "quality", "registered_models", "train_detector"]

@@ -34,7 +34,7 @@ def picture(digits, tmp_path_factory):
     return path
 
 
-COMMANDS = ["predict", "train", "eval", "generate", "transcribe", "ocr", "caption", "ask", "train-captioner", "lora", "speak", "draw", "detect", "classify", "prosody", "perceive", "inspect", "convert", "models", "data", "demo", "doctor"]
+COMMANDS = ["predict", "train", "eval", "generate", "transcribe", "ocr", "caption", "ask", "train-captioner", "lora", "speak", "draw", "detect", "train-detector", "classify", "prosody", "perceive", "inspect", "convert", "models", "data", "demo", "doctor"]
 
 
 def test_help_lists_the_commands():

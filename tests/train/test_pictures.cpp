@@ -3,17 +3,21 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <fstream>
 
 #include "plait/core/error.h"
 #include "plait/core/weights/safetensors.h"
+#include "plait/data/image/image.h"
 #include "plait/models/detection/yolo_v5.h"
 #include "plait/models/detection/yolo_v8.h"
 #include "plait/models/detection/yolox.h"
 #include "plait/models/segmentation/unet.h"
+#include "plait/train/boxed_source.h"
 #include "plait/train/picture_metrics.h"
 #include "plait/train/picture_training.h"
 #include "plait/train/trainer.h"
 #include "shapes.h"
+#include "toy.h"
 
 namespace plait::train {
 namespace {
@@ -147,6 +151,46 @@ TEST(PictureTraining, UNetColoursShapes) {
   EXPECT_LT(before.at("mean_iou"), 0.2);
   EXPECT_GT(after.at("mean_iou"), 0.5);  // Ground alone would be 0.2.
   EXPECT_GT(after.at("accuracy"), 0.9);
+}
+
+TEST(BoxedSource, BoxesFollowThePicture) {
+  // A white rectangle in a black picture: wherever it comes to lie, its box is around it.
+  toy::Folder folder("boxed");
+  at::Tensor picture = at::zeros({60, 90, 3}, at::kByte);
+  picture.slice(0, 20, 44).slice(1, 50, 80).fill_(255);
+  const std::string file = folder.path + "/a.png", bytes = data::encode_png(picture);
+  std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<long>(bytes.size()));
+  auto pictures = std::make_shared<data::BoxedPictures>();
+  pictures->classes = {"thing"};
+  pictures->pictures.push_back({file, {{50, 20, 80, 44}}, {0}});
+  pictures->pictures.push_back({file, {}, {}});
+  BoxedSource source(pictures, {0, 1}, 96);
+
+  Batch plain = source.batch({0, 1}, kEvaluationSeed);
+  ASSERT_EQ(plain.targets.at("objects").sizes(), at::IntArrayRef({2, 1, 5}));
+  EXPECT_EQ(plain.targets.at("objects")[1][0][0].item<float>(), -1);
+  int whole = 0, mirrored = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    Batch batch = source.batch({0}, seed);
+    at::Tensor box = batch.targets.at("objects")[0][0];
+    if (box[0].item<float>() < 0) continue;  // Shifted out of the square.
+    at::Tensor white = batch.streams.at("image").inputs.at("pixel_values")[0].amin(0) > 0;
+    at::Tensor columns = white.any(0).nonzero(), rows = white.any(1).nonzero();
+    at::Tensor seen = at::stack({columns.min(), rows.min(), columns.max() + 1, rows.max() + 1});
+    EXPECT_TRUE(at::allclose(seen.to(at::kFloat), box.slice(0, 1), 0, 1.01)) << seed;
+    ++whole;
+    // In the file the rectangle is right of the middle.
+    at::Tensor dark = batch.streams.at("image").inputs.at("pixel_values")[0].amax(0) < -0.9;
+    at::Tensor middle = dark.any(0).nonzero().to(at::kFloat).mean();
+    mirrored += (box[1] + box[3]).item<float>() / 2 < middle.item<float>() ? 1 : 0;
+  }
+  EXPECT_GT(whole, 25);
+  EXPECT_GT(mirrored, 5);
+  EXPECT_LT(mirrored, whole - 5);
+  EXPECT_TRUE(at::equal(source.batch({0}, 3).targets.at("objects"),
+                        source.batch({0}, 3).targets.at("objects")));
+  EXPECT_THROW(BoxedSource(pictures, {2}, 96), Error);
+  EXPECT_THROW(BoxedSource(pictures, {0}, 100), Error);
 }
 
 TEST(PictureTraining, SaysWhatIsMissing) {
