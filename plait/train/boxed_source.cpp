@@ -50,6 +50,14 @@ struct Item {
 
 Item make_item(const data::BoxedPicture& from, int64_t side, uint64_t seed) {
   at::Tensor picture = data::load_image(from.file);
+  // Otherwise the boxes would lie elsewhere, as with a picture that its file's tag turns.
+  if ((from.width > 0 && from.width != picture.size(1)) ||
+      (from.height > 0 && from.height != picture.size(0))) {
+    fail(ErrorCode::kCorruptData, "detector",
+         from.file + ": expected " + std::to_string(from.width) + " x " +
+             std::to_string(from.height) + " pixels as its annotations say, got " +
+             std::to_string(picture.size(1)) + " x " + std::to_string(picture.size(0)));
+  }
   const Placement p = place(picture, side, seed);
   at::Tensor square = data::place_picture(picture, side, p.scale, p.left, p.top);
   if (p.mirrored) square = square.flip({1});

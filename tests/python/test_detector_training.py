@@ -33,7 +33,7 @@ def pictures(tmp_path_factory):
     folder, randomly = tmp_path_factory.mktemp("shapes"), random.Random(0)
     coco = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "square"}, {"id": 3, "name": "disc"}]}
     for i in range(200):
-        coco["images"].append({"id": 100 + 2 * i, "file_name": f"{i}.png"})
+        coco["images"].append({"id": 100 + 2 * i, "file_name": f"{i}.png", "width": SIDE, "height": SIDE * 3 // 4})
         for kind, (left, top, right, bottom) in draw(folder / f"{i}.png", randomly):
             coco["annotations"].append({"id": len(coco["annotations"]), "image_id": 100 + 2 * i, "category_id": [7, 3][kind],
                                         "bbox": [left, top, right - left, bottom - top], "iscrowd": 0})
@@ -93,6 +93,8 @@ def test_python_trains_what_the_command_trains(pictures, tmp_path):
     (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "bbox"),
     (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, 1e12]), "bbox"),
     (lambda c: c["images"][0].update(file_name="../x.png"), "inside of the folder"),
+    (lambda c: c["images"][0].update(width=0), "width"),
+    (lambda c: [i.update(width=72, height=96) for i in c["images"]], "72 x 96 pixels"),
     (lambda c: c["images"][1].update(id=100), "id of its own"),
     (lambda c: c["categories"][0].pop("name"), "name"),
     (lambda c: c.pop("images"), "images"),

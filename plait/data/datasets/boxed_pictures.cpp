@@ -10,6 +10,8 @@
 namespace plait::data {
 namespace {
 
+constexpr int64_t kMostPixels = 10'000'000;  ///< Of a side
+
 [[noreturn]] void wrong(const std::string& source, const std::string& what) {
   fail(ErrorCode::kCorruptData, "coco", source + ": " + what);
 }
@@ -25,6 +27,15 @@ int64_t id_of(const Json& entry, const char* key, const std::string& where) {
   const Json* id = entry.find(key);
   if (!id || !id->is_int()) wrong(where, std::string("expected a number as \"") + key + "\"");
   return id->as_int();
+}
+
+/// 0 where it is not said.
+int64_t extent_of(const Json& entry, const char* key, const std::string& where) {
+  const Json* value = entry.find(key);
+  if (!value) return 0;
+  if (!value->is_int() || value->as_int() < 1 || value->as_int() > kMostPixels)
+    wrong(where, std::string("expected a number of pixels as \"") + key + "\"");
+  return value->as_int();
 }
 
 std::string file_of(const Json& entry, const std::string& folder, const std::string& where) {
@@ -60,7 +71,11 @@ BoxedPictures read_coco(const std::string& annotations, const std::string& folde
     const std::string where = name("images", i++);
     if (!pictures.emplace(id_of(image, "id", where), out.pictures.size()).second)
       wrong(where, "expected an id of its own");
-    out.pictures.push_back({file_of(image, folder, where), {}, {}});
+    out.pictures.push_back({file_of(image, folder, where),
+                            {},
+                            {},
+                            extent_of(image, "width", where),
+                            extent_of(image, "height", where)});
   }
   i = 0;
   for (const Json& one : list_of(all, "annotations", annotations)) {
@@ -78,7 +93,8 @@ BoxedPictures read_coco(const std::string& annotations, const std::string& folde
     for (size_t k = 0; k < 4; ++k) {
       if (!box->at(k).is_number()) wrong(where, "expected four numbers as \"bbox\"");
       side[k] = box->at(k).as_double();
-      if (!(std::abs(side[k]) < 1e7)) wrong(where, "expected a bbox of fewer than 10^7 pixels");
+      if (!(std::abs(side[k]) < kMostPixels))
+        wrong(where, "expected a bbox of fewer than 10^7 pixels");
     }
     if (side[2] <= 0 || side[3] <= 0) continue;
     BoxedPicture& here = out.pictures[picture->second];
