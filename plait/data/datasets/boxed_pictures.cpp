@@ -42,7 +42,8 @@ std::string file_of(const Json& entry, const std::string& folder, const std::str
   const Json* name = entry.find("file_name");
   if (!name || !name->is_string()) wrong(where, "expected a text as \"file_name\"");
   const std::filesystem::path file = std::filesystem::path(name->as_string()).lexically_normal();
-  if (file.empty() || file.is_absolute() || *file.begin() == "..")
+  if (file.empty() || file.is_absolute() || *file.begin() == ".." ||
+      name->as_string().find('\0') != std::string::npos)
     wrong(where, "expected a file_name inside of the folder");
   return (std::filesystem::path(folder) / file).string();
 }
@@ -50,7 +51,11 @@ std::string file_of(const Json& entry, const std::string& folder, const std::str
 }  // namespace
 
 BoxedPictures read_coco(const std::string& annotations, const std::string& folder) {
-  const Json all = Json::read(annotations, size_t{2} << 30);
+  return parse_coco(Json::read(annotations, size_t{2} << 30), annotations, folder);
+}
+
+BoxedPictures parse_coco(const Json& all, const std::string& annotations,
+                         const std::string& folder) {
   BoxedPictures out;
   std::map<int64_t, int64_t> classes;
   std::map<int64_t, size_t> pictures;

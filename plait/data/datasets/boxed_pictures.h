@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "plait/core/json.h"
+
 namespace plait::data {
 
 /// A picture's file and the objects in it.
@@ -27,5 +29,9 @@ struct BoxedPictures {
 /// @throws Error kNotFound, kIo; kCorruptData naming the entry that is missing or wrong, ids that
 /// occur twice or are not there, a file name that leads out of the folder.
 BoxedPictures read_coco(const std::string& annotations, const std::string& folder);
+
+/// The same of what such a file holds; `source` names it in errors.
+BoxedPictures parse_coco(const Json& annotations, const std::string& source,
+                         const std::string& folder);
 
 }  // namespace plait::data
